@@ -37,6 +37,10 @@ struct TransportOptions {
   std::string user_agent = "imagekit_cleanup";
 };
 
+/// Throws std::invalid_argument, with the reason in lower case and without final period, unless `api_url` is an https URL or a
+/// plain http URL to a loopback address (localhost, 127.0.0.0/8, [::1]), without user info, query and fragment.
+void CheckApiBase(const std::string& api_url);
+
 /// What one answer means for its file and its account; the one table of it is in taxonomy.cpp.
 enum class Verdict {
   kFound,        // look-up: exactly one file at exactly this path; `file` is filled

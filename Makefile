@@ -1,0 +1,46 @@
+# imagekit_cleanup: PostgreSQL extension, built with PGXS.
+#
+#   make && make install && make installcheck   build, install, regression tests against a running server
+#   make demo                                   the whole thing on a throw-away server, from nothing
+#   make test                                   every test, from nothing
+#
+# PG_CONFIG chooses the server; CXX the compiler (g++ or clang++).
+
+EXTENSION = imagekit_cleanup
+MODULE_big = imagekit_cleanup
+DATA = sql/imagekit_cleanup--1.0.sql
+PGFILEDESC = "imagekit_cleanup - deletes ImageKit images that no row uses any more"
+
+SOURCES = $(sort $(wildcard src/*.cpp src/*/*.cpp))
+OBJS = $(SOURCES:.cpp=.o)
+
+REGRESS = $(patsubst sql/%.sql,%,$(filter-out sql/imagekit_cleanup--%,$(sort $(wildcard sql/*.sql))))
+
+PG_CONFIG ?= pg_config
+
+# demo and test install what is missing before there is a pg_config to ask.
+ifneq ($(filter demo test install-dependencies,$(MAKECMDGOALS)),)
+include test/goals.mk
+else
+
+PKG_CONFIG ?= pkg-config
+libraries = libcurl jsoncpp
+server_include := $(shell $(PG_CONFIG) --includedir-server)
+
+# Server and library headers are system headers: warnings are ours alone.
+PG_CPPFLAGS = -Isrc -isystem $(server_include) \
+	$(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags $(libraries)))
+PG_CXXFLAGS = -std=c++17 -Wall -Wextra -Werror -fvisibility=hidden -fno-semantic-interposition -MMD -MP
+SHLIB_LINK = $(shell $(PKG_CONFIG) --libs $(libraries)) -lstdc++
+
+EXTRA_CLEAN = $(SOURCES:.cpp=.d)
+
+# Bitcode serves to inline SQL-callable functions into JIT-compiled queries. Ours are triggers and administration.
+override with_llvm = no
+
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+-include $(SOURCES:.cpp=.d)
+
+endif

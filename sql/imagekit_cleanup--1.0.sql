@@ -1,0 +1,319 @@
+\echo Use "CREATE EXTENSION imagekit_cleanup" to load this file. \quit
+
+COMMENT ON SCHEMA imagekit IS
+  'imagekit_cleanup: deletes ImageKit images that no row uses any more. Start at the view imagekit.status.';
+
+-- Accounts: foreign servers of the wrapper imagekit -------------------------------------------------------------------
+
+CREATE FUNCTION imagekit.validate_options(options text[], catalog oid) RETURNS void
+  LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'imagekit_validate_options';
+COMMENT ON FUNCTION imagekit.validate_options(text[], oid) IS
+  'Option validator of the foreign-data wrapper imagekit.';
+
+CREATE FOREIGN DATA WRAPPER imagekit NO HANDLER VALIDATOR imagekit.validate_options;
+COMMENT ON FOREIGN DATA WRAPPER imagekit IS
+  'ImageKit accounts: one server an account (url_endpoint, ...), one user mapping its key (private_key or private_key_file).';
+
+-- Configuration: dumped by pg_dump ------------------------------------------------------------------------------------
+
+CREATE TABLE imagekit.watch_config (
+  relation regclass PRIMARY KEY,
+  sources text[] NOT NULL,
+  owner text,
+  grace interval,
+  on_truncate text NOT NULL CHECK (on_truncate IN ('capture', 'deny', 'ignore'))
+);
+COMMENT ON TABLE imagekit.watch_config IS 'What imagekit.watch() was told. Read it through the view imagekit.watched.';
+SELECT pg_catalog.pg_extension_config_dump('imagekit.watch_config', '');
+
+-- State: never dumped, so that a restored copy of this database has nothing to send -----------------------------------
+
+CREATE TABLE imagekit.arming (
+  only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
+  system_identifier bigint NOT NULL,
+  database oid NOT NULL,
+  armed_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  armed_by name NOT NULL
+);
+COMMENT ON TABLE imagekit.arming IS
+  'Which cluster and database imagekit.enable() armed. Nothing is sent when they are not the ones at hand.';
+
+-- The packed journal. Written straight into the heap, in the user's transaction: src/outbox/journal.cpp knows the
+-- columns by position. No index: one tuple holds many URLs, and the drain takes tuples as they lie.
+-- toast_tuple_target keeps a page-sized pack in its tuple; only a URL longer than a page goes to the TOAST table.
+CREATE TABLE imagekit.outbox (
+  captured_at timestamptz NOT NULL,
+  transaction xid8 NOT NULL,
+  relation oid NOT NULL,
+  role oid NOT NULL,
+  origin "char" NOT NULL,
+  pack bytea NOT NULL
+) WITH (toast_tuple_target = 8160, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0.05);
+ALTER TABLE imagekit.outbox ALTER COLUMN pack SET STORAGE EXTERNAL;
+COMMENT ON TABLE imagekit.outbox IS
+  'Journal of URLs that rows stopped using, many to a tuple. Internal: read it through the view imagekit.pending.';
+
+CREATE TABLE imagekit.backlog (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  url text NOT NULL,
+  file_id text,
+  server oid,
+  relation oid NOT NULL,
+  origin "char" NOT NULL,
+  captured_at timestamptz NOT NULL,
+  due_at timestamptz NOT NULL,
+  state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'held', 'retrying', 'failed')),
+  claimed boolean NOT NULL DEFAULT false,
+  attempts integer NOT NULL DEFAULT 0,
+  last_error text
+) WITH (autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0.05);
+CREATE INDEX backlog_due ON imagekit.backlog (due_at, id) WHERE state IN ('waiting', 'retrying') AND NOT claimed;
+CREATE INDEX backlog_claimed ON imagekit.backlog (id) WHERE claimed;
+CREATE INDEX backlog_failed ON imagekit.backlog (server) WHERE state = 'failed';
+COMMENT ON TABLE imagekit.backlog IS
+  'One row per file that is not settled. Internal: read it through the view imagekit.pending.';
+COMMENT ON COLUMN imagekit.backlog.server IS 'Account (foreign server) at the time it was queued; NULL: none any more.';
+COMMENT ON COLUMN imagekit.backlog.relation IS 'Table that stopped using the URL; 0 when queued by hand.';
+COMMENT ON COLUMN imagekit.backlog.origin IS 'D delete, U update, T truncate, E imagekit.enqueue().';
+COMMENT ON COLUMN imagekit.backlog.claimed IS
+  'A drain is working on it. Whoever drains next takes back what a dead one left.';
+
+CREATE TABLE imagekit.account_state (
+  server oid PRIMARY KEY,
+  paused_until timestamptz NOT NULL,
+  failures integer NOT NULL,
+  cause text NOT NULL,
+  since timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+COMMENT ON TABLE imagekit.account_state IS
+  'Accounts the drain has stopped sending to (wrong credentials, answers that are not ImageKit''s), and when it tries again.';
+
+CREATE TABLE imagekit.history (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  url text NOT NULL,
+  server name,
+  file_id text,
+  outcome text NOT NULL
+    CHECK (outcome IN ('deleted', 'not_found', 'kept', 'skipped', 'cancelled', 'discarded')),
+  detail text,
+  relation text,
+  captured_at timestamptz NOT NULL,
+  settled_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+CREATE INDEX history_settled_at ON imagekit.history USING brin (settled_at);
+COMMENT ON TABLE imagekit.history IS 'What became of each URL. Append-only.';
+COMMENT ON COLUMN imagekit.history.server IS 'Account (foreign server) the URL belongs to.';
+COMMENT ON COLUMN imagekit.history.file_id IS 'ImageKit''s fileId, when the file was found.';
+COMMENT ON COLUMN imagekit.history.outcome IS
+  'deleted: gone from ImageKit. not_found: was not there. kept: still used. skipped: must not be deleted, see detail. '
+  'cancelled, discarded: taken back by an operator.';
+COMMENT ON COLUMN imagekit.history.detail IS 'Why, in words.';
+COMMENT ON COLUMN imagekit.history.relation IS 'Table that stopped using the URL; NULL when deleted by hand.';
+COMMENT ON COLUMN imagekit.history.captured_at IS 'When the row was deleted or changed.';
+COMMENT ON COLUMN imagekit.history.settled_at IS 'When the outcome was known.';
+
+-- Capture -------------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION imagekit.capture() RETURNS trigger
+  LANGUAGE c AS 'MODULE_PATHNAME', 'imagekit_capture';
+COMMENT ON FUNCTION imagekit.capture() IS
+  'Trigger function of watched tables: queues the image URLs a deleted or updated row no longer uses. Arguments: the sources.';
+
+CREATE FUNCTION imagekit.capture_truncate() RETURNS trigger
+  LANGUAGE c AS 'MODULE_PATHNAME', 'imagekit_capture_truncate';
+COMMENT ON FUNCTION imagekit.capture_truncate() IS
+  'Trigger function of watched tables for TRUNCATE. Arguments: capture or deny, then the sources.';
+
+CREATE FUNCTION imagekit.watch(
+    relation regclass, sources text[], owner text DEFAULT NULL, grace interval DEFAULT NULL,
+    on_truncate text DEFAULT 'capture') RETURNS void
+  LANGUAGE c AS 'MODULE_PATHNAME', 'imagekit_watch';
+COMMENT ON FUNCTION imagekit.watch(regclass, text[], text, interval, text) IS
+  'Watches a table: image URLs that its rows stop using are queued for deletion. A source is column, column.key.key, '
+  'column.list[*].key or url_column:file_id_column. owner: the column that says whose row it is. grace: how long to '
+  'wait, instead of the account''s grace_period. on_truncate: capture, deny or ignore. Called again, it replaces. '
+  'You must own the table.';
+
+CREATE FUNCTION imagekit.unwatch(relation regclass) RETURNS boolean
+  LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'imagekit_unwatch';
+COMMENT ON FUNCTION imagekit.unwatch(regclass) IS
+  'Stops watching a table. What is queued stays queued. False when it was not watched. You must own the table.';
+
+-- URLs ----------------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION imagekit.library_path(url text) RETURNS text
+  LANGUAGE c STRICT STABLE AS 'MODULE_PATHNAME', 'imagekit_library_path';
+COMMENT ON FUNCTION imagekit.library_path(text) IS
+  'Path in the media library (/folder/name) of the file a URL shows, as the drain reads it. NULL when the URL is under '
+  'no account''s endpoint, names no library file, or cannot be read with certainty.';
+
+CREATE FUNCTION imagekit.url_key(url text) RETURNS text
+  LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'imagekit_url_key';
+COMMENT ON FUNCTION imagekit.url_key(text) IS
+  'A key that all spellings of one library file share, whatever accounts are configured. Different files may share it.';
+
+CREATE FUNCTION imagekit.urls_in(value anyelement, path text DEFAULT '') RETURNS text[]
+  LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'imagekit_urls_in';
+COMMENT ON FUNCTION imagekit.urls_in(anyelement, text) IS
+  'The http(s) URLs in a text, varchar, json or jsonb value or an array of texts. path: as in a source, without the '
+  'column: key.list[*].key.';
+
+CREATE FUNCTION imagekit.account_of(url text) RETURNS oid
+  LANGUAGE c STRICT STABLE AS 'MODULE_PATHNAME', 'imagekit_account_of';
+COMMENT ON FUNCTION imagekit.account_of(text) IS
+  'Foreign server whose url_endpoint or url_aliases the URL is under; NULL when none.';
+
+CREATE FUNCTION imagekit.unpack(pack bytea) RETURNS TABLE (url text, file_id text)
+  LANGUAGE c STRICT IMMUTABLE AS 'MODULE_PATHNAME', 'imagekit_unpack';
+COMMENT ON FUNCTION imagekit.unpack(bytea) IS
+  'The URLs of one tuple of imagekit.outbox, with the fileId where the row held one.';
+
+CREATE FUNCTION imagekit.grace_of(server oid, watched oid) RETURNS interval
+  LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT coalesce(
+    (SELECT w.grace FROM imagekit.watch_config w WHERE w.relation = watched),
+    (SELECT o.option_value::interval
+     FROM pg_foreign_server s CROSS JOIN LATERAL pg_options_to_table(s.srvoptions) o
+     WHERE s.oid = server AND o.option_name = 'grace_period'),
+    '0'::interval);
+END;
+COMMENT ON FUNCTION imagekit.grace_of(oid, oid) IS
+  'How long a URL of this account, from this table, waits between its capture and its deletion.';
+
+-- By hand -------------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION imagekit.delete_file(url text) RETURNS boolean
+  LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'imagekit_delete_file';
+COMMENT ON FUNCTION imagekit.delete_file(text) IS
+  'Deletes the image at once. True when it is deleted or was not there; false, with a WARNING, when it could not or must '
+  'not be deleted. ImageKit is asked within the statement: ROLLBACK does not bring a file back.';
+
+CREATE FUNCTION imagekit.delete_files(urls text[]) RETURNS TABLE (url text, outcome text, detail text)
+  LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'imagekit_delete_files';
+COMMENT ON FUNCTION imagekit.delete_files(text[]) IS
+  'Deletes images at once; all are tried, whatever fails. Outcome: deleted, not_found, kept, skipped or failed.';
+
+CREATE FUNCTION imagekit.enqueue(urls text[], delay interval DEFAULT '0') RETURNS bigint
+  LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'imagekit_enqueue';
+COMMENT ON FUNCTION imagekit.enqueue(text[], interval) IS
+  'Queues images for review and deletion, due after the delay. Returns how many were queued; a URL under no account''s '
+  'endpoint is not.';
+
+CREATE PROCEDURE imagekit.drain(max_files integer DEFAULT NULL)
+  LANGUAGE c AS 'MODULE_PATHNAME', 'imagekit_drain';
+COMMENT ON PROCEDURE imagekit.drain(integer) IS
+  'Does the background worker''s work in this session until nothing is due or max_files are done. Commits between steps.';
+
+-- Arming --------------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION imagekit.enable() RETURNS text
+  LANGUAGE c AS 'MODULE_PATHNAME', 'imagekit_enable';
+COMMENT ON FUNCTION imagekit.enable() IS
+  'Arms this database of this cluster: from now on queued images are deleted from ImageKit. A restored or copied '
+  'database is not armed.';
+
+CREATE FUNCTION imagekit.disable() RETURNS text
+  LANGUAGE c AS 'MODULE_PATHNAME', 'imagekit_disable';
+COMMENT ON FUNCTION imagekit.disable() IS
+  'Stops all sending from this database. Watched tables go on queueing; nothing is lost.';
+
+CREATE FUNCTION imagekit.service(
+    OUT preloaded boolean, OUT enabled boolean, OUT armed boolean, OUT disarmed_because text, OUT launcher_pid integer,
+    OUT worker_pid integer) RETURNS record
+  LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'imagekit_service';
+COMMENT ON FUNCTION imagekit.service() IS
+  'The background service as this database sees it: library preloaded, imagekit_cleanup.enabled, armed or why not, '
+  'process ids.';
+
+CREATE FUNCTION imagekit.account_problem(server oid) RETURNS text
+  LANGUAGE c STRICT STABLE AS 'MODULE_PATHNAME', 'imagekit_account_problem';
+COMMENT ON FUNCTION imagekit.account_problem(oid) IS
+  'Why an account cannot be used as configured (no key, a key file that others may read, ...); NULL when it can.';
+
+-- Views ---------------------------------------------------------------------------------------------------------------
+-- Resolved here, with the search path of CREATE EXTENSION; stored views do not look at a search path again.
+
+CREATE VIEW imagekit.watched AS
+SELECT w.relation, w.sources, w.owner, w.grace, w.on_truncate,
+       EXISTS (SELECT FROM pg_trigger t
+               WHERE t.tgrelid = w.relation AND t.tgfoid = 'imagekit.capture'::regproc AND t.tgenabled <> 'D') AS active
+FROM imagekit.watch_config w
+WHERE EXISTS (SELECT FROM pg_class c WHERE c.oid = w.relation);
+COMMENT ON VIEW imagekit.watched IS
+  'Watched tables, one row each. Change them with imagekit.watch() and imagekit.unwatch().';
+COMMENT ON COLUMN imagekit.watched.relation IS 'The table; all its partitions are watched with it.';
+COMMENT ON COLUMN imagekit.watched.sources IS 'Columns and paths whose URLs are watched.';
+COMMENT ON COLUMN imagekit.watched.owner IS 'Column that says whose row it is.';
+COMMENT ON COLUMN imagekit.watched.grace IS
+  'How long a URL waits before it is deleted; NULL: the account''s grace_period.';
+COMMENT ON COLUMN imagekit.watched.on_truncate IS 'What TRUNCATE does: capture, deny or ignore.';
+COMMENT ON COLUMN imagekit.watched.active IS
+  'False when the trigger is missing or disabled: call imagekit.watch() again.';
+
+CREATE VIEW imagekit.pending AS
+SELECT q.url, s.srvname AS server,
+       CASE WHEN q.relation <> 0 THEN q.relation::regclass::text END AS relation,
+       q.state, q.captured_at, q.due_at, q.attempts, q.last_error
+FROM (SELECT b.url, b.server, b.relation, b.state, b.captured_at, b.due_at, b.attempts, b.last_error
+      FROM imagekit.backlog b
+      UNION ALL
+      SELECT u.url, a.server, o.relation, 'waiting', o.captured_at,
+             o.captured_at + imagekit.grace_of(a.server, o.relation), 0, NULL
+      FROM imagekit.outbox o
+      CROSS JOIN LATERAL imagekit.unpack(o.pack) u
+      CROSS JOIN LATERAL imagekit.account_of(u.url) AS a(server)) q
+LEFT JOIN pg_foreign_server s ON s.oid = q.server;
+COMMENT ON VIEW imagekit.pending IS 'URLs that are queued and not settled, one row each.';
+COMMENT ON COLUMN imagekit.pending.server IS 'Account (foreign server) the URL belongs to.';
+COMMENT ON COLUMN imagekit.pending.relation IS 'Table that stopped using the URL; NULL when queued by hand.';
+COMMENT ON COLUMN imagekit.pending.state IS
+  'waiting: for its due time or its turn. retrying: an attempt failed, see last_error. held: needs an operator''s word. '
+  'failed: will not be tried again, see last_error.';
+COMMENT ON COLUMN imagekit.pending.captured_at IS 'When the row was deleted or changed.';
+COMMENT ON COLUMN imagekit.pending.due_at IS 'Not before this time is it looked at (again).';
+COMMENT ON COLUMN imagekit.pending.attempts IS 'How often it was tried.';
+COMMENT ON COLUMN imagekit.pending.last_error IS 'What the last attempt met, in words.';
+
+CREATE VIEW imagekit.status AS
+SELECT s.srvname AS server,
+       CASE WHEN x.cause IS NOT NULL THEN 'stopped'
+            WHEN x.worker_pid IS NOT NULL THEN 'working'
+            WHEN x.preloaded THEN 'idle'
+            ELSE 'manual' END AS state,
+       coalesce(x.cause,
+                CASE WHEN NOT x.preloaded
+                     THEN 'the library is not in shared_preload_libraries, so no background worker runs: '
+                          'CALL imagekit.drain() sends what is due' END) AS cause,
+       (SELECT min(b.due_at) FROM imagekit.backlog b
+        WHERE b.state IN ('waiting', 'retrying') AND NOT b.claimed AND b.server = s.oid) AS next_due_at,
+       (SELECT count(*) FROM imagekit.backlog b WHERE b.state = 'failed' AND b.server = s.oid) AS failed,
+       (SELECT max(h.settled_at) FROM imagekit.history h
+        WHERE h.server = s.srvname AND h.settled_at > now() - interval '1 day') AS last_settled_at,
+       x.worker_pid
+FROM pg_foreign_server s
+JOIN pg_foreign_data_wrapper w ON w.oid = s.srvfdw AND w.fdwname = 'imagekit'
+CROSS JOIN LATERAL (
+  SELECT v.preloaded, v.worker_pid,
+         CASE WHEN NOT v.enabled THEN 'imagekit_cleanup.enabled is off'
+              WHEN NOT v.armed THEN v.disarmed_because
+              ELSE coalesce(imagekit.account_problem(s.oid),
+                            (SELECT format('%s (since %s, next try at %s)', a.cause, a.since, a.paused_until)
+                             FROM imagekit.account_state a
+                             WHERE a.server = s.oid AND a.paused_until > clock_timestamp()))
+         END AS cause
+  FROM imagekit.service() v) x;
+COMMENT ON VIEW imagekit.status IS 'One row per account: is it being worked for, and if not, why not.';
+COMMENT ON COLUMN imagekit.status.state IS
+  'working: a worker is on this database. idle: nothing to do. manual: only CALL imagekit.drain() sends. '
+  'stopped: nothing is sent, cause says why.';
+COMMENT ON COLUMN imagekit.status.cause IS 'Why nothing is sent, in words; what is queued waits and is not lost.';
+COMMENT ON COLUMN imagekit.status.next_due_at IS 'When the next file of the backlog is due.';
+COMMENT ON COLUMN imagekit.status.failed IS 'Files that need a person: see imagekit.pending where state = ''failed''.';
+COMMENT ON COLUMN imagekit.status.last_settled_at IS 'When the last outcome of the past day was recorded.';
+COMMENT ON COLUMN imagekit.status.worker_pid IS 'Process id of this database''s background worker, if one runs now.';
+
+-- Nothing for PUBLIC --------------------------------------------------------------------------------------------------
+
+REVOKE ALL ON ALL TABLES IN SCHEMA imagekit FROM PUBLIC;
+REVOKE ALL ON ALL ROUTINES IN SCHEMA imagekit FROM PUBLIC;

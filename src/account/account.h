@@ -1,0 +1,45 @@
+// Accounts: the foreign servers of the wrapper `imagekit`, with their options and keys.
+
+#ifndef IMAGEKIT_ACCOUNT_ACCOUNT_H
+#define IMAGEKIT_ACCOUNT_ACCOUNT_H
+
+#include "core/api.h"
+#include "core/url.h"
+#include "pg/server.h"
+
+namespace imagekit::account {
+
+/// One account as configured. Plain memory in the context it was loaded into.
+struct Account {
+  Oid server;
+  char *name;
+  Oid owner;
+  char *url_endpoint;
+  List *url_prefixes;  // char *: url_endpoint, then each of url_aliases
+  char *api_url;
+  List *protect;  // char *: library paths or globs that are never deleted
+  bool dry_run;
+  double read_rate, read_burst, write_rate, write_burst;
+  char *problem;  // why it cannot be used, in words; NULL when it can
+};
+
+/// All accounts of this database, read from the catalogs now. Keys are not among them.
+List *LoadAccounts(MemoryContext context);
+
+/// The account's private key in `context`; NULL with `*problem` in words when there is none to be had. The caller wipes it.
+char *LoadKey(const Account *account, MemoryContext context, char **problem);
+
+/// Prefix map of all accounts; the number of an entry is the account's server oid. Cached, renewed when a foreign
+/// server changes. Valid until the next call.
+const EndpointMap *Endpoints();
+
+/// Registers the cache's invalidation. Once, from _PG_init.
+void Initialize();
+
+/// A server oid as EndpointMap's account number and back.
+inline int AccountNumber(Oid server) { return static_cast<int>(server); }
+inline Oid AccountServer(int number) { return static_cast<Oid>(number); }
+
+}  // namespace imagekit::account
+
+#endif  // IMAGEKIT_ACCOUNT_ACCOUNT_H

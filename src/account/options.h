@@ -1,0 +1,19 @@
+// The options of servers and user mappings of the wrapper `imagekit`: one table of names, meanings and checks.
+
+#ifndef IMAGEKIT_ACCOUNT_OPTIONS_H
+#define IMAGEKIT_ACCOUNT_OPTIONS_H
+
+#include "pg/server.h"
+
+namespace imagekit::account {
+
+/// "a, b ,c" -> List of char *, trimmed, empty items dropped; in the current context.
+List *SplitList(const char *text);
+
+/// Value of an option as checked by the validator.
+double RateValue(const char *text);
+bool BoolValue(const char *text);
+
+}  // namespace imagekit::account
+
+#endif  // IMAGEKIT_ACCOUNT_OPTIONS_H

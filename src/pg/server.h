@@ -1,0 +1,190 @@
+// The PostgreSQL server, as the outer rings see it: every server header in one place, and every difference between
+// PostgreSQL 15, 16, 17, 18 and 19 as well. No other file asks for a version.
+//
+// Include C++ and core headers first, this file after them: the server's macros (likely, Max, _, ...) must not reach
+// the standard library.
+
+#ifndef IMAGEKIT_PG_SERVER_H
+#define IMAGEKIT_PG_SERVER_H
+
+// The library is built with -fvisibility=hidden; what the server looks up by name must stay visible. Before 16 the
+// server's own headers leave this macro empty.
+#ifndef PGDLLEXPORT
+#define PGDLLEXPORT __attribute__((visibility("default")))
+#endif
+
+extern "C" {
+#include <postgres.h>
+
+#include <access/genam.h>
+#include <access/heapam.h>
+#include <access/htup_details.h>
+#include <access/parallel.h>
+#include <access/reloptions.h>
+#include <access/table.h>
+#include <access/tableam.h>
+#include <access/xact.h>
+#include <access/xlog.h>
+#include <catalog/dependency.h>
+#include <catalog/indexing.h>
+#include <catalog/namespace.h>
+#include <catalog/objectaccess.h>
+#include <catalog/pg_authid.h>
+#include <catalog/pg_class.h>
+#include <catalog/pg_collation.h>
+#include <catalog/pg_database.h>
+#include <catalog/pg_extension.h>
+#include <catalog/pg_foreign_data_wrapper.h>
+#include <catalog/pg_foreign_server.h>
+#include <catalog/pg_inherits.h>
+#include <catalog/pg_proc.h>
+#include <catalog/pg_trigger.h>
+#include <catalog/pg_type.h>
+#include <catalog/pg_user_mapping.h>
+#include <commands/defrem.h>
+#include <commands/extension.h>
+#include <commands/trigger.h>
+#include <common/jsonapi.h>
+#include <executor/spi.h>
+#include <executor/tuptable.h>
+#include <fmgr.h>
+#include <foreign/foreign.h>
+#include <funcapi.h>
+#include <lib/stringinfo.h>
+#include <mb/pg_wchar.h>
+#include <miscadmin.h>
+#include <nodes/makefuncs.h>
+#include <nodes/parsenodes.h>
+#include <pgstat.h>
+#include <port/atomics.h>
+#include <postmaster/bgworker.h>
+#include <postmaster/interrupt.h>
+#include <storage/fd.h>
+#include <storage/ipc.h>
+#include <storage/latch.h>
+#include <storage/lmgr.h>
+#include <storage/lock.h>
+#include <storage/lwlock.h>
+#include <storage/proc.h>
+#include <storage/procarray.h>
+#include <storage/shmem.h>
+#include <tcop/tcopprot.h>
+#include <tcop/utility.h>
+#include <utils/acl.h>
+#include <utils/array.h>
+#include <utils/builtins.h>
+#include <utils/fmgroids.h>
+#include <utils/fmgrprotos.h>
+#include <utils/guc.h>
+#include <utils/hsearch.h>
+#include <utils/inval.h>
+#include <utils/jsonb.h>
+#include <utils/lsyscache.h>
+#include <utils/memutils.h>
+#include <utils/ps_status.h>
+#include <utils/rel.h>
+#include <utils/ruleutils.h>
+#include <utils/snapmgr.h>
+#include <utils/syscache.h>
+#include <utils/timestamp.h>
+#include <utils/varlena.h>
+#include <utils/wait_event.h>
+}
+
+#if PG_VERSION_NUM < 150000
+#error "imagekit_cleanup needs PostgreSQL 15 or newer"
+#endif
+
+// libintl's macros of these names would rewrite members of C++ classes.
+#undef gettext
+#undef dgettext
+#undef ngettext
+#undef dngettext
+#undef printf
+#undef fprintf
+#undef snprintf
+#undef sprintf
+#undef vsnprintf
+#undef vsprintf
+#undef vprintf
+#undef vfprintf
+#undef strerror
+#undef strerror_r
+
+namespace imagekit::pg {
+
+// --- JSON ------------------------------------------------------------------------------------------------------------
+// Since 16 the callbacks of the JSON parser return a result; since 17 the caller may own the lexer.
+
+#if PG_VERSION_NUM >= 160000
+using JsonCallbackResult = JsonParseErrorType;
+#define IMAGEKIT_JSON_CALLBACK_RETURN return JSON_SUCCESS
+#else
+using JsonCallbackResult = void;
+#define IMAGEKIT_JSON_CALLBACK_RETURN return
+#endif
+
+inline JsonLexContext *MakeJsonLexer(char *json, int length) {
+#if PG_VERSION_NUM >= 170000
+  return makeJsonLexContextCstringLen(nullptr, json, static_cast<size_t>(length), GetDatabaseEncoding(), true);
+#else
+  return makeJsonLexContextCstringLen(json, length, GetDatabaseEncoding(), true);
+#endif
+}
+
+// --- Waiting ---------------------------------------------------------------------------------------------------------
+// Since 17 a wait set belongs to a resource owner instead of a memory context, and wait events have names of their own.
+
+inline WaitEventSet *MakeWaitEventSet(int events) {
+#if PG_VERSION_NUM >= 170000
+  return CreateWaitEventSet(nullptr, events);
+#else
+  return CreateWaitEventSet(TopMemoryContext, events);
+#endif
+}
+
+inline uint32 WaitEventFor([[maybe_unused]] const char *name) {
+#if PG_VERSION_NUM >= 170000
+  return WaitEventExtensionNew(name);
+#else
+  return PG_WAIT_EXTENSION;
+#endif
+}
+
+// --- Privileges ------------------------------------------------------------------------------------------------------
+
+inline bool OwnsRelation(Oid relation, Oid role) {
+#if PG_VERSION_NUM >= 160000
+  return object_ownercheck(RelationRelationId, relation, role);
+#else
+  return pg_class_ownercheck(relation, role);
+#endif
+}
+
+// --- Attributes ------------------------------------------------------------------------------------------------------
+
+inline bool IsVirtualColumn([[maybe_unused]] Form_pg_attribute attribute) {
+#if PG_VERSION_NUM >= 180000
+  return attribute->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL;
+#else
+  return false;
+#endif
+}
+
+}  // namespace imagekit::pg
+
+// --- The module's magic block ----------------------------------------------------------------------------------------
+
+#if PG_VERSION_NUM >= 180000
+#define IMAGEKIT_MODULE_MAGIC(module_version) \
+  extern "C" {                                \
+  PG_MODULE_MAGIC_EXT(.name = "imagekit_cleanup", .version = module_version); \
+  }
+#else
+#define IMAGEKIT_MODULE_MAGIC(module_version) \
+  extern "C" {                                \
+  PG_MODULE_MAGIC;                            \
+  }
+#endif
+
+#endif  // IMAGEKIT_PG_SERVER_H

@@ -1,0 +1,65 @@
+// Definitions of the settings: default, bounds, unit and words.
+
+#include "pg/settings.h"
+
+#include <climits>
+
+#include "pg/server.h"
+
+namespace imagekit::settings {
+
+bool enabled = true;
+bool log_deletions = true;
+int connect_timeout = 5000;
+int request_timeout = 30000;
+int max_requests = 8;
+int poll_interval = 30000;
+int worker_idle_timeout = 4000;
+int retry_delay = 2000;
+int retry_delay_max = 3600 * 1000;
+char *ca_file = nullptr;
+
+namespace {
+
+void DefineBool(const char *name, const char *what, const char *more, bool *variable) {
+  DefineCustomBoolVariable(name, what, more, variable, *variable, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+}
+
+void DefineInt(const char *name, const char *what, const char *more, int *variable, int low, int high, int unit) {
+  DefineCustomIntVariable(name, what, more, variable, *variable, low, high, PGC_SIGHUP, unit, nullptr, nullptr,
+                          nullptr);
+}
+
+}  // namespace
+
+void Define() {
+  DefineBool("imagekit_cleanup.enabled", "Sends deletions to ImageKit.",
+             "The kill switch: while off, watched tables go on queueing and nothing is sent from any database of the server. "
+             "Set it before starting a copy of a production server.",
+             &enabled);
+  DefineBool("imagekit_cleanup.log_deletions", "Logs each file that was deleted or was already gone.",
+             "Failures are logged in any case.", &log_deletions);
+  DefineInt("imagekit_cleanup.connect_timeout", "How long to wait for a connection to ImageKit.", nullptr,
+            &connect_timeout, 10, 600000, GUC_UNIT_MS);
+  DefineInt("imagekit_cleanup.request_timeout", "How long one request to ImageKit may take.",
+            "After this it counts as failed and is tried again later.", &request_timeout, 10, 3600000, GUC_UNIT_MS);
+  DefineInt("imagekit_cleanup.max_requests", "Requests to ImageKit a process has under way at once.",
+            "An account's read_rate and write_rate hold in any case.", &max_requests, 1, 64, 0);
+  DefineInt("imagekit_cleanup.poll_interval", "How often an armed database is looked at when nothing has woken its worker.",
+            "Commits wake the worker at once; this covers COMMIT PREPARED and the like.", &poll_interval, 1000, 3600000,
+            GUC_UNIT_MS);
+  DefineInt("imagekit_cleanup.worker_idle_timeout", "How long a worker with nothing to do stays connected.",
+            "Below 5 s, DROP DATABASE succeeds without stopping the worker: it waits that long for sessions to end.",
+            &worker_idle_timeout, 0, 3600000, GUC_UNIT_MS);
+  DefineInt("imagekit_cleanup.retry_delay", "Wait after the first failed attempt at a file.",
+            "Doubles with each further one, with jitter, up to imagekit_cleanup.retry_delay_max.", &retry_delay, 10,
+            3600000, GUC_UNIT_MS);
+  DefineInt("imagekit_cleanup.retry_delay_max", "Longest wait between two attempts at a file.", nullptr,
+            &retry_delay_max, 10, INT_MAX, GUC_UNIT_MS);
+  DefineCustomStringVariable("imagekit_cleanup.ca_file", "PEM file of the certificate authorities to trust.",
+                             "Empty: the system's. Certificates are always verified.", &ca_file, "", PGC_SIGHUP,
+                             GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
+  MarkGUCPrefixReserved("imagekit_cleanup");
+}
+
+}  // namespace imagekit::settings

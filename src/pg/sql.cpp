@@ -1,0 +1,94 @@
+// SPI with the extension owner's rights and a pinned search_path.
+
+#include "pg/sql.h"
+
+namespace imagekit::pg {
+
+namespace {
+
+// pg_extension has no syscache on the versions we build for.
+Oid ReadExtensionOwner() {
+  Relation extensions = table_open(ExtensionRelationId, AccessShareLock);
+  ScanKeyData key;
+  ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ, CStringGetDatum("imagekit_cleanup"));
+  SysScanDesc scan = systable_beginscan(extensions, ExtensionNameIndexId, true, nullptr, 1, &key);
+  HeapTuple tuple = systable_getnext(scan);
+  Oid owner = HeapTupleIsValid(tuple) ? reinterpret_cast<Form_pg_extension>(GETSTRUCT(tuple))->extowner : InvalidOid;
+  systable_endscan(scan);
+  table_close(extensions, AccessShareLock);
+  return owner;
+}
+
+}  // namespace
+
+Oid ExtensionOwner() {
+  Oid owner = ReadExtensionOwner();
+  if (!OidIsValid(owner))
+    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                    errmsg("extension \"imagekit_cleanup\" is not installed in this database"),
+                    errhint("Run CREATE EXTENSION imagekit_cleanup.")));
+  return owner;
+}
+
+bool ExtensionExists() { return OidIsValid(ReadExtensionOwner()); }
+
+Oid ExtensionTable(const char *name) {
+  Oid schema = get_namespace_oid("imagekit", true);
+  return OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
+}
+
+void OpenSql(SqlSession *session) {
+  Oid owner = ExtensionOwner();
+  GetUserIdAndSecContext(&session->saved_role, &session->saved_context);
+  SetUserIdAndSecContext(owner, session->saved_context | SECURITY_LOCAL_USERID_CHANGE);
+  session->settings_level = NewGUCNestLevel();
+  (void)set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+                          false);
+  if (SPI_connect() != SPI_OK_CONNECT) elog(ERROR, "SPI_connect failed");
+}
+
+void CloseSql(SqlSession *session) {
+  SPI_finish();
+  AtEOXact_GUC(true, session->settings_level);
+  SetUserIdAndSecContext(session->saved_role, session->saved_context);
+}
+
+uint64 RunSql(const char *sql, int expected, const Param *params, int count, long limit) {
+  constexpr int kMost = 16;
+  Oid types[kMost];
+  Datum values[kMost];
+  char nulls[kMost];
+  Assert(count <= kMost);
+  for (int i = 0; i < count; i++) {
+    types[i] = params[i].type;
+    values[i] = params[i].value;
+    nulls[i] = params[i].null ? 'n' : ' ';
+  }
+  int result = SPI_execute_with_args(sql, count, types, values, nulls, false, limit);
+  if (result != expected) elog(ERROR, "unexpected result %s of \"%s\"", SPI_result_code_string(result), sql);
+  return SPI_processed;
+}
+
+Datum Field(uint64 row, int column, bool *null) {
+  return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, null);
+}
+
+char *FieldText(uint64 row, int column, MemoryContext context) {
+  char *text = SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
+  return text == nullptr ? nullptr : MemoryContextStrdup(context, text);
+}
+
+Datum TextArray(const char *const *texts, int count) {
+  auto *values = static_cast<Datum *>(palloc(sizeof(Datum) * (count + 1)));
+  auto *nulls = static_cast<bool *>(palloc(sizeof(bool) * (count + 1)));
+  for (int i = 0; i < count; i++) {
+    nulls[i] = texts[i] == nullptr;
+    values[i] = nulls[i] ? 0 : CStringGetTextDatum(texts[i]);
+  }
+  int dimensions[1] = {count};
+  int lower_bounds[1] = {1};
+  return PointerGetDatum(
+      construct_md_array(values, nulls, 1, dimensions, lower_bounds, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+}  // namespace imagekit::pg
