@@ -1,0 +1,150 @@
+// Reads the accounts from the catalogs, and keeps the one map of URL prefixes that capture asks for every URL.
+
+#include "account/account.h"
+
+#include "account/options.h"
+#include "pg/bridge.h"
+
+namespace imagekit::account {
+
+namespace {
+
+// The prefix map is asked for every URL of every deleted row, so it is built once and only tagged stale by the
+// invalidation callback: nothing may be freed there, somebody may be reading it.
+EndpointMap *cached_endpoints = nullptr;
+bool endpoints_fresh = false;
+
+void InvalidateEndpoints(Datum, int, uint32) { endpoints_fresh = false; }
+
+void ReadOption(Account *account, const char *name, const char *value) {
+  if (strcmp(name, "url_endpoint") == 0) {
+    account->url_endpoint = pstrdup(value);
+    account->url_prefixes = lcons(pstrdup(value), account->url_prefixes);
+  } else if (strcmp(name, "url_aliases") == 0) {
+    account->url_prefixes = list_concat(account->url_prefixes, SplitList(value));
+  } else if (strcmp(name, "api_url") == 0) {
+    account->api_url = pstrdup(value);
+  } else if (strcmp(name, "protect") == 0) {
+    account->protect = SplitList(value);
+  } else if (strcmp(name, "dry_run") == 0) {
+    account->dry_run = BoolValue(value);
+  } else if (strcmp(name, "read_rate") == 0) {
+    account->read_rate = RateValue(value);
+  } else if (strcmp(name, "read_burst") == 0) {
+    account->read_burst = RateValue(value);
+  } else if (strcmp(name, "write_rate") == 0) {
+    account->write_rate = RateValue(value);
+  } else if (strcmp(name, "write_burst") == 0) {
+    account->write_burst = RateValue(value);
+  }
+  // grace_period is read in SQL, by imagekit.grace_of().
+}
+
+Account *ReadAccount(Form_pg_foreign_server form) {
+  auto *account = static_cast<Account *>(palloc0(sizeof(Account)));
+  AccountAccess defaults;
+  account->read_rate = defaults.read_rate;
+  account->read_burst = defaults.read_burst;
+  account->write_rate = defaults.write_rate;
+  account->write_burst = defaults.write_burst;
+  account->api_url = pstrdup("https://api.imagekit.io");
+  account->server = form->oid;
+  account->name = pstrdup(NameStr(form->srvname));
+  account->owner = form->srvowner;
+  ListCell *cell;
+  foreach (cell, GetForeignServer(form->oid)->options) {
+    auto *option = static_cast<DefElem *>(lfirst(cell));
+    ReadOption(account, option->defname, defGetString(option));
+  }
+  return account;
+}
+
+// Adds an account's prefixes; false when another account already has one of them.
+bool AddPrefixes(EndpointMap *map, const Account *account, char *conflict, size_t size) {
+  ListCell *cell;
+  foreach (cell, account->url_prefixes) {
+    const char *prefix = static_cast<char *>(lfirst(cell));
+    bool added = pg::CallCxx([&] {
+      try {
+        map->Add(AccountNumber(account->server), prefix);
+        return true;
+      } catch (const EndpointError &) {
+        return false;
+      }
+    });
+    if (!added) {
+      strlcpy(conflict, prefix, size);
+      return false;
+    }
+  }
+  return true;
+}
+
+// Two accounts with one prefix: which of them a URL belongs to is a guess, so neither is used until that is mended.
+void MarkConflicts(List *accounts) {
+  MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "imagekit conflicts", ALLOCSET_SMALL_SIZES);
+  ListCell *left, *right;
+  foreach (left, accounts) {
+    foreach (right, accounts) {
+      auto *a = static_cast<Account *>(lfirst(left));
+      auto *b = static_cast<Account *>(lfirst(right));
+      char conflict[256];
+      if (a == b) continue;
+      auto *pair = pg::Own<EndpointMap>(scratch);
+      if (AddPrefixes(pair, a, conflict, sizeof conflict) && AddPrefixes(pair, b, conflict, sizeof conflict)) continue;
+      a->problem = psprintf("the URL prefix %s is also configured for server \"%s\"; one prefix can belong to one account only",
+                            conflict, b->name);
+    }
+  }
+  MemoryContextDelete(scratch);
+}
+
+}  // namespace
+
+List *LoadAccounts(MemoryContext context) {
+  MemoryContext before = MemoryContextSwitchTo(context);
+  List *accounts = NIL;
+  Oid wrapper = get_foreign_data_wrapper_oid("imagekit", true);
+  if (OidIsValid(wrapper)) {
+    Relation servers = table_open(ForeignServerRelationId, AccessShareLock);
+    SysScanDesc scan = systable_beginscan(servers, InvalidOid, false, nullptr, 0, nullptr);
+    HeapTuple tuple;
+    while (HeapTupleIsValid(tuple = systable_getnext(scan))) {
+      auto form = reinterpret_cast<Form_pg_foreign_server>(GETSTRUCT(tuple));
+      if (form->srvfdw == wrapper) accounts = lappend(accounts, ReadAccount(form));
+    }
+    systable_endscan(scan);
+    table_close(servers, AccessShareLock);
+    MarkConflicts(accounts);
+  }
+  MemoryContextSwitchTo(before);
+  return accounts;
+}
+
+const EndpointMap *Endpoints() {
+  while (cached_endpoints == nullptr || !endpoints_fresh) {
+    // Fresh before reading: an invalidation that arrives while the catalogs are read makes us read again.
+    endpoints_fresh = true;
+    MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "imagekit accounts", ALLOCSET_SMALL_SIZES);
+    auto *map = pg::Own<EndpointMap>(scratch);
+    List *accounts = LoadAccounts(scratch);
+    ListCell *cell;
+    char ignored[256];
+    // A prefix of two accounts stays with the first: its URLs are still captured, and neither account may send.
+    foreach (cell, accounts) (void)AddPrefixes(map, static_cast<Account *>(lfirst(cell)), ignored, sizeof ignored);
+    pg::CallCxx([&] {
+      auto *kept = new EndpointMap(std::move(*map));
+      delete cached_endpoints;
+      cached_endpoints = kept;
+    });
+    MemoryContextDelete(scratch);
+  }
+  return cached_endpoints;
+}
+
+void Initialize() {
+  CacheRegisterSyscacheCallback(FOREIGNSERVEROID, InvalidateEndpoints, 0);
+  CacheRegisterSyscacheCallback(FOREIGNDATAWRAPPEROID, InvalidateEndpoints, 0);
+}
+
+}  // namespace imagekit::account

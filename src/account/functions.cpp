@@ -1,0 +1,79 @@
+// SQL functions that answer questions about URLs and accounts. They read, and never send.
+
+#include "account/account.h"
+#include "core/url.h"
+#include "pg/bridge.h"
+#include "pg/server.h"
+
+namespace {
+
+using imagekit::EndpointMap;
+using imagekit::UrlClass;
+
+std::string_view TextView(const text *value) { return {VARDATA_ANY(value), static_cast<size_t>(VARSIZE_ANY_EXHDR(value))}; }
+
+// A C++ string leaves C++ as plain memory in the current context: first its size, then its bytes.
+template <typename Make>
+text *TextFromCxx(Make make) {
+  auto *result = imagekit::pg::Own<std::string>(CurrentMemoryContext);
+  imagekit::pg::CallCxx([&] { *result = make(); });
+  return cstring_to_text_with_len(result->data(), static_cast<int>(result->size()));
+}
+
+}  // namespace
+
+extern "C" {
+
+PG_FUNCTION_INFO_V1(imagekit_library_path);
+PG_FUNCTION_INFO_V1(imagekit_url_key);
+PG_FUNCTION_INFO_V1(imagekit_account_of);
+PG_FUNCTION_INFO_V1(imagekit_account_problem);
+
+// library_path(url text) -> text
+Datum imagekit_library_path(PG_FUNCTION_ARGS) {
+  text *url = PG_GETARG_TEXT_PP(0);
+  const EndpointMap *endpoints = imagekit::account::Endpoints();
+  text *path = TextFromCxx([&] {
+    auto reading = endpoints->Read(TextView(url));
+    return reading.kind == UrlClass::kLibraryFile ? reading.path.FilePath() : std::string();
+  });
+  if (VARSIZE_ANY_EXHDR(path) == 0) PG_RETURN_NULL();
+  PG_RETURN_TEXT_P(path);
+}
+
+// url_key(url text) -> text
+Datum imagekit_url_key(PG_FUNCTION_ARGS) {
+  text *url = PG_GETARG_TEXT_PP(0);
+  text *key = TextFromCxx([&] { return imagekit::UrlKey(TextView(url)); });
+  if (VARSIZE_ANY_EXHDR(key) == 0) PG_RETURN_NULL();
+  PG_RETURN_TEXT_P(key);
+}
+
+// account_of(url text) -> oid
+Datum imagekit_account_of(PG_FUNCTION_ARGS) {
+  text *url = PG_GETARG_TEXT_PP(0);
+  const EndpointMap *endpoints = imagekit::account::Endpoints();
+  if (!endpoints->Owns(TextView(url))) PG_RETURN_NULL();
+  Oid server = imagekit::pg::CallCxx(
+      [&] { return imagekit::account::AccountServer(endpoints->Read(TextView(url)).account); });
+  PG_RETURN_OID(server);
+}
+
+// account_problem(server oid) -> text
+Datum imagekit_account_problem(PG_FUNCTION_ARGS) {
+  Oid server = PG_GETARG_OID(0);
+  ListCell *cell;
+  foreach (cell, imagekit::account::LoadAccounts(CurrentMemoryContext)) {
+    auto *account = static_cast<imagekit::account::Account *>(lfirst(cell));
+    if (account->server != server) continue;
+    char *problem = account->problem;
+    if (problem == nullptr) {
+      char *key = imagekit::account::LoadKey(account, CurrentMemoryContext, &problem);
+      if (key != nullptr) explicit_bzero(key, strlen(key));
+    }
+    if (problem == nullptr) PG_RETURN_NULL();
+    PG_RETURN_TEXT_P(cstring_to_text(problem));
+  }
+  PG_RETURN_TEXT_P(cstring_to_text("there is no such account"));
+}
+}

@@ -1,0 +1,79 @@
+// Where an account's private key comes from: the user mapping of the server's owner, else PUBLIC's; from the option
+// itself or from a file. The key must never reach a message.
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "account/account.h"
+
+namespace imagekit::account {
+
+namespace {
+
+// Options of the mapping; NIL with *found false when there is none. GetUserMapping() would raise an error.
+List *MappingOptions(const Account *account, bool *found) {
+  HeapTuple tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(account->owner),
+                                    ObjectIdGetDatum(account->server));
+  if (!HeapTupleIsValid(tuple))
+    tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(InvalidOid), ObjectIdGetDatum(account->server));
+  *found = HeapTupleIsValid(tuple);
+  if (!*found) return NIL;
+  bool null;
+  Datum options = SysCacheGetAttr(USERMAPPINGUSERSERVER, tuple, Anum_pg_user_mapping_umoptions, &null);
+  List *list = null ? NIL : untransformRelOptions(options);
+  ReleaseSysCache(tuple);
+  return list;
+}
+
+// A file that others may read is refused, as libpq refuses such a password file: the mistake should be seen at once.
+char *ReadKeyFile(const char *path, char **problem) {
+  struct stat status;
+  FILE *file = AllocateFile(path, "r");
+  if (file == nullptr) {
+    *problem = psprintf("the key file \"%s\" cannot be read: %m", path);
+    return nullptr;
+  }
+  char *key = nullptr;
+  char line[1024];
+  if (fstat(fileno(file), &status) != 0)
+    *problem = psprintf("the key file \"%s\" cannot be read: %m", path);
+  else if (!S_ISREG(status.st_mode))
+    *problem = psprintf("the key file \"%s\" is not a plain file", path);
+  else if ((status.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+    *problem = psprintf("the key file \"%s\" may be read by others; run chmod 600 on it", path);
+  else if (fgets(line, sizeof line, file) == nullptr || strspn(line, " \t\r\n") == strlen(line))
+    *problem = psprintf("the key file \"%s\" is empty", path);
+  else {
+    size_t start = strspn(line, " \t");
+    size_t length = strcspn(line + start, " \t\r\n");
+    key = pnstrdup(line + start, length);
+  }
+  explicit_bzero(line, sizeof line);
+  FreeFile(file);
+  return key;
+}
+
+}  // namespace
+
+char *LoadKey(const Account *account, MemoryContext context, char **problem) {
+  MemoryContext before = MemoryContextSwitchTo(context);
+  bool found;
+  char *key = nullptr;
+  *problem = nullptr;
+  ListCell *cell;
+  foreach (cell, MappingOptions(account, &found)) {
+    auto *option = static_cast<DefElem *>(lfirst(cell));
+    if (strcmp(option->defname, "private_key") == 0) key = pstrdup(defGetString(option));
+    if (strcmp(option->defname, "private_key_file") == 0) key = ReadKeyFile(defGetString(option), problem);
+  }
+  if (!found)
+    *problem = psprintf("there is no key: neither the owner of server \"%s\" nor PUBLIC has a user mapping; run CREATE USER "
+                        "MAPPING FOR PUBLIC SERVER %s OPTIONS (private_key '...')",
+                        account->name, quote_identifier(account->name));
+  else if (key == nullptr && *problem == nullptr)
+    *problem = psprintf("the user mapping of server \"%s\" holds no key", account->name);
+  MemoryContextSwitchTo(before);
+  return key;
+}
+
+}  // namespace imagekit::account
