@@ -81,29 +81,35 @@ struct Answer {
 
 class ApiClient {
  public:
+  /// Throws std::invalid_argument when a time-out or max_in_flight (at most 1000) is not above zero. The first client of
+  /// a process starts libcurl: never make one in a process that will fork workers, nor while another thread uses
+  /// libcurl. After std::bad_alloc from any method the client is fit for destruction only.
   explicit ApiClient(const TransportOptions& options);
   ~ApiClient();
   ApiClient(const ApiClient&) = delete;
   ApiClient& operator=(const ApiClient&) = delete;
 
   /// Returns the account's number, 0 and up. Throws std::invalid_argument when api_url is neither https nor plain http
-  /// to a loopback address, or the key is empty or holds anything but printable ASCII.
+  /// to a loopback address, the key is empty or holds a colon or anything but printable ASCII, or a rate is not above
+  /// zero. Find and Delete throw it for an account that does not exist.
   int AddAccount(const AccountAccess& access);
 
   /// Queues a look-up by exact library path (section 2.6): `path` parameter and name in the query; a name that cannot
   /// be quoted (section 2.2) is found by paging through its folder. The query is never widened.
+  /// A path that cannot be asked for (no UTF-8, too long for a request) is answered kRejected without a request.
   void Find(uint64_t ticket, int account, const LibraryPath& path);
 
   /// Queues a delete. `file_id` outside [0-9A-Za-z_-]+ is answered kRejected without a request.
   void Delete(uint64_t ticket, int account, const std::string& file_id);
 
-  /// Anything queued or on the wire.
+  /// Anything queued, on the wire, or answered and not yet taken.
   bool Busy() const noexcept;
 
   /// Takes the next answer. Each Find and Delete is answered once.
   bool NextAnswer(Answer* answer);
 
-  /// Drops everything queued and on the wire, unanswered. A delete on the wire may or may not have been done.
+  /// Drops everything queued and on the wire, unanswered, and waits for nothing. A delete on the wire may or may not
+  /// have been done. Answers that have come can still be taken.
   void Abandon() noexcept;
 
   // The event loop: wait for these sockets, at most TimeoutMs(), then call OnSocket for each ready one, or OnTimer.
@@ -116,7 +122,8 @@ class ApiClient {
   const std::vector<Socket>& Sockets() const noexcept;
   /// Changes whenever Sockets() has changed, so that the owner rebuilds its wait set only then.
   uint64_t SocketsVersion() const noexcept;
-  /// Milliseconds until OnTimer has something to do (libcurl's timers, the account's pacing); -1: nothing to wait for.
+  /// Milliseconds until OnTimer has something to do (libcurl's timers, the account's pacing); 0 also while
+  /// an answer waits to be taken; -1: nothing to wait for.
   int TimeoutMs() const;
   void OnSocket(int fd, bool readable, bool writable);
   void OnTimer();

@@ -1,0 +1,194 @@
+// From the bytes of an answer to the one file it names, or to the reason why it names none.
+//
+// It must never guess: an entry counts only when it is whole, of type "file" exactly, and its filePath equals the
+// wanted path byte for byte (section 2.6). Whatever contradicts itself names no file.
+
+#include "core/api_reply.h"
+
+#include <json/json.h>
+
+#include <algorithm>
+#include <memory>
+#include <new>
+#include <string_view>
+#include <utility>
+
+#include "core/api_request.h"
+#include "core/api_text.h"
+#include "core/api_time.h"
+#include "core/core_only.h"
+
+namespace imagekit {
+
+namespace {
+
+// The reader and the destructor of Json::Value are recursive: the depth bounds their stack. ImageKit's own objects are
+// four or five deep, metadata somewhat deeper.
+constexpr int kMaxDepth = 64;
+
+// A parsed value takes some hundred times the room of the "1," it came from; 8 MB of them would take a gigabyte. A
+// full page of 1000 files has about fifty thousand values.
+constexpr size_t kMaxValues = 500000;
+
+constexpr char kSpaces[] = " \t\r\n";
+
+bool IsHtml(std::string_view body, std::string_view content_type) {
+  // The type alone is not enough (many a proxy sends none), nor is the body (an empty page has none).
+  std::string type(content_type.substr(0, 40));
+  for (char& c : type) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  const size_t start = body.find_first_not_of(kSpaces);
+  return type.find("html") != std::string::npos || (start != std::string_view::npos && body[start] == '<');
+}
+
+bool ParseJson(const std::string& body, Json::Value* root) {
+  const auto starts_value = [](char c) { return c == ',' || c == '[' || c == '{'; };
+  if (static_cast<size_t>(std::count_if(body.begin(), body.end(), starts_value)) > kMaxValues) return false;
+  try {
+    Json::CharReaderBuilder builder;
+    Json::CharReaderBuilder::strictMode(&builder.settings_);  // also: duplicate keys are refused
+    builder.settings_["stackLimit"] = kMaxDepth;
+    const std::unique_ptr<Json::CharReader> reader(builder.newCharReader());
+    std::string errors;
+    return reader->parse(body.data(), body.data() + body.size(), root, &errors);
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception&) {
+    return false;  // too deep: jsoncpp throws instead of returning
+  }
+}
+
+/// The string member `key` of an object; false when it is absent or of another type.
+bool StringMember(const Json::Value& object, const char* key, std::string* text) {
+  const Json::Value* member = object.find(key, key + std::char_traits<char>::length(key));
+  if (member == nullptr || !member->isString()) return false;
+  *text = member->asString();
+  return true;
+}
+
+int64_t TimeMember(const Json::Value& object, const char* key) {
+  std::string text;
+  return StringMember(object, key, &text) ? ParseIsoTime(text) : -1;
+}
+
+/// Reads one entry of a list. False when it is not shaped as section 2.3 says; `is_file` tells a file from a folder
+/// or a version, whose ids must never be used.
+bool ReadEntry(const Json::Value& entry, bool* is_file, FoundFile* file) {
+  std::string type;
+  if (!entry.isObject() || !StringMember(entry, "type", &type)) return false;
+  *is_file = type == "file";
+  if (!*is_file) return true;
+  if (!StringMember(entry, "fileId", &file->file_id) || !StringMember(entry, "name", &file->name) ||
+      !StringMember(entry, "filePath", &file->file_path)) {
+    return false;
+  }
+  // Of no consequence for what is deleted, so a strange one is only left out.
+  if (!StringMember(entry, "url", &file->url) || CleanText(file->url, file->url.size()) != file->url) file->url.clear();
+  file->created_ms = TimeMember(entry, "createdAt");
+  file->updated_ms = TimeMember(entry, "updatedAt");
+  return true;
+}
+
+/// What tells one entry of a list from another.
+std::string EntryId(const Json::Value& entry) {
+  std::string id;
+  if (!StringMember(entry, "fileId", &id) && !StringMember(entry, "folderId", &id)) StringMember(entry, "name", &id);
+  return id;
+}
+
+void ReadEntries(const Json::Value& array, ReplyBody* reply) {
+  reply->entries = array.size();
+  for (const Json::Value& entry : array) {
+    bool is_file = false;
+    FoundFile file;
+    if (!ReadEntry(entry, &is_file, &file)) return;
+    if (is_file) reply->files.push_back(std::move(file));
+  }
+  reply->well_shaped = true;
+  if (array.empty()) return;
+  reply->first_entry = EntryId(array[0]);
+  reply->last_entry = EntryId(array[array.size() - 1]);
+}
+
+}  // namespace
+
+ReplyBody ReadBody(const std::string& body, const std::string& content_type) {
+  ReplyBody reply;
+  Json::Value root;
+  if (ParseJson(body, &root)) {
+    if (root.isArray()) {
+      reply.kind = BodyKind::kArray;
+      ReadEntries(root, &reply);
+    } else if (StringMember(root, "message", &reply.message) && !reply.message.empty()) {
+      reply.kind = BodyKind::kMessage;
+    } else {
+      reply.kind = BodyKind::kJson;
+    }
+  } else if (IsHtml(body, content_type)) {
+    reply.kind = BodyKind::kHtml;
+  } else if (body.find_first_not_of(kSpaces) != std::string::npos) {
+    reply.kind = BodyKind::kText;
+    reply.message = body.substr(0, kMaxDetailBytes);
+  }
+  return reply;
+}
+
+bool PathSearch::ReadPage(const ReplyBody& page) {
+  if (!page.well_shaped) return Settle(Verdict::kBroken, "an entry of the list is not shaped like ImageKit's");
+  if (pages_ > 0 && (page.entries == 0 || page.first_entry != last_entry_)) {
+    return Settle(Verdict::kTransient, "the list changed while it was read");
+  }
+  entries_ = next_skip() + page.entries;
+  last_entry_ = page.last_entry;
+  ++pages_;
+
+  const std::string wanted_path = wanted_.FilePath();
+  const FoundFile* match = nullptr;
+  for (const FoundFile& entry : page.files) {
+    if (entry.file_path == wanted_path) {
+      if (match != nullptr) return Settle(Verdict::kAmbiguous, "more than one file is listed at this path");
+      match = &entry;
+    } else if (entry.name == wanted_.name) {
+      if (!elsewhere_) elsewhere_path_ = entry.file_path;
+      elsewhere_ = true;
+    } else {
+      other_names_ = true;
+    }
+  }
+  if (match == nullptr) return false;
+
+  if (match->name != wanted_.name) return Settle(Verdict::kAmbiguous, "the file at this path has another name");
+  if (!IsFileId(match->file_id)) return Settle(Verdict::kAmbiguous, "the fileId is not made of letters and digits");
+  for (const FoundFile& entry : page.files) {
+    // Deleting by such an id would take the other file along.
+    if (&entry != match && entry.file_id == match->file_id) {
+      return Settle(Verdict::kAmbiguous, "one fileId is listed for two paths");
+    }
+  }
+  file = *match;
+  return Settle(Verdict::kFound, "");
+}
+
+void PathSearch::Conclude() {
+  if (by_name_ && other_names_) {
+    // The service reads the query otherwise than we do: its silence about our name proves nothing.
+    Settle(Verdict::kAmbiguous, "the search by name was answered with files of other names");
+  } else if (elsewhere_) {
+    Settle(Verdict::kElsewhere, "a file of this name lies at " + elsewhere_path_);
+  } else {
+    Settle(Verdict::kNotFound, "no such file is listed");
+  }
+}
+
+void PathSearch::GiveUp() {
+  Settle(Verdict::kAmbiguous, "not found among the first " + std::to_string(entries_) + " entries, and there are more");
+}
+
+bool PathSearch::Settle(Verdict settled, std::string why) {
+  verdict = settled;
+  words = std::move(why);
+  return true;
+}
+
+}  // namespace imagekit

@@ -1,0 +1,174 @@
+// Builds request targets and checks what goes into them.
+//
+// It must never let a name, a folder or a key change the shape of a request: what is not on a short list of characters
+// is percent-encoded or refused. The host is the administrator's `api_url` and never anything from a row.
+
+#include "core/api_request.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <stdexcept>
+
+#include "core/api_text.h"
+#include "core/core_only.h"
+
+namespace imagekit {
+
+namespace {
+
+bool IsDigit(char c) noexcept { return c >= '0' && c <= '9'; }
+
+bool IsAlphanumeric(char c) noexcept { return IsDigit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+
+std::string LowerCase(std::string_view text) {
+  std::string lower(text);
+  for (char& c : lower) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return lower;
+}
+
+/// A decimal number of at most `max`, without sign or leading zero.
+bool IsNumber(std::string_view text, uint32_t max) noexcept {
+  if (text.empty() || text.size() > 5 || (text[0] == '0' && text.size() > 1)) return false;
+  uint32_t value = 0;
+  for (const char c : text) {
+    if (!IsDigit(c)) return false;
+    value = value * 10 + static_cast<uint32_t>(c - '0');
+  }
+  return value <= max;
+}
+
+/// A literal 127.0.0.0/8 address in its one usual spelling. The unusual ones ("127.1", "0177.0.0.1") are left out
+/// because resolvers disagree on them.
+bool IsLoopbackIpv4(std::string_view host) noexcept {
+  int parts = 0;
+  while (true) {
+    const size_t dot = host.find('.');
+    const std::string_view part = host.substr(0, dot);
+    if (!IsNumber(part, 255) || (parts == 0 && part != "127")) return false;
+    ++parts;
+    if (dot == std::string_view::npos) return parts == 4;
+    host.remove_prefix(dot + 1);
+  }
+}
+
+/// Takes "host" or "host:port" apart; false when it is neither. An IPv6 address stands in brackets.
+bool SplitAuthority(std::string_view authority, std::string_view* host, std::string_view* port) noexcept {
+  size_t end;
+  if (!authority.empty() && authority[0] == '[') {
+    end = authority.find(']');
+    if (end == std::string_view::npos || end < 3) return false;
+    const std::string_view address = authority.substr(1, end - 1);
+    if (address.find_first_not_of("0123456789abcdef:.") != std::string_view::npos) return false;
+    ++end;
+  } else {
+    end = std::min(authority.find(':'), authority.size());
+    const std::string_view name = authority.substr(0, end);
+    const bool good = std::all_of(name.begin(), name.end(),
+                                  [](char c) { return IsAlphanumeric(c) || c == '.' || c == '-' || c == '_'; });
+    if (name.empty() || name[0] == '.' || !good) return false;
+  }
+  *host = authority.substr(0, end);
+  *port = "";
+  if (end == authority.size()) return true;
+  *port = authority.substr(end + 1);
+  return authority[end] == ':' && IsNumber(*port, 65535) && *port != "0";
+}
+
+}  // namespace
+
+ApiBase ReadApiUrl(std::string_view api_url) {
+  const size_t colon = api_url.find("://");
+  const std::string scheme = LowerCase(api_url.substr(0, colon));
+  if (colon == std::string_view::npos || (scheme != "https" && scheme != "http")) {
+    throw std::invalid_argument("api_url must begin with https://");
+  }
+  const std::string_view rest = api_url.substr(colon + 3);
+  const size_t slash = std::min(rest.find('/'), rest.size());
+
+  ApiBase base;
+  base.authority = LowerCase(rest.substr(0, slash));
+  std::string_view host, port;
+  if (!SplitAuthority(base.authority, &host, &port)) {
+    throw std::invalid_argument("api_url must be a host name or address, optionally with a port and a path");
+  }
+  base.plain = scheme == "http";
+  if (base.plain && host != "localhost" && host != "[::1]" && !IsLoopbackIpv4(host)) {
+    // The key travels with every request: only where no wire is touched may it go unencrypted.
+    throw std::invalid_argument("api_url may be plain http for a loopback address only");
+  }
+  base.origin = scheme + "://" + base.authority;
+
+  base.path = rest.substr(slash);
+  while (!base.path.empty() && base.path.back() == '/') base.path.pop_back();
+  const bool good = std::all_of(base.path.begin(), base.path.end(), [](char c) {
+    return IsAlphanumeric(c) || c == '/' || c == '-' || c == '_' || c == '.' || c == '~';
+  });
+  // Dot segments would be resolved by some and sent by others.
+  if (!good || base.path.size() > 255 || (base.path + '/').find("/../") != std::string::npos ||
+      (base.path + '/').find("/./") != std::string::npos) {
+    throw std::invalid_argument("the path of api_url may hold letters, digits, and - _ . ~ only, no query");
+  }
+  return base;
+}
+
+void CheckPrivateKey(std::string_view key) {
+  if (key.empty()) throw std::invalid_argument("the private key is empty");
+  for (const char c : key) {
+    if (c < 0x20 || c > 0x7E) throw std::invalid_argument("the private key must be printable ASCII");
+    if (c == ':') throw std::invalid_argument("the private key must not hold a colon");
+  }
+}
+
+std::string BasicCredentials(std::string_view key) { return "Basic " + Base64(std::string(key) + ":"); }
+
+std::vector<std::string> SecretsOf(std::string_view key) {
+  // Padding is dropped on both sides: a page that shows the key without its last "=" shows it all the same.
+  const auto trimmed = [](std::string text) {
+    const size_t end = text.find_last_not_of('=');
+    return end == std::string::npos ? text : text.substr(0, end + 1);
+  };
+  const std::string bare = trimmed(std::string(key));
+  return {bare, PercentEncode(bare), trimmed(Base64(std::string(key) + ":"))};
+}
+
+bool IsFileId(std::string_view id) noexcept {
+  return !id.empty() && id.size() <= 255 &&
+         std::all_of(id.begin(), id.end(), [](char c) { return IsAlphanumeric(c) || c == '-' || c == '_'; });
+}
+
+bool CanBeQuoted(std::string_view name) noexcept {
+  return std::none_of(name.begin(), name.end(), [](char c) {
+    return c == '"' || c == '\\' || static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
+  });
+}
+
+std::string WhyNotFindable(const LibraryPath& path) {
+  if (path.name.empty() || path.name.find('/') != std::string::npos) return "the file name is empty or holds a slash";
+  // Without its leading slash, or empty, the folder would not narrow the search as intended.
+  if (path.folder.empty() || path.folder[0] != '/') return "the folder does not begin with a slash";
+  if (path.folder.size() > 1 && path.folder.back() == '/') return "the folder ends with a slash";
+  if (!IsUtf8(path.folder) || !IsUtf8(path.name)) return "the library path is not valid UTF-8";
+  return "";
+}
+
+std::string SearchTarget(const LibraryPath& path, size_t skip) {
+  // The `type` parameter has no effect beside searchQuery, so the type stands in the query (section 2.1).
+  std::string target = "/v1/files?path=" + PercentEncode(path.folder) + "&searchQuery=" +
+                       PercentEncode("type = \"file\" AND name = \"" + path.name + "\"") +
+                       "&limit=" + std::to_string(kSearchLimit);
+  if (skip > 0) target += "&skip=" + std::to_string(skip);
+  return target;
+}
+
+std::string ListTarget(std::string_view folder, size_t skip) {
+  std::string target =
+      "/v1/files?path=" + PercentEncode(folder) + "&type=file&limit=" + std::to_string(kListLimit);
+  if (skip > 0) target += "&skip=" + std::to_string(skip);
+  return target;
+}
+
+std::string DeleteTarget(std::string_view file_id) { return "/v1/files/" + std::string(file_id); }
+
+}  // namespace imagekit

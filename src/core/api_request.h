@@ -1,0 +1,60 @@
+// What is asked of the API: where it is, who asks, and the request targets of sections 2.6 and 4.1.
+
+#ifndef IMAGEKIT_CORE_API_REQUEST_H
+#define IMAGEKIT_CORE_API_REQUEST_H
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/url.h"
+
+namespace imagekit {
+
+/// Entries asked for in one page of a search and of a folder listing (section 2.1 allows up to 1000). A search by
+/// folder and name has one hit or none; the rest of its page is there to see the service contradict itself.
+constexpr size_t kSearchLimit = 10;
+constexpr size_t kListLimit = 1000;
+
+/// A longer request target (path and query) is not sent (section 2.2: "under 4 KB").
+constexpr size_t kMaxTargetBytes = 4095;
+
+/// An account's `api_url`, taken apart.
+struct ApiBase {
+  std::string origin;     // "https://api.imagekit.io", "http://127.0.0.1:8080"
+  std::string path;       // "" or "/base": put before every target
+  std::string authority;  // "127.0.0.1:8080", for messages
+  bool plain = false;     // http, which is let through to a loopback address only
+};
+
+/// Throws std::invalid_argument: not http(s), user info, query, fragment, characters outside a short list, or http to
+/// anything but `localhost`, a literal 127.0.0.0/8 address or `[::1]`.
+ApiBase ReadApiUrl(std::string_view api_url);
+
+/// Throws std::invalid_argument when `key` is empty, holds anything but printable ASCII, or a colon (which would end
+/// the user name of Basic authentication); what() does not repeat the key.
+void CheckPrivateKey(std::string_view key);
+
+/// The value of the Authorization header: the key as user name, an empty password (section 1.2).
+std::string BasicCredentials(std::string_view key);
+
+/// Every form in which a server that repeats what it was sent could give the key away.
+std::vector<std::string> SecretsOf(std::string_view key);
+
+/// Only [0-9A-Za-z_-], not empty (section 2.3). Anything else could address another route than "one file".
+bool IsFileId(std::string_view id) noexcept;
+
+/// False for a name that cannot stand in a query's double quotes, because escapes are undocumented (section 2.2).
+bool CanBeQuoted(std::string_view name) noexcept;
+
+/// Why `path` cannot be looked up; empty when it can.
+std::string WhyNotFindable(const LibraryPath& path);
+
+/// The request targets, without ApiBase::path. `skip` is the number of entries already read.
+std::string SearchTarget(const LibraryPath& path, size_t skip);
+std::string ListTarget(std::string_view folder, size_t skip);
+std::string DeleteTarget(std::string_view file_id);
+
+}  // namespace imagekit
+
+#endif  // IMAGEKIT_CORE_API_REQUEST_H

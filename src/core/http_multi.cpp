@@ -1,0 +1,429 @@
+// Drives libcurl without blocking and without surprises.
+//
+// It must never follow a redirect, speak anything but HTTP(S), skip a certificate check, read a proxy or a password
+// from the environment or a file, let an exception pass through libcurl, or let libcurl's resolver thread receive one
+// of the server's signals.
+
+#include "core/http_multi.h"
+
+#include <pthread.h>
+#include <strings.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <ctime>
+#include <new>
+#include <stdexcept>
+#include <string_view>
+#include <utility>
+
+#include "core/core_only.h"
+
+namespace imagekit {
+
+namespace {
+
+// libcurl itself bounds one header line, not (before 8.3) their sum.
+constexpr size_t kMaxHeaderBytes = 256 * 1024;
+constexpr size_t kMaxHeaderValue = 1024;
+
+constexpr int kMostInFlight = 1000;
+
+// libcurl keeps at most this many sockets for one transfer; with room for all, SocketCallback never allocates.
+constexpr size_t kSocketsPerTransfer = 5;
+
+/// Blocks all signals of this thread while libcurl works.
+///
+/// libcurl resolves names in threads of its own, and a new thread inherits the mask of its creator. A thread with open
+/// signals could be chosen by the kernel to run the server's handlers, which expect the server's only thread: a latch
+/// set there, or a siglongjmp, corrupts the process. Whatever arrives meanwhile is delivered afterwards, to this
+/// thread. SIGPIPE is the exception: libcurl writes to connections the other end has closed, and (with
+/// CURLOPT_NOSIGNAL) leaves the signal of that to us; one that came in here is ours and is taken away.
+class SignalBlock {
+ public:
+  SignalBlock() noexcept {
+    sigset_t all;
+    sigfillset(&all);
+    pipe_pending_before_ = PipePending();
+    pthread_sigmask(SIG_BLOCK, &all, &before_);
+  }
+  ~SignalBlock() {
+    if (!pipe_pending_before_ && PipePending()) {
+      sigset_t pipe;
+      sigemptyset(&pipe);
+      sigaddset(&pipe, SIGPIPE);
+      const timespec at_once = {0, 0};
+      while (sigtimedwait(&pipe, nullptr, &at_once) == -1 && errno == EINTR) {
+      }
+    }
+    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  SignalBlock(const SignalBlock&) = delete;
+  SignalBlock& operator=(const SignalBlock&) = delete;
+
+ private:
+  static bool PipePending() noexcept {
+    sigset_t pending;
+    return sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE) == 1;
+  }
+
+  sigset_t before_;
+  bool pipe_pending_before_;
+};
+
+/// libcurl's process-wide start, once, by whoever makes the first client. It is thread-safe from libcurl 7.84 on; with
+/// an older one the first client must be made before the process has other threads that use libcurl or OpenSSL. Never
+/// to be called in a process that forks workers off itself (the postmaster): they would share its state. It is never
+/// undone, because other libraries of the process may use libcurl as well.
+void StartLibcurl() {
+  static const CURLcode code = curl_global_init(CURL_GLOBAL_ALL);
+  if (code != CURLE_OK) throw std::bad_alloc();  // the documented causes are memory and OpenSSL's own start
+}
+
+/// Sets an option that must hold. libcurl refuses one for want of memory, or because it was built without the feature.
+template <typename Value>
+void Require(CURL* easy, CURLoption option, Value value) {
+  if (curl_easy_setopt(easy, option, value) != CURLE_OK) throw std::bad_alloc();
+}
+
+std::string_view Trim(std::string_view text) noexcept {
+  const size_t start = text.find_first_not_of(" \t\r\n");
+  if (start == std::string_view::npos) return "";
+  return text.substr(start, text.find_last_not_of(" \t\r\n") + 1 - start);
+}
+
+bool SameHeader(std::string_view name, std::string_view other) noexcept {
+  return name.size() == other.size() && strncasecmp(name.data(), other.data(), other.size()) == 0;
+}
+
+std::string Ms(int milliseconds) { return std::to_string(milliseconds) + " ms"; }
+
+/// A connection that stays silent for half of the request's time is given up, so that its slot becomes free for
+/// another: a search or delete takes ImageKit well under a second.
+long SilenceSeconds(const TransportOptions& options) { return std::max(options.request_timeout_ms / 2 / 1000, 1); }
+
+}  // namespace
+
+struct HttpMulti::Transfer {
+  Transfer() : easy(curl_easy_init()) {
+    if (easy == nullptr) throw std::bad_alloc();
+  }
+  ~Transfer() { curl_easy_cleanup(easy); }
+  Transfer(const Transfer&) = delete;
+  Transfer& operator=(const Transfer&) = delete;
+
+  CURL* const easy;
+  bool busy = false;
+  HttpReply reply;
+  std::string peer;  // "127.0.0.1:8080", for messages
+  size_t max_body_bytes = 0;
+  size_t header_bytes = 0;
+  bool too_large = false;
+  bool no_memory = false;
+  char error[CURL_ERROR_SIZE] = "";
+};
+
+int64_t MonotonicMs() noexcept {
+  using std::chrono::milliseconds;
+  return std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+HttpMulti::HttpMulti(const TransportOptions& options) : options_(options) {
+  if (options_.request_timeout_ms < 1 || options_.connect_timeout_ms < 1) {
+    throw std::invalid_argument("time-outs must be above zero");
+  }
+  if (options_.max_in_flight < 1 || options_.max_in_flight > kMostInFlight) {
+    throw std::invalid_argument("the number of requests in flight must be between 1 and 1000");
+  }
+  if (options_.user_agent.find_first_of("\r\n") != std::string::npos) {
+    throw std::invalid_argument("the user agent must be one line");
+  }
+  StartLibcurl();
+  const auto most = static_cast<size_t>(options_.max_in_flight);
+  sockets_.reserve(most * kSocketsPerTransfer);
+  transfers_.reserve(most);
+  multi_ = curl_multi_init();
+  if (multi_ == nullptr) throw std::bad_alloc();
+  curl_multi_setopt(multi_, CURLMOPT_SOCKETFUNCTION, &SocketCallback);
+  curl_multi_setopt(multi_, CURLMOPT_SOCKETDATA, this);
+  curl_multi_setopt(multi_, CURLMOPT_TIMERFUNCTION, &TimerCallback);
+  curl_multi_setopt(multi_, CURLMOPT_TIMERDATA, this);
+  // Idle connections kept for reuse; also bounds what several accounts leave open.
+  curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, static_cast<long>(most));
+}
+
+HttpMulti::~HttpMulti() {
+  Abandon();
+  const SignalBlock block;  // closing a TLS connection writes to it
+  transfers_.clear();
+  curl_multi_cleanup(multi_);
+}
+
+void HttpMulti::Start(const HttpRequest& request) {
+  Transfer* transfer = IdleTransfer();
+  Prepare(transfer, request);
+  const SignalBlock block;
+  if (curl_multi_add_handle(multi_, transfer->easy) != CURLM_OK) throw std::bad_alloc();
+  transfer->busy = true;
+  ++in_flight_;
+}
+
+HttpMulti::Transfer* HttpMulti::IdleTransfer() {
+  for (const std::unique_ptr<Transfer>& transfer : transfers_) {
+    if (!transfer->busy) return transfer.get();
+  }
+  transfers_.push_back(std::make_unique<Transfer>());
+  return transfers_.back().get();
+}
+
+/// Sets every option anew: a handle used before must bring nothing along but its place in the pool.
+void HttpMulti::Prepare(Transfer* transfer, const HttpRequest& request) const {
+  CURL* easy = transfer->easy;
+  curl_easy_reset(easy);
+  transfer->reply = HttpReply();
+  transfer->reply.id = request.id;
+  const size_t host = request.url.find("://") + 3;
+  transfer->peer = request.url.substr(host, request.url.find('/', host) - host);
+  transfer->max_body_bytes = options_.max_body_bytes;
+  transfer->header_bytes = 0;
+  transfer->too_large = transfer->no_memory = false;
+  transfer->error[0] = '\0';
+
+  Require(easy, CURLOPT_PRIVATE, transfer);
+  Require(easy, CURLOPT_ERRORBUFFER, transfer->error);
+  Require(easy, CURLOPT_WRITEFUNCTION, &BodyCallback);
+  Require(easy, CURLOPT_WRITEDATA, transfer);
+  Require(easy, CURLOPT_HEADERFUNCTION, &HeaderCallback);
+  Require(easy, CURLOPT_HEADERDATA, transfer);
+
+  Require(easy, CURLOPT_URL, request.url.c_str());
+  Require(easy, CURLOPT_HTTPHEADER, request.headers);
+  Require(easy, CURLOPT_USERAGENT, options_.user_agent.c_str());
+  if (request.operation == Operation::kDelete) Require(easy, CURLOPT_CUSTOMREQUEST, "DELETE");
+
+  // Where the key may go.
+#if LIBCURL_VERSION_NUM >= 0x075500
+  Require(easy, CURLOPT_PROTOCOLS_STR, request.plain_http ? "http" : "https");
+#else
+  Require(easy, CURLOPT_PROTOCOLS, static_cast<long>(request.plain_http ? CURLPROTO_HTTP : CURLPROTO_HTTPS));
+#endif
+  Require(easy, CURLOPT_FOLLOWLOCATION, 0L);
+  Require(easy, CURLOPT_SSL_VERIFYPEER, 1L);
+  Require(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+  if (!options_.ca_file.empty()) Require(easy, CURLOPT_CAINFO, options_.ca_file.c_str());
+  // An empty proxy switches off http_proxy and its kin: what the server's starter had in his environment is no
+  // decision about where database traffic goes.
+  Require(easy, CURLOPT_PROXY, "");
+  Require(easy, CURLOPT_NETRC, static_cast<long>(CURL_NETRC_IGNORED));
+
+  // How long it may take.
+  Require(easy, CURLOPT_NOSIGNAL, 1L);  // time-outs by clock, not by SIGALRM, which is the server's
+  Require(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options_.connect_timeout_ms));
+  Require(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(options_.request_timeout_ms));
+  Require(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+  Require(easy, CURLOPT_LOW_SPEED_TIME, SilenceSeconds(options_));
+#if LIBCURL_VERSION_NUM >= 0x075700
+  // A resolver thread that hangs is left behind (it frees itself) instead of joined, which could take minutes.
+  Require(easy, CURLOPT_QUICK_EXIT, 1L);
+#endif
+
+  // Niceties: a libcurl built without them works as well. No PIPEWAIT: requests would wait for each other's connection.
+  curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
+  curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip");
+}
+
+bool HttpMulti::NextReply(HttpReply* reply) {
+  if (replies_.empty()) return false;
+  *reply = std::move(replies_.front());
+  replies_.pop_front();
+  return true;
+}
+
+void HttpMulti::Abandon() noexcept {
+  const SignalBlock block;
+  for (const std::unique_ptr<Transfer>& transfer : transfers_) {
+    if (!transfer->busy) continue;
+    curl_multi_remove_handle(multi_, transfer->easy);
+    transfer->busy = false;
+  }
+  in_flight_ = 0;
+  replies_.clear();
+}
+
+int HttpMulti::TimeoutMs() const noexcept {
+  if (deadline_ms_ < 0) return -1;
+  return static_cast<int>(std::clamp<int64_t>(deadline_ms_ - MonotonicMs(), 0, 60 * 60 * 1000));
+}
+
+void HttpMulti::OnSocket(int fd, bool readable, bool writable) {
+  // An event may be older than the last change of the set: its socket is closed by now.
+  if (std::none_of(sockets_.begin(), sockets_.end(), [fd](const auto& socket) { return socket.fd == fd; })) return;
+  // Neither flag means an error on the socket; with 0 libcurl looks for itself.
+  Run(fd, (readable ? CURL_CSELECT_IN : 0) | (writable ? CURL_CSELECT_OUT : 0));
+}
+
+void HttpMulti::OnTimer() {
+  if (deadline_ms_ < 0 || deadline_ms_ > MonotonicMs()) return;
+  deadline_ms_ = -1;  // libcurl's timer fires once; TimerCallback sets the next
+  Run(CURL_SOCKET_TIMEOUT, 0);
+}
+
+void HttpMulti::Run(curl_socket_t fd, int events) {
+  const SignalBlock block;
+  int running;
+  if (curl_multi_socket_action(multi_, fd, events, &running) != CURLM_OK) throw std::bad_alloc();
+  int left;
+  while (const CURLMsg* message = curl_multi_info_read(multi_, &left)) {
+    if (message->msg != CURLMSG_DONE) continue;
+    CURL* easy = message->easy_handle;
+    const CURLcode code = message->data.result;  // the message dies with remove_handle
+    Transfer* transfer = nullptr;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
+    Finish(transfer, code);
+  }
+}
+
+void HttpMulti::Finish(Transfer* transfer, CURLcode code) {
+  long status = 0;
+  curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+  transfer->reply.status = static_cast<int>(status);
+  if (code == CURLE_OK) {
+    transfer->reply.transport = Transport::kComplete;
+  } else {
+    Explain(*transfer, code, &transfer->reply);
+  }
+  curl_multi_remove_handle(multi_, transfer->easy);
+  transfer->busy = false;
+  --in_flight_;
+  if (transfer->no_memory) throw std::bad_alloc();
+  replies_.push_back(std::move(transfer->reply));
+}
+
+/// Names what went wrong. Only the cases that an operator acts on have words of their own; for the rest libcurl's are
+/// good, and they hold no credentials: those travel in a header it does not know the meaning of.
+void HttpMulti::Explain(const Transfer& transfer, CURLcode code, HttpReply* reply) const {
+  const std::string curl_words = transfer.error[0] != '\0' ? transfer.error : curl_easy_strerror(code);
+  long system_error = 0;
+  curl_off_t sent_after_us = 0;
+  curl_easy_getinfo(transfer.easy, CURLINFO_OS_ERRNO, &system_error);
+  curl_easy_getinfo(transfer.easy, CURLINFO_PRETRANSFER_TIME_T, &sent_after_us);
+
+  reply->transport = Transport::kConnection;
+  reply->error = curl_words + " (" + transfer.peer + ")";
+  switch (code) {
+    case CURLE_OPERATION_TIMEDOUT:
+      reply->transport = Transport::kTimeout;
+      if (sent_after_us == 0) {
+        reply->error = "no connection to " + transfer.peer + " within " +
+                       Ms(std::min(options_.connect_timeout_ms, options_.request_timeout_ms));
+      } else if (curl_words.find("too slow") != std::string::npos) {
+        reply->error = "not a byte came for " + std::to_string(SilenceSeconds(options_)) + " s";
+      } else if (reply->status == 0) {
+        reply->error = "no answer within " + Ms(options_.request_timeout_ms);
+      } else {
+        reply->error = "the answer was not complete within " + Ms(options_.request_timeout_ms);
+      }
+      break;
+    case CURLE_COULDNT_CONNECT:
+      if (system_error == ECONNREFUSED) reply->error = "connection refused by " + transfer.peer;
+      break;
+    case CURLE_COULDNT_RESOLVE_HOST:
+      reply->error = "the name in " + transfer.peer + " could not be resolved";
+      break;
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_ISSUER_ERROR:
+    case CURLE_SSL_CERTPROBLEM:
+      reply->transport = Transport::kUntrusted;
+      break;
+    case CURLE_UNSUPPORTED_PROTOCOL:  // the answer did not begin with a status line
+    case CURLE_WEIRD_SERVER_REPLY:
+    case CURLE_BAD_CONTENT_ENCODING:
+    case CURLE_URL_MALFORMAT:
+      reply->transport = Transport::kNotHttp;
+      break;
+    case CURLE_WRITE_ERROR:
+      if (!transfer.too_large) break;
+      reply->transport = Transport::kTooLarge;
+      reply->error = "the answer is longer than " + std::to_string(options_.max_body_bytes) + " bytes";
+      break;
+    default:
+      break;
+  }
+}
+
+int HttpMulti::SocketCallback(CURL*, curl_socket_t fd, int what, void* self, void*) noexcept {
+  auto* multi = static_cast<HttpMulti*>(self);
+  auto& sockets = multi->sockets_;
+  const auto known = std::find_if(sockets.begin(), sockets.end(), [fd](const auto& s) { return s.fd == fd; });
+  ++multi->sockets_version_;
+  if (what == CURL_POLL_REMOVE) {
+    if (known != sockets.end()) sockets.erase(known);
+    return 0;
+  }
+  const ApiClient::Socket wanted = {fd, (what & CURL_POLL_IN) != 0, (what & CURL_POLL_OUT) != 0};
+  if (known != sockets.end()) {
+    *known = wanted;
+    return 0;
+  }
+  try {
+    sockets.push_back(wanted);
+    return 0;
+  } catch (const std::bad_alloc&) {
+    return -1;  // curl_multi_socket_action then fails, and Run throws
+  }
+}
+
+int HttpMulti::TimerCallback(CURLM*, long timeout_ms, void* self) noexcept {
+  static_cast<HttpMulti*>(self)->deadline_ms_ = timeout_ms < 0 ? -1 : MonotonicMs() + timeout_ms;
+  return 0;
+}
+
+size_t HttpMulti::BodyCallback(char* data, size_t size, size_t count, void* user) noexcept {
+  auto* transfer = static_cast<Transfer*>(user);
+  std::string& body = transfer->reply.body;
+  const size_t bytes = size * count;
+  if (bytes > transfer->max_body_bytes - body.size()) {
+    transfer->too_large = true;
+    return 0;  // anything but `bytes` ends the transfer
+  }
+  try {
+    body.append(data, bytes);
+    return bytes;
+  } catch (const std::exception&) {
+    transfer->no_memory = true;
+    return 0;
+  }
+}
+
+size_t HttpMulti::HeaderCallback(char* data, size_t size, size_t count, void* user) noexcept {
+  auto* transfer = static_cast<Transfer*>(user);
+  HttpReply& reply = transfer->reply;
+  const size_t bytes = size * count;
+  transfer->header_bytes += bytes;
+  if (transfer->header_bytes > kMaxHeaderBytes) {
+    transfer->too_large = true;
+    return 0;
+  }
+  const std::string_view line(data, bytes);
+  const size_t colon = line.find(':');
+  if (colon == std::string_view::npos) return bytes;
+  const std::string_view name = line.substr(0, colon);
+  const std::string_view value = Trim(line.substr(colon + 1)).substr(0, kMaxHeaderValue);
+  try {
+    if (SameHeader(name, "content-type")) reply.content_type = value;
+    if (SameHeader(name, "x-ratelimit-reset")) reply.rate_limit_reset = value;
+    if (SameHeader(name, "retry-after")) reply.retry_after = value;
+    if (SameHeader(name, "location")) reply.location = value;
+    if (SameHeader(name, "x-ik-requestid")) reply.request_id = value;
+    if (SameHeader(name, "x-request-id") && reply.request_id.empty()) reply.request_id = value;
+    return bytes;
+  } catch (const std::exception&) {
+    transfer->no_memory = true;
+    return 0;
+  }
+}
+
+}  // namespace imagekit

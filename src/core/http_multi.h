@@ -1,0 +1,97 @@
+// HTTP transfers on libcurl's multi-socket interface: many at once, none of which blocks the caller.
+//
+// libcurl says which sockets it wants watched and when it wants to be called next; the owner's event loop does the
+// waiting. This file knows nothing of ImageKit beyond the four response headers it keeps.
+
+#ifndef IMAGEKIT_CORE_HTTP_MULTI_H
+#define IMAGEKIT_CORE_HTTP_MULTI_H
+
+#include <curl/curl.h>
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/api.h"
+#include "core/taxonomy.h"
+
+namespace imagekit {
+
+struct HttpRequest {
+  uint64_t id = 0;  // chosen by the caller, comes back in the reply
+  Operation operation = Operation::kFind;
+  std::string url;
+  bool plain_http = false;              // the one scheme this request may use: http instead of https
+  const curl_slist* headers = nullptr;  // must outlive the transfer
+};
+
+struct HttpReply {
+  uint64_t id = 0;
+  Transport transport = Transport::kConnection;
+  std::string error;  // in words, unless kComplete
+  int status = 0;     // 0: no answer began
+  std::string body;
+  // Response headers; empty when absent.
+  std::string content_type;
+  std::string request_id;  // x-ik-requestid, else x-request-id (section 1.3)
+  std::string rate_limit_reset;
+  std::string retry_after;
+  std::string location;
+};
+
+/// Throws std::bad_alloc where libcurl runs out of memory; after that the object is fit for Abandon and destruction
+/// only.
+class HttpMulti {
+ public:
+  explicit HttpMulti(const TransportOptions& options);
+  ~HttpMulti();
+  HttpMulti(const HttpMulti&) = delete;
+  HttpMulti& operator=(const HttpMulti&) = delete;
+
+  /// Puts a request on the wire at the next OnTimer, which TimeoutMs asks for at once.
+  void Start(const HttpRequest& request);
+  /// Takes the next finished transfer.
+  bool NextReply(HttpReply* reply);
+  size_t in_flight() const noexcept { return in_flight_; }
+  /// Breaks off every transfer and forgets replies not taken. Waits for nothing, not even a name server.
+  void Abandon() noexcept;
+
+  // As in ApiClient.
+  const std::vector<ApiClient::Socket>& Sockets() const noexcept { return sockets_; }
+  uint64_t SocketsVersion() const noexcept { return sockets_version_; }
+  int TimeoutMs() const noexcept;
+  void OnSocket(int fd, bool readable, bool writable);
+  void OnTimer();
+
+ private:
+  struct Transfer;
+
+  static int SocketCallback(CURL* easy, curl_socket_t fd, int what, void* self, void* socket_data) noexcept;
+  static int TimerCallback(CURLM* multi, long timeout_ms, void* self) noexcept;
+  static size_t BodyCallback(char* data, size_t size, size_t count, void* transfer) noexcept;
+  static size_t HeaderCallback(char* data, size_t size, size_t count, void* transfer) noexcept;
+
+  Transfer* IdleTransfer();
+  void Prepare(Transfer* transfer, const HttpRequest& request) const;
+  void Run(curl_socket_t fd, int events);
+  void Finish(Transfer* transfer, CURLcode code);
+  void Explain(const Transfer& transfer, CURLcode code, HttpReply* reply) const;
+
+  const TransportOptions options_;
+  CURLM* multi_ = nullptr;
+  std::vector<std::unique_ptr<Transfer>> transfers_;  // idle ones keep their handle for the next request
+  size_t in_flight_ = 0;
+  std::deque<HttpReply> replies_;
+  std::vector<ApiClient::Socket> sockets_;
+  uint64_t sockets_version_ = 0;
+  int64_t deadline_ms_ = -1;  // of libcurl's own timer, on MonotonicMs; -1: none
+};
+
+/// The clock of all pacing and waiting: milliseconds, never turned back.
+int64_t MonotonicMs() noexcept;
+
+}  // namespace imagekit
+
+#endif  // IMAGEKIT_CORE_HTTP_MULTI_H
