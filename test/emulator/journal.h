@@ -1,0 +1,47 @@
+// What was asked of the API and what was answered, in the order of arrival, for tests to read. Bounded; never holds a
+// key. Thread-safe.
+#pragma once
+
+#include <json/json.h>
+
+#include <cstdint>
+#include <deque>
+#include <mutex>
+#include <string>
+
+#include "message.h"
+
+namespace ikemu {
+
+struct JournalEntry {
+    std::uint64_t seq = 0;
+    std::int64_t started_ms = 0;  // monotonic
+    std::int64_t wall_ms = 0;
+    std::string method, path, body, account, fault;
+    Pairs query;
+    bool done = false;
+    bool executed = false;  // the API itself ran: its effect, if any, is in the library
+    int status = 0;         // 0: no answer was sent
+    std::int64_t duration_ms = 0;
+};
+
+class Journal {
+  public:
+    // Returns the entry's sequence number; `text` fields must already be free of keys.
+    std::uint64_t begin(JournalEntry entry);
+    void end(std::uint64_t seq, int status, const std::string &account, const std::string &fault, bool executed);
+    // Entries after `since`; filters are prefixes of the path and exact otherwise, empty for any.
+    Json::Value read(std::uint64_t since, const std::string &method, const std::string &path_prefix,
+                     const std::string &account, std::size_t limit) const;
+    std::uint64_t last_seq() const;
+    // Forgets entries; sequence numbers go on, so that a `since` taken before stays good.
+    void clear();
+
+  private:
+    mutable std::mutex mutex_;
+    std::deque<JournalEntry> entries_;
+    std::uint64_t next_ = 1;
+    std::uint64_t dropped_ = 0;
+};
+
+}  // namespace ikemu
