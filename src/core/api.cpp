@@ -143,6 +143,7 @@ class ApiClient::Impl {
   std::vector<Lane> lanes_;
   size_t next_lane_ = 0;  // where StartDue goes on, so that accounts take turns
   size_t queued_ = 0;     // in all lanes
+
   std::unordered_map<uint64_t, Job> on_wire_;  // by request id
   uint64_t last_request_ = 0;
   std::deque<Answer> answers_;
@@ -309,8 +310,8 @@ void ApiClient::Impl::Judge(Job job, const HttpReply& reply) {
     answer.retry_after_ms = RetryAfterMs(reply.rate_limit_reset, reply.retry_after, UnixMs());
     LaneOf(job).bucket.PauseUntil(MonotonicMs() + answer.retry_after_ms);
   }
-  answer.detail = Detail(accounts_[static_cast<size_t>(job.account)], reply,
-                         WordsOf(reply, body, job.search, answer.verdict));
+  answer.detail =
+      Detail(accounts_[static_cast<size_t>(job.account)], reply, WordsOf(reply, body, job.search, answer.verdict));
   answers_.push_back(std::move(answer));
 }
 

@@ -16,16 +16,16 @@ namespace imagekit {
 /// What a body holds.
 struct ReplyBody {
   BodyKind kind = BodyKind::kEmpty;
-  std::string message;           // kMessage: ImageKit's words; kText: the body itself; raw, not cleaned
-  bool well_shaped = false;      // kArray: every entry is an object as section 2.3 describes it
-  size_t entries = 0;            // kArray: of any type
-  std::string first_entry;       // kArray, well_shaped: ids of the first and last entry, of whatever type
+  std::string message;       // kMessage: ImageKit's words; kText: the body itself; raw, not cleaned
+  bool well_shaped = false;  // kArray: every entry is an object as section 2.3 describes it
+  size_t entries = 0;        // kArray: of any type
+  std::string first_entry;   // kArray, well_shaped: ids of the first and last entry, of whatever type
   std::string last_entry;
   std::vector<FoundFile> files;  // kArray, well_shaped: the entries of type "file"; file_id is not checked yet
 };
 
-/// Throws nothing but std::bad_alloc. JSON is read strictly: a duplicate key, a comment, a trailing comma, deep nesting
-/// make it no JSON.
+/// Throws nothing but std::bad_alloc. JSON is read strictly: a duplicate key, a trailing comma, text behind the end, deep
+/// nesting or a flood of values make it no JSON.
 ReplyBody ReadBody(const std::string& body, const std::string& content_type);
 
 /// Looks for one library path in the pages of a search or a listing.

@@ -155,16 +155,15 @@ std::string WhyNotFindable(const LibraryPath& path) {
 
 std::string SearchTarget(const LibraryPath& path, size_t skip) {
   // The `type` parameter has no effect beside searchQuery, so the type stands in the query (section 2.1).
-  std::string target = "/v1/files?path=" + PercentEncode(path.folder) + "&searchQuery=" +
-                       PercentEncode("type = \"file\" AND name = \"" + path.name + "\"") +
+  std::string target = "/v1/files?path=" + PercentEncode(path.folder) +
+                       "&searchQuery=" + PercentEncode("type = \"file\" AND name = \"" + path.name + "\"") +
                        "&limit=" + std::to_string(kSearchLimit);
   if (skip > 0) target += "&skip=" + std::to_string(skip);
   return target;
 }
 
 std::string ListTarget(std::string_view folder, size_t skip) {
-  std::string target =
-      "/v1/files?path=" + PercentEncode(folder) + "&type=file&limit=" + std::to_string(kListLimit);
+  std::string target = "/v1/files?path=" + PercentEncode(folder) + "&type=file&limit=" + std::to_string(kListLimit);
   if (skip > 0) target += "&skip=" + std::to_string(skip);
   return target;
 }

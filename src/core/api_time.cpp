@@ -51,14 +51,15 @@ int64_t DaysSinceEpoch(int year, int month, int day) noexcept {
   return days + day - 1;
 }
 
-/// Milliseconds of a fraction that begins with its point; digits after the third are dropped. Nothing taken: 0.
-int TakeFractionMs(std::string_view* text) noexcept {
-  if (text->size() < 2 || text->front() != '.') return 0;
-  text->remove_prefix(1);
-  int ms = 0;
+/// Takes a fraction, if there is one, and counts its milliseconds; digits after the third are dropped. False: a point
+/// without digits.
+bool TakeFraction(std::string_view* text, int* ms) noexcept {
+  *ms = 0;
+  if (!TakeLetter(text, '.')) return true;
+  const size_t before = text->size();
   int unit = 100;
-  for (int digit; TakeNumber(text, 1, &digit); unit /= 10) ms += digit * unit;
-  return ms;
+  for (int digit; TakeNumber(text, 1, &digit); unit /= 10) *ms += digit * unit;
+  return text->size() < before;
 }
 
 /// Minutes east of UTC, from "Z" or "+hh:mm"; the text must end there.
@@ -91,15 +92,14 @@ int64_t DurationMs(std::string_view text, int64_t unit_ms) noexcept {
 }  // namespace
 
 int64_t ParseIsoTime(std::string_view text) noexcept {
-  int year, month, day, hour, minute, second, zone;
+  int year, month, day, hour, minute, second, ms, zone;
   if (!TakeNumber(&text, 4, &year) || !TakeLetter(&text, '-') || !TakeNumber(&text, 2, &month) ||
       !TakeLetter(&text, '-') || !TakeNumber(&text, 2, &day) || !TakeLetter(&text, 'T') ||
       !TakeNumber(&text, 2, &hour) || !TakeLetter(&text, ':') || !TakeNumber(&text, 2, &minute) ||
       !TakeLetter(&text, ':') || !TakeNumber(&text, 2, &second)) {
     return -1;
   }
-  const int ms = TakeFractionMs(&text);
-  if (!TakeZone(text, &zone)) return -1;
+  if (!TakeFraction(&text, &ms) || !TakeZone(text, &zone)) return -1;
   if (year < 1970 || month < 1 || month > 12 || day < 1 || day > DaysInMonth(year, month)) return -1;
   if (hour > 23 || minute > 59 || second > 59) return -1;
   const int64_t minutes = DaysSinceEpoch(year, month, day) * 1440 + hour * 60 + minute - zone;

@@ -244,8 +244,7 @@ inline int64_t NowMs() {
 inline void Turn(ApiClient* client, int most_ms = 10) {
   std::vector<pollfd> polled;
   for (const ApiClient::Socket& socket : client->Sockets()) {
-    polled.push_back(
-        {socket.fd, static_cast<short>((socket.read ? POLLIN : 0) | (socket.write ? POLLOUT : 0)), 0});
+    polled.push_back({socket.fd, static_cast<short>((socket.read ? POLLIN : 0) | (socket.write ? POLLOUT : 0)), 0});
   }
   const int timeout = client->TimeoutMs();
   poll(polled.data(), polled.size(), timeout < 0 ? most_ms : std::min(timeout, most_ms));
