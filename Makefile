@@ -31,7 +31,7 @@ server_include := $(shell $(PG_CONFIG) --includedir-server)
 PG_CPPFLAGS = -Isrc -isystem $(server_include) \
 	$(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags $(libraries)))
 PG_CXXFLAGS = -std=c++17 -Wall -Wextra -Werror -fvisibility=hidden -fno-semantic-interposition -MMD -MP
-SHLIB_LINK = $(shell $(PKG_CONFIG) --libs $(libraries)) -lstdc++
+SHLIB_LINK = $(shell $(PKG_CONFIG) --libs $(libraries)) -lstdc++ -Wl,--version-script=src/exports.map
 
 EXTRA_CLEAN = $(SOURCES:.cpp=.d)
 

@@ -24,10 +24,10 @@ text *TextFromCxx(Make make) {
 
 extern "C" {
 
-PG_FUNCTION_INFO_V1(imagekit_library_path);
-PG_FUNCTION_INFO_V1(imagekit_url_key);
-PG_FUNCTION_INFO_V1(imagekit_account_of);
-PG_FUNCTION_INFO_V1(imagekit_account_problem);
+IMAGEKIT_SQL_FUNCTION(imagekit_library_path);
+IMAGEKIT_SQL_FUNCTION(imagekit_url_key);
+IMAGEKIT_SQL_FUNCTION(imagekit_account_of);
+IMAGEKIT_SQL_FUNCTION(imagekit_account_problem);
 
 // library_path(url text) -> text
 Datum imagekit_library_path(PG_FUNCTION_ARGS) {

@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 
+#include "core/api_request.h"
 #include "core/url.h"
 #include "pg/bridge.h"
 #include "pg/server.h"
@@ -48,7 +49,7 @@ void CheckAliases(const char *name, const char *value) {
 void CheckApiUrl(const char *name, const char *value) {
   pg::CallCxx([&] {
     try {
-      CheckApiBase(value);
+      (void)ReadApiUrl(value);
     } catch (const std::invalid_argument &error) {
       throw pg::SqlError(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE,
                          std::string("invalid value for option \"") + name + "\": \"" + value + "\"",
@@ -183,7 +184,7 @@ bool BoolValue(const char *text) {
 
 extern "C" {
 
-PG_FUNCTION_INFO_V1(imagekit_validate_options);
+IMAGEKIT_SQL_FUNCTION(imagekit_validate_options);
 
 // validate_options(options text[], catalog oid): the FDW's validator.
 Datum imagekit_validate_options(PG_FUNCTION_ARGS) {

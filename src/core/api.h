@@ -37,10 +37,6 @@ struct TransportOptions {
   std::string user_agent = "imagekit_cleanup";
 };
 
-/// Throws std::invalid_argument, with the reason in lower case and without final period, unless `api_url` is an https URL or a
-/// plain http URL to a loopback address (localhost, 127.0.0.0/8, [::1]), without user info, query and fragment.
-void CheckApiBase(const std::string& api_url);
-
 /// What one answer means for its file and its account; the one table of it is in taxonomy.cpp.
 enum class Verdict {
   kFound,        // look-up: exactly one file at exactly this path; `file` is filled
@@ -83,7 +79,8 @@ class ApiClient {
  public:
   /// Throws std::invalid_argument when a time-out or max_in_flight (at most 1000) is not above zero. The first client of
   /// a process starts libcurl: never make one in a process that will fork workers, nor while another thread uses
-  /// libcurl. After std::bad_alloc from any method the client is fit for destruction only.
+  /// libcurl. SIGPIPE must be ignored, as it is in every server process. After std::bad_alloc from any method the client
+  /// is fit for destruction only.
   explicit ApiClient(const TransportOptions& options);
   ~ApiClient();
   ApiClient(const ApiClient&) = delete;

@@ -25,10 +25,12 @@ extern "C" {
 #include <access/tableam.h>
 #include <access/xact.h>
 #include <access/xlog.h>
+#include <catalog/catalog.h>
 #include <catalog/dependency.h>
 #include <catalog/indexing.h>
 #include <catalog/namespace.h>
 #include <catalog/objectaccess.h>
+#include <catalog/partition.h>
 #include <catalog/pg_authid.h>
 #include <catalog/pg_class.h>
 #include <catalog/pg_collation.h>
@@ -41,10 +43,13 @@ extern "C" {
 #include <catalog/pg_trigger.h>
 #include <catalog/pg_type.h>
 #include <catalog/pg_user_mapping.h>
+#include <commands/dbcommands.h>
 #include <commands/defrem.h>
 #include <commands/extension.h>
 #include <commands/trigger.h>
+#include <common/hashfn.h>
 #include <common/jsonapi.h>
+#include <common/pg_prng.h>
 #include <executor/spi.h>
 #include <executor/tuptable.h>
 #include <fmgr.h>
@@ -68,6 +73,7 @@ extern "C" {
 #include <storage/proc.h>
 #include <storage/procarray.h>
 #include <storage/shmem.h>
+#include <tcop/pquery.h>
 #include <tcop/tcopprot.h>
 #include <tcop/utility.h>
 #include <utils/acl.h>
@@ -89,6 +95,7 @@ extern "C" {
 #include <utils/timestamp.h>
 #include <utils/varlena.h>
 #include <utils/wait_event.h>
+#include <utils/xid8.h>
 }
 
 #if PG_VERSION_NUM < 150000
@@ -172,6 +179,13 @@ inline bool IsVirtualColumn([[maybe_unused]] Form_pg_attribute attribute) {
 }
 
 }  // namespace imagekit::pg
+
+// --- SQL functions ---------------------------------------------------------------------------------------------------
+// Since 16 PG_FUNCTION_INFO_V1 makes the function visible; before, only its record.
+
+#define IMAGEKIT_SQL_FUNCTION(name)        \
+  PGDLLEXPORT Datum name(PG_FUNCTION_ARGS); \
+  PG_FUNCTION_INFO_V1(name)
 
 // --- The module's magic block ----------------------------------------------------------------------------------------
 

@@ -57,7 +57,7 @@ uint64 RunSql(const char *sql, int expected, const Param *params, int count, lon
   constexpr int kMost = 16;
   Oid types[kMost];
   Datum values[kMost];
-  char nulls[kMost];
+  char nulls[kMost] = {};
   Assert(count <= kMost);
   for (int i = 0; i < count; i++) {
     types[i] = params[i].type;

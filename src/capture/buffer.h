@@ -1,0 +1,26 @@
+// Where captured URLs wait until their transaction commits.
+//
+// The trigger adds URLs; they are encoded at once into page-sized packs, one open pack for each (subtransaction, table,
+// origin, role). Just before the commit (or PREPARE TRANSACTION) the packs are written to imagekit.outbox. A rolled-back
+// subtransaction drops its packs, a released one hands them to its parent. When the packs grow beyond a cap, those of
+// the current subtransaction are written early: only those, because a parent's must survive this one's rollback.
+
+#ifndef IMAGEKIT_CAPTURE_BUFFER_H
+#define IMAGEKIT_CAPTURE_BUFFER_H
+
+#include <string_view>
+
+#include "outbox/journal.h"
+
+namespace imagekit::capture {
+
+/// Queues a URL in the current transaction. `relation` is the watched table.
+void Queue(Oid relation, outbox::Origin origin, std::string_view url, std::string_view file_id);
+
+/// Registers the transaction callbacks. Once per backend, from _PG_init: registering per transaction would make each
+/// one dearer than the last.
+void InitializeBuffer();
+
+}  // namespace imagekit::capture
+
+#endif  // IMAGEKIT_CAPTURE_BUFFER_H

@@ -1,0 +1,102 @@
+// TRUNCATE of a watched table fires no row trigger: its rows are read here, just before they go.
+
+#include "account/account.h"
+#include "capture/buffer.h"
+#include "capture/extract.h"
+#include "capture/watched_relation.h"
+
+namespace imagekit::capture {
+
+namespace {
+
+struct TruncateSink : UrlSink {
+  const EndpointMap *endpoints;
+  Oid watched;
+};
+
+void Take(UrlSink *self, std::string_view url, std::string_view file_id) {
+  auto *sink = static_cast<TruncateSink *>(self);
+  if (sink->endpoints->Owns(url)) Queue(sink->watched, outbox::kTruncate, url, file_id);
+}
+
+// A slot's columns are read lazily, so each source costs only the columns up to its own.
+void ExtractRow(const WatchedRelation &watched, TupleTableSlot *row, UrlSink *sink) {
+  for (int i = 0; i < watched.count; i++) {
+    const ResolvedSource &source = watched.sources[i];
+    bool null;
+    Datum value = slot_getattr(row, source.column, &null);
+    if (null) continue;
+    std::string_view file_id;
+    if (source.file_id_column != 0) {
+      Datum id = slot_getattr(row, source.file_id_column, &null);
+      if (!null) file_id = text_to_cstring(DatumGetTextPP(id));
+    }
+    ExtractUrls(value, source.kind, source.path, file_id, sink);
+  }
+}
+
+// TRUNCATE holds the exclusive lock and destroys rows whatever our snapshot says, so the latest one decides: under
+// REPEATABLE READ the transaction's own would miss rows committed since.
+void CaptureTable(Relation relation, const Trigger *trigger, const EndpointMap *endpoints) {
+  const WatchedRelation *watched = LookUp(relation, trigger, 1);
+  TruncateSink sink;
+  sink.take = Take;
+  sink.endpoints = endpoints;
+  sink.watched = watched->watched;
+  MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "imagekit truncate", ALLOCSET_DEFAULT_SIZES);
+  Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+  TupleTableSlot *row = table_slot_create(relation, nullptr);
+  TableScanDesc scan = table_beginscan(relation, snapshot, 0, nullptr);
+  while (table_scan_getnextslot(scan, ForwardScanDirection, row)) {
+    CHECK_FOR_INTERRUPTS();
+    MemoryContext before = MemoryContextSwitchTo(row_context);
+    ExtractRow(*watched, row, &sink);
+    MemoryContextSwitchTo(before);
+    MemoryContextReset(row_context);
+  }
+  table_endscan(scan);
+  ExecDropSingleTupleTableSlot(row);
+  UnregisterSnapshot(snapshot);
+  MemoryContextDelete(row_context);
+}
+
+}  // namespace
+
+}  // namespace imagekit::capture
+
+extern "C" {
+
+IMAGEKIT_SQL_FUNCTION(imagekit_capture_truncate);
+
+// capture_truncate(): BEFORE TRUNCATE statement trigger; arguments are "capture" or "deny", then the sources.
+Datum imagekit_capture_truncate(PG_FUNCTION_ARGS) {
+  using namespace imagekit::capture;
+  auto *trigger = reinterpret_cast<TriggerData *>(fcinfo->context);
+  if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigger->tg_event) ||
+      !TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event) || trigger->tg_trigger->tgnargs < 1)
+    ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+                    errmsg("imagekit.capture_truncate() must be fired BEFORE TRUNCATE"),
+                    errhint("Let imagekit.watch() create the trigger.")));
+  Relation relation = trigger->tg_relation;
+  if (strcmp(trigger->tg_trigger->tgargs[0], "deny") == 0)
+    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                    errmsg("cannot truncate table \"%s\"", RelationGetRelationName(relation)),
+                    errdetail("It is watched by imagekit_cleanup with on_truncate 'deny'."),
+                    errhint("Use DELETE, or call imagekit.watch() with on_truncate => 'capture' or 'ignore'.")));
+
+  const imagekit::EndpointMap *endpoints = imagekit::account::Endpoints();
+  if (endpoints->empty()) return PointerGetDatum(nullptr);
+  if (relation->rd_rel->relkind != RELKIND_PARTITIONED_TABLE) {
+    CaptureTable(relation, trigger->tg_trigger, endpoints);
+    return PointerGetDatum(nullptr);
+  }
+  // Statement triggers are not copied to partitions; TRUNCATE of the parent has locked them all.
+  ListCell *cell;
+  foreach (cell, find_all_inheritors(RelationGetRelid(relation), NoLock, nullptr)) {
+    Relation partition = table_open(lfirst_oid(cell), NoLock);
+    if (partition->rd_rel->relkind == RELKIND_RELATION) CaptureTable(partition, trigger->tg_trigger, endpoints);
+    table_close(partition, NoLock);
+  }
+  return PointerGetDatum(nullptr);
+}
+}

@@ -1,0 +1,48 @@
+// The queue's bookkeeping, each function one short piece of a transaction: take in the journal, claim, settle.
+//
+//   journal tuple ──TakeIn──► backlog: waiting ──Claim──► claimed ──Settle──► history
+//                                 ▲                          │
+//                                 └── retrying / failed ◄────┘
+//
+// An attempt is counted when it is claimed, before anything is sent: a file that kills its worker cannot do so for ever.
+// One drain a database works at a time (DrainLock), so whoever holds the lock knows that what is still claimed was left
+// by a dead one.
+
+#ifndef IMAGEKIT_OUTBOX_BACKLOG_H
+#define IMAGEKIT_OUTBOX_BACKLOG_H
+
+#include "worker/batch.h"
+#include "worker/sender.h"
+
+namespace imagekit::outbox {
+
+/// This database's right to drain, as a session lock that a dead process cannot keep. False when another has it.
+bool TryDrainLock();
+void ReleaseDrainLock();
+
+// All of these need an open SqlSession.
+
+/// Gives back what a dead drain left claimed.
+void TakeBackOrphans();
+
+/// Moves up to `tuples` journal tuples into the backlog, a row a URL. Returns how many tuples were moved.
+uint64 TakeIn(int tuples);
+
+/// Claims up to `limit` due files of accounts that can be sent to, or that no account knows any more. Fills `batch`.
+void Claim(worker::Batch *batch, const worker::Sender &sender, int limit);
+
+/// Writes down what became of each file, and of each account.
+void Settle(const worker::Batch &batch, const worker::Sender &sender);
+
+/// History only: for files deleted by hand.
+void Record(const worker::Batch &batch);
+
+/// When there will be work next: now when the journal holds any; DT_NOEND when nothing waits.
+TimestampTz NextDue(const worker::Sender &sender);
+
+/// True when an account is being tried again after a stop: one file is enough to find out.
+bool Probing(const worker::Sender &sender);
+
+}  // namespace imagekit::outbox
+
+#endif  // IMAGEKIT_OUTBOX_BACKLOG_H

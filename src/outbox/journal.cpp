@@ -1,0 +1,59 @@
+// Straight into the heap: no executor, no index, no sequence, no privilege of the user's needed. That skips CHECK and
+// NOT NULL, so the columns written here must be exactly those of sql/imagekit_cleanup--1.0.sql.
+
+#include "outbox/journal.h"
+
+#include "pg/sql.h"
+
+namespace imagekit::outbox {
+
+namespace {
+
+enum Column { kCapturedAt, kTransaction, kRelation, kRole, kOrigin, kPack, kColumns };
+
+constexpr Oid kTypes[kColumns] = {TIMESTAMPTZOID, XID8OID, OIDOID, OIDOID, CHAROID, BYTEAOID};
+
+// The library may be newer or older than the SQL objects; a tuple of the wrong shape would be worse than an error.
+void CheckShape(Relation outbox) {
+  TupleDesc columns = RelationGetDescr(outbox);
+  bool good = columns->natts == kColumns;
+  for (int i = 0; good && i < kColumns; i++)
+    good = TupleDescAttr(columns, i)->atttypid == kTypes[i] && !TupleDescAttr(columns, i)->attisdropped;
+  if (!good)
+    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                    errmsg("table imagekit.outbox is not the one this library writes"),
+                    errdetail("The library and the SQL objects of imagekit_cleanup are of different versions."),
+                    errhint("Run ALTER EXTENSION imagekit_cleanup UPDATE.")));
+}
+
+}  // namespace
+
+bool JournalWriter::Open() {
+  Oid table = pg::ExtensionTable("outbox");
+  if (!OidIsValid(table)) return false;
+  outbox_ = table_open(table, RowExclusiveLock);
+  CheckShape(outbox_);
+  return true;
+}
+
+void JournalWriter::Write(const JournalEntry &entry) {
+  Datum values[kColumns];
+  bool nulls[kColumns] = {};
+  auto *pack = static_cast<bytea *>(palloc(VARHDRSZ + entry.size));
+  SET_VARSIZE(pack, VARHDRSZ + entry.size);
+  memcpy(VARDATA(pack), entry.pack, entry.size);
+  values[kCapturedAt] = TimestampTzGetDatum(entry.captured_at);
+  values[kTransaction] = FullTransactionIdGetDatum(GetTopFullTransactionId());
+  values[kRelation] = ObjectIdGetDatum(entry.relation);
+  values[kRole] = ObjectIdGetDatum(entry.role);
+  values[kOrigin] = CharGetDatum(entry.origin);
+  values[kPack] = PointerGetDatum(pack);
+  HeapTuple tuple = heap_form_tuple(RelationGetDescr(outbox_), values, nulls);
+  simple_heap_insert(outbox_, tuple);
+  heap_freetuple(tuple);
+  pfree(pack);
+}
+
+void JournalWriter::Close() { table_close(outbox_, NoLock); }
+
+}  // namespace imagekit::outbox

@@ -1,0 +1,152 @@
+// delete_file(), delete_files() and CALL drain(): the same steps as the worker's, in a session.
+
+#include "outbox/backlog.h"
+#include "outbox/journal.h"
+#include "pg/settings.h"
+#include "pg/sql.h"
+#include "worker/arming.h"
+#include "worker/drain.h"
+#include "worker/steps.h"
+
+namespace imagekit::worker {
+
+namespace {
+
+const char *OutcomeWord(Fate fate) {
+  switch (fate) {
+    case Fate::kDeleted:
+      return "deleted";
+    case Fate::kNotFound:
+      return "not_found";
+    case Fate::kKept:
+      return "kept";
+    case Fate::kSkipped:
+      return "skipped";
+    default:
+      return "failed";
+  }
+}
+
+// All steps for the given URLs, within the caller's transaction; ImageKit is asked meanwhile. What was done is recorded
+// in the history, and comes back with the batch.
+void DeleteNow(Batch *batch, char **urls, int count) {
+  batch->context = AllocSetContextCreate(CurrentMemoryContext, "imagekit batch", ALLOCSET_DEFAULT_SIZES);
+  batch->count = count;
+  batch->files = static_cast<QueuedFile *>(MemoryContextAllocZero(batch->context, sizeof(QueuedFile) * (count + 1)));
+  for (int i = 0; i < count; i++) {
+    batch->files[i].url = urls[i];
+    batch->files[i].captured_at = GetCurrentTimestamp();
+    batch->files[i].attempts = 1;
+  }
+  pg::SqlSession session;
+  pg::OpenSql(&session);
+  // The keys live in the sender, and go with the call.
+  auto *sender = static_cast<Sender *>(MemoryContextAllocZero(batch->context, sizeof(Sender)));
+  Refresh(sender, batch->context);
+  Resolve(batch, sender);
+  MemoryContext before = MemoryContextSwitchTo(batch->context);
+  LookUpFiles(batch, sender);
+  KeepReferenced(batch);
+  DeleteFiles(batch, sender);
+  MemoryContextSwitchTo(before);
+  DecideDoubles(batch);
+  outbox::Record(*batch);
+  pg::CloseSql(&session);
+}
+
+void RequireNoDisarm() {
+  const char *why = !settings::enabled ? "imagekit_cleanup.enabled is off" : WhyDisarmed();
+  if (why != nullptr)
+    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("this database may not delete images"),
+                    errdetail("%s.", why), errhint("Run SELECT imagekit.enable(); if it is the one that should.")));
+}
+
+// Rounds until nothing is due. Waits its turn when the worker is at it.
+void DrainAll(Drain *drain, int64 most) {
+  for (int64 done = 0; done < most;) {
+    CHECK_FOR_INTERRUPTS();
+    Round round = DrainRound(drain, static_cast<int>(Min(most - done, int64{kRoundFiles})));
+    done += round.files;
+    if (round.busy) {
+      (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 100, pg::WaitEventFor("ImageKitIdle"));
+      ResetLatch(MyLatch);
+    } else if (round.next_due > GetCurrentTimestamp()) {
+      return;
+    }
+  }
+}
+
+}  // namespace
+
+}  // namespace imagekit::worker
+
+extern "C" {
+
+IMAGEKIT_SQL_FUNCTION(imagekit_delete_file);
+IMAGEKIT_SQL_FUNCTION(imagekit_delete_files);
+IMAGEKIT_SQL_FUNCTION(imagekit_drain);
+
+// delete_file(url text) -> boolean
+Datum imagekit_delete_file(PG_FUNCTION_ARGS) {
+  using namespace imagekit::worker;
+  RequireNoDisarm();
+  char *url = text_to_cstring(PG_GETARG_TEXT_PP(0));
+  Batch batch = {};
+  DeleteNow(&batch, &url, 1);
+  const QueuedFile &file = batch.files[0];
+  bool gone = file.fate == Fate::kDeleted || file.fate == Fate::kNotFound;
+  if (!gone)
+    ereport(WARNING, (errmsg("image was not deleted: %s", url), errdetail("%s: %s.", OutcomeWord(file.fate), file.detail)));
+  PG_RETURN_BOOL(gone);
+}
+
+// delete_files(urls text[]) -> TABLE (url text, outcome text, detail text)
+Datum imagekit_delete_files(PG_FUNCTION_ARGS) {
+  using namespace imagekit::worker;
+  RequireNoDisarm();
+  Datum *elements;
+  bool *nulls;
+  int given, count = 0;
+  deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &given);
+  auto **urls = static_cast<char **>(palloc(sizeof(char *) * (given + 1)));
+  for (int i = 0; i < given; i++)
+    if (!nulls[i]) urls[count++] = TextDatumGetCString(elements[i]);
+  Batch batch = {};
+  DeleteNow(&batch, urls, count);
+
+  InitMaterializedSRF(fcinfo, 0);
+  auto *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+  for (int i = 0; i < count; i++) {
+    const QueuedFile &file = batch.files[i];
+    Datum values[3] = {CStringGetTextDatum(file.url), CStringGetTextDatum(OutcomeWord(file.fate)),
+                       file.detail == nullptr ? Datum{0} : CStringGetTextDatum(file.detail)};
+    bool row_nulls[3] = {false, false, file.detail == nullptr};
+    tuplestore_putvalues(result->setResult, result->setDesc, values, row_nulls);
+  }
+  return Datum{0};
+}
+
+// drain(max_files integer)
+Datum imagekit_drain(PG_FUNCTION_ARGS) {
+  using namespace imagekit::worker;
+  if (fcinfo->context == nullptr || !IsA(fcinfo->context, CallContext) ||
+      reinterpret_cast<CallContext *>(fcinfo->context)->atomic)
+    ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+                    errmsg("imagekit.drain() cannot run inside a transaction block"),
+                    errdetail("It commits between its steps, so that nothing is held while ImageKit is asked."),
+                    errhint("CALL it on its own, outside BEGIN ... COMMIT and outside functions.")));
+  int64 most = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT32(0);
+  if (most < 0)
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_files must not be negative"),
+                    errhint("Leave it out to drain all that is due.")));
+  RequireNoDisarm();
+
+  auto *drain = static_cast<Drain *>(MemoryContextAllocZero(PortalContext, sizeof(Drain)));
+  drain->procedure = true;
+  drain->parent = AllocSetContextCreate(PortalContext, "imagekit drain", ALLOCSET_DEFAULT_SIZES);
+  if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT) elog(ERROR, "SPI_connect failed");
+  DrainAll(drain, most);
+  SPI_finish();
+  PG_RETURN_VOID();
+}
+}

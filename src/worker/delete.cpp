@@ -1,0 +1,105 @@
+// Step 5: the delete itself, and what any failed answer means.
+
+#include "core/backoff.h"
+#include "pg/bridge.h"
+#include "pg/settings.h"
+#include "worker/steps.h"
+
+namespace imagekit::worker {
+
+namespace {
+
+struct Deletion {
+  Batch *batch;
+  Sender *sender;
+};
+
+void Take(void *argument, const Answer &answer) {
+  auto *deletion = static_cast<Deletion *>(argument);
+  QueuedFile *file = &deletion->batch->files[answer.ticket];
+  if (answer.verdict == Verdict::kDeleted) {
+    Decide(deletion->batch, file, Fate::kDeleted, nullptr);
+    LogDeleted(*file);
+  } else if (answer.verdict == Verdict::kGone) {
+    Decide(deletion->batch, file, Fate::kNotFound, "gone between look-up and delete");
+    LogAlreadyGone(*file);
+  } else {
+    DecideFailure(deletion->batch, deletion->sender, file, answer);
+  }
+}
+
+void StopAccount(Sender *sender, SenderAccount *entry, const char *cause) {
+  if (entry->pause_cause == nullptr) entry->pause_cause = MemoryContextStrdup(sender->context, cause);
+}
+
+// One line of the log, whatever bytes the row held.
+char *Printable(const char *url) {
+  char *copy = pstrdup(url);
+  int most = pg_mbcliplen(copy, static_cast<int>(strlen(copy)), 1000);
+  copy[most] = '\0';
+  for (char *c = copy; *c != '\0'; c++)
+    if (static_cast<unsigned char>(*c) < ' ' || *c == 0x7F) *c = '?';
+  return copy;
+}
+
+}  // namespace
+
+void DeleteFiles(Batch *batch, Sender *sender) {
+  Deletion deletion = {batch, sender};
+  for (int i = 0; i < batch->count; i++) {
+    QueuedFile *file = &batch->files[i];
+    if (!Open(*file)) continue;
+    if (file->account->dry_run) {
+      Decide(batch, file, Fate::kSkipped, "dry run: it would have been deleted");
+      continue;
+    }
+    int number = FindAccount(sender, file->account->server)->number;
+    pg::CallCxx([&] { sender->client->Delete(static_cast<uint64_t>(i), number, file->file_id); });
+  }
+  WaitForAnswers(sender->client, Take, &deletion);
+}
+
+void DecideFailure(Batch *batch, Sender *sender, QueuedFile *file, const Answer &answer) {
+  SenderAccount *entry = FindAccount(sender, file->account->server);
+  const char *detail = answer.detail.c_str();
+  switch (answer.verdict) {
+    case Verdict::kThrottled:
+      Decide(batch, file, Fate::kReleased, detail);
+      file->release_wait_ms = answer.retry_after_ms;
+      break;
+    case Verdict::kCredentials:
+    case Verdict::kBroken:
+      StopAccount(sender, entry, detail);
+      Decide(batch, file, Fate::kReleased, detail);
+      break;
+    case Verdict::kTransient:
+      // Said the first time; an outage would otherwise fill the log. last_error has the rest.
+      if (file->fate == Fate::kOpen && file->attempts <= 1) LogError(*file, detail);
+      Decide(batch, file, Fate::kRetry, detail);
+      break;
+    default:
+      if (file->fate == Fate::kOpen) LogError(*file, detail);
+      Decide(batch, file, Fate::kParked, detail);
+      break;
+  }
+}
+
+void LogDeleted(const QueuedFile &file) {
+  if (settings::log_deletions)
+    ereport(LOG, (errmsg("Successfully deleted ImageKit file: %s fileId: %s", Printable(file.name), file.file_id)));
+}
+
+void LogAlreadyGone(const QueuedFile &file) {
+  if (settings::log_deletions)
+    ereport(LOG, (errmsg("File already deleted or not found on ImageKit: %s", Printable(file.url))));
+}
+
+void LogElsewhere(const QueuedFile &file) {
+  ereport(WARNING, (errmsg("Could not find file to delete on ImageKit: %s", Printable(file.url))));
+}
+
+void LogError(const QueuedFile &file, const char *detail) {
+  ereport(WARNING, (errmsg("Error deleting ImageKit file: %s %s", Printable(file.url), detail)));
+}
+
+}  // namespace imagekit::worker

@@ -1,0 +1,31 @@
+// The drain: rounds of claim, check, send and settle, in the worker or in a session's CALL imagekit.drain().
+
+#ifndef IMAGEKIT_WORKER_DRAIN_H
+#define IMAGEKIT_WORKER_DRAIN_H
+
+#include "worker/sender.h"
+
+namespace imagekit::worker {
+
+struct Drain {
+  bool procedure;        // in CALL imagekit.drain(): transactions are the procedure's
+  MemoryContext parent;  // outlives every transaction
+  Sender sender;
+};
+
+struct Round {
+  bool busy;             // another process is draining this database
+  int files;             // worked on in this round
+  TimestampTz next_due;  // DT_NOEND: nothing waits
+};
+
+/// Most files of one round.
+constexpr int kRoundFiles = 50;
+
+/// One round of at most `limit` files. Outside a transaction (worker), or in a procedure with its SPI connection on top.
+/// Raises what the database raises; what was claimed is taken back by the next drain.
+Round DrainRound(Drain *drain, int limit);
+
+}  // namespace imagekit::worker
+
+#endif  // IMAGEKIT_WORKER_DRAIN_H

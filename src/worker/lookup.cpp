@@ -1,0 +1,106 @@
+// Steps 3 and 4: finds the files, and holds back those that are not surely the ones the rows meant.
+
+#include "pg/bridge.h"
+#include "worker/steps.h"
+
+namespace imagekit::worker {
+
+namespace {
+
+struct LookUp {
+  Batch *batch;
+  Sender *sender;
+};
+
+// A ticket names the file and which reading of its URL is asked for; 0 is the reading that counts.
+constexpr uint64_t kReadings = 16;
+uint64_t Ticket(int file, size_t reading) { return static_cast<uint64_t>(file) * kReadings + reading; }
+
+int64 UnixMs(TimestampTz time) {
+  return time / 1000 + static_cast<int64>(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * 1000;
+}
+
+void TakeFound(Batch *batch, QueuedFile *file, const FoundFile &found) {
+  file->file_id = MemoryContextStrdup(batch->context, found.file_id.c_str());
+  file->name = MemoryContextStrdup(batch->context, found.name.c_str());
+  if (file->captured_file_id != nullptr && file->captured_file_id[0] != '\0' && found.file_id != file->captured_file_id)
+    Decide(batch, file, Fate::kSkipped,
+           psprintf("another file is at this path now: the row named fileId %s, the library has %s",
+                    file->captured_file_id, file->file_id));
+  else if (Max(found.created_ms, found.updated_ms) > UnixMs(file->captured_at))
+    Decide(batch, file, Fate::kSkipped, "newer upload: the file was uploaded or changed after the row stopped using it");
+}
+
+void TakeAnswerTo(LookUp *look_up, QueuedFile *file, bool other_reading, const Answer &answer) {
+  Batch *batch = look_up->batch;
+  bool answered = answer.verdict == Verdict::kFound || answer.verdict == Verdict::kNotFound ||
+                  answer.verdict == Verdict::kElsewhere;
+  if (answered) FindAccount(look_up->sender, file->account->server)->answered = true;
+  if (answer.verdict == Verdict::kFound && other_reading) {
+    file->other_reading_exists = true;
+  } else if (answer.verdict == Verdict::kFound) {
+    file->looked_up = true;
+    TakeFound(batch, file, answer.file);
+  } else if (answer.verdict == Verdict::kNotFound || answer.verdict == Verdict::kElsewhere) {
+    if (other_reading) return;
+    file->looked_up = true;
+    file->detail = answer.verdict == Verdict::kElsewhere
+                       ? MemoryContextStrdup(batch->context, "the name exists in the library, but not at this path")
+                       : nullptr;
+  } else {
+    DecideFailure(batch, look_up->sender, file, answer);
+  }
+}
+
+void Take(void *argument, const Answer &answer) {
+  auto *look_up = static_cast<LookUp *>(argument);
+  QueuedFile *file = &look_up->batch->files[answer.ticket / kReadings];
+  MemoryContext before = MemoryContextSwitchTo(look_up->batch->context);
+  TakeAnswerTo(look_up, file, answer.ticket % kReadings != 0, answer);
+  MemoryContextSwitchTo(before);
+}
+
+void Ask(LookUp *look_up, int index) {
+  const UrlReading &reading = (*look_up->batch->readings)[static_cast<size_t>(index)];
+  QueuedFile *file = &look_up->batch->files[index];
+  if (reading.other_readings.size() >= kReadings) {
+    Decide(look_up->batch, file, Fate::kParked, "the URL can be read in too many ways");
+    return;
+  }
+  int number = FindAccount(look_up->sender, file->account->server)->number;
+  ApiClient *client = look_up->sender->client;
+  pg::CallCxx([&] {
+    client->Find(Ticket(index, 0), number, reading.path);
+    for (size_t i = 0; i < reading.other_readings.size(); i++)
+      client->Find(Ticket(index, i + 1), number, reading.other_readings[i]);
+  });
+}
+
+// Once all answers are in: absent is only final when no other reading is there.
+void Conclude(Batch *batch, QueuedFile *file) {
+  if (file->other_reading_exists) {
+    Decide(batch, file, Fate::kParked,
+           "ambiguous: the URL can mean two library paths (an endpoint identifier and a folder of the same name), and the "
+           "library has a file at the second");
+    LogError(*file, file->detail);
+  } else if (file->looked_up && file->file_id == nullptr) {
+    if (file->detail != nullptr)
+      LogElsewhere(*file);
+    else
+      LogAlreadyGone(*file);
+    file->fate = Fate::kNotFound;
+  }
+}
+
+}  // namespace
+
+void LookUpFiles(Batch *batch, Sender *sender) {
+  LookUp look_up = {batch, sender};
+  for (int i = 0; i < batch->count; i++)
+    if (Open(batch->files[i])) Ask(&look_up, i);
+  WaitForAnswers(sender->client, Take, &look_up);
+  for (int i = 0; i < batch->count; i++)
+    if (Open(batch->files[i])) Conclude(batch, &batch->files[i]);
+}
+
+}  // namespace imagekit::worker

@@ -1,0 +1,102 @@
+// Step 1: what each URL means, and what by configuration alone must not be deleted.
+
+#include <fnmatch.h>
+
+#include <map>
+#include <string>
+#include <utility>
+
+#include "pg/bridge.h"
+#include "worker/steps.h"
+
+namespace imagekit::worker {
+
+namespace {
+
+// A pattern protects the path it matches; one that ends in a slash protects all below it.
+const char *ProtectedBy(const account::Account *account, const char *path) {
+  ListCell *cell;
+  foreach (cell, account->protect) {
+    const char *pattern = static_cast<char *>(lfirst(cell));
+    size_t length = strlen(pattern);
+    bool below = length > 0 && pattern[length - 1] == '/' && strncmp(path, pattern, length) == 0;
+    // Without FNM_PATHNAME `*` crosses slashes: when in doubt, more is protected.
+    if (below || fnmatch(pattern, path, 0) == 0) return pattern;
+  }
+  return nullptr;
+}
+
+// Fills readings and same_as. C++ throughout: nothing here may raise an error of the server's.
+void ReadUrls(Batch *batch, const EndpointMap &endpoints) {
+  std::map<std::pair<int, std::string>, int> first_with;
+  batch->readings->reserve(static_cast<size_t>(batch->count));
+  for (int i = 0; i < batch->count; i++) {
+    UrlReading reading = endpoints.Read(batch->files[i].url);
+    if (reading.kind == UrlClass::kLibraryFile) {
+      auto [known, inserted] = first_with.emplace(std::make_pair(reading.account, reading.path.FilePath()), i);
+      if (!inserted) batch->files[i].same_as = known->second;
+    }
+    batch->readings->push_back(std::move(reading));
+  }
+}
+
+char *FilePath(const LibraryPath &path) {
+  return psprintf("%s%s%s", path.folder.c_str(), path.folder == "/" ? "" : "/", path.name.c_str());
+}
+
+void ResolveFile(Batch *batch, QueuedFile *file, const UrlReading &reading, const Sender *sender) {
+  const SenderAccount *entry =
+      reading.kind == UrlClass::kForeign ? nullptr : FindAccount(sender, account::AccountServer(reading.account));
+  if (entry == nullptr) {
+    Decide(batch, file, Fate::kParked, "no account is configured for this URL: it is under no url_endpoint or url_aliases");
+    return;
+  }
+  file->account = entry->account;
+  if (reading.kind == UrlClass::kRefused) {
+    Decide(batch, file, Fate::kParked, psprintf("the URL cannot be read with certainty: %s", reading.reason.c_str()));
+  } else if (reading.kind == UrlClass::kSkipped) {
+    Decide(batch, file, Fate::kSkipped, psprintf("no file of the media library: %s", reading.reason.c_str()));
+  } else {
+    file->path = FilePath(reading.path);
+    const char *pattern = ProtectedBy(entry->account, file->path);
+    if (pattern != nullptr)
+      Decide(batch, file, Fate::kSkipped, psprintf("protected by \"%s\"", pattern));
+    else if (entry->problem != nullptr)
+      Decide(batch, file, Fate::kReleased, entry->problem);
+  }
+}
+
+}  // namespace
+
+void Decide(Batch *batch, QueuedFile *file, Fate fate, const char *detail) {
+  if (file->fate != Fate::kOpen) return;
+  file->fate = fate;
+  file->detail = detail == nullptr ? nullptr : MemoryContextStrdup(batch->context, detail);
+}
+
+void Resolve(Batch *batch, const Sender *sender) {
+  const EndpointMap *endpoints = account::Endpoints();
+  for (int i = 0; i < batch->count; i++) batch->files[i].same_as = -1;
+  batch->readings = pg::Own<std::vector<UrlReading>>(batch->context);
+  pg::CallCxx([&] { ReadUrls(batch, *endpoints); });
+  MemoryContext before = MemoryContextSwitchTo(batch->context);
+  for (int i = 0; i < batch->count; i++) {
+    const UrlReading &reading = (*batch->readings)[static_cast<size_t>(i)];
+    ResolveFile(batch, &batch->files[i], reading, sender);
+  }
+  MemoryContextSwitchTo(before);
+}
+
+void DecideDoubles(Batch *batch) {
+  for (int i = 0; i < batch->count; i++) {
+    QueuedFile *file = &batch->files[i];
+    if (file->same_as < 0 || file->fate != Fate::kOpen) continue;
+    const QueuedFile &first = batch->files[file->same_as];
+    file->fate = first.fate;
+    file->detail = first.detail;
+    file->file_id = first.file_id;
+    file->release_wait_ms = first.release_wait_ms;
+  }
+}
+
+}  // namespace imagekit::worker

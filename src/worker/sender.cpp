@@ -1,0 +1,122 @@
+// Makes the API client from the configuration. Keys pass through here into the client, and are wiped on the way.
+
+#include "worker/sender.h"
+
+#include "pg/bridge.h"
+#include "pg/settings.h"
+
+namespace imagekit::worker {
+
+namespace {
+
+struct Configuration {
+  List *accounts;      // account::Account *
+  char **keys;         // one an account; NULL with a problem
+  char **problems;
+  uint64 fingerprint;  // of all of it and the settings that the client is made with
+};
+
+uint64 Mix(uint64 fingerprint, const void *bytes, size_t size) {
+  return hash_combine64(fingerprint, hash_bytes_extended(static_cast<const unsigned char *>(bytes), static_cast<int>(size), 0));
+}
+
+uint64 MixText(uint64 fingerprint, const char *text) {
+  return text == nullptr ? Mix(fingerprint, "", 1) : Mix(fingerprint, text, strlen(text) + 1);
+}
+
+uint64 MixAccount(uint64 fingerprint, const account::Account *account) {
+  fingerprint = Mix(fingerprint, &account->server, sizeof account->server);
+  fingerprint = MixText(fingerprint, account->name);
+  fingerprint = MixText(fingerprint, account->api_url);
+  fingerprint = MixText(fingerprint, account->problem);
+  double rates[] = {account->read_rate, account->read_burst, account->write_rate, account->write_burst};
+  fingerprint = Mix(fingerprint, rates, sizeof rates);
+  fingerprint = Mix(fingerprint, &account->dry_run, sizeof account->dry_run);
+  ListCell *cell;
+  foreach (cell, account->url_prefixes) fingerprint = MixText(fingerprint, static_cast<char *>(lfirst(cell)));
+  foreach (cell, account->protect) fingerprint = MixText(fingerprint, static_cast<char *>(lfirst(cell)));
+  return fingerprint;
+}
+
+Configuration ReadConfiguration(MemoryContext context) {
+  Configuration configuration = {};
+  configuration.accounts = account::LoadAccounts(context);
+  int count = list_length(configuration.accounts);
+  configuration.keys = static_cast<char **>(MemoryContextAllocZero(context, sizeof(char *) * (count + 1)));
+  configuration.problems = static_cast<char **>(MemoryContextAllocZero(context, sizeof(char *) * (count + 1)));
+  int settings[] = {settings::connect_timeout, settings::request_timeout, settings::max_requests};
+  uint64 fingerprint = MixText(Mix(1, settings, sizeof settings), settings::ca_file);
+  for (int i = 0; i < count; i++) {
+    auto *account = static_cast<account::Account *>(list_nth(configuration.accounts, i));
+    configuration.keys[i] = account::LoadKey(account, context, &configuration.problems[i]);
+    if (account->problem != nullptr) configuration.problems[i] = account->problem;
+    fingerprint = MixText(MixAccount(fingerprint, account), configuration.keys[i]);
+    fingerprint = MixText(fingerprint, configuration.problems[i]);
+  }
+  configuration.fingerprint = fingerprint;
+  return configuration;
+}
+
+TransportOptions Transport() {
+  TransportOptions options;
+  options.connect_timeout_ms = settings::connect_timeout;
+  options.request_timeout_ms = settings::request_timeout;
+  options.max_in_flight = settings::max_requests;
+  options.ca_file = settings::ca_file != nullptr ? settings::ca_file : "";
+  options.user_agent = "imagekit_cleanup/1.0 (PostgreSQL extension)";
+  return options;
+}
+
+int AddToClient(ApiClient *client, const account::Account *account, const char *key) {
+  return pg::CallCxx([&] {
+    AccountAccess access;
+    access.name = account->name;
+    access.api_url = account->api_url;
+    access.private_key = key;
+    access.read_rate = account->read_rate;
+    access.read_burst = account->read_burst;
+    access.write_rate = account->write_rate;
+    access.write_burst = account->write_burst;
+    return client->AddAccount(access);
+  });
+}
+
+}  // namespace
+
+void Refresh(Sender *sender, MemoryContext parent) {
+  MemoryContext fresh = AllocSetContextCreate(parent, "imagekit sender", ALLOCSET_DEFAULT_SIZES);
+  Configuration configuration = ReadConfiguration(fresh);
+  bool changed = sender->client == nullptr || configuration.fingerprint != sender->fingerprint;
+  if (changed) {
+    MemoryContext before = MemoryContextSwitchTo(fresh);
+    TransportOptions *transport = pg::Own<TransportOptions>(fresh);
+    pg::CallCxx([&] { *transport = Transport(); });
+    auto *client = pg::Own<ApiClient>(fresh, *transport);
+    List *accounts = NIL;
+    for (int i = 0; i < list_length(configuration.accounts); i++) {
+      auto *entry = static_cast<SenderAccount *>(palloc0(sizeof(SenderAccount)));
+      entry->account = static_cast<account::Account *>(list_nth(configuration.accounts, i));
+      entry->problem = configuration.problems[i];
+      entry->number = entry->problem != nullptr ? -1 : AddToClient(client, entry->account, configuration.keys[i]);
+      accounts = lappend(accounts, entry);
+    }
+    MemoryContextSwitchTo(before);
+    MemoryContext old = sender->context;
+    *sender = {fresh, client, accounts, configuration.fingerprint};
+    if (old != nullptr) MemoryContextDelete(old);
+  }
+  for (int i = 0; i < list_length(configuration.accounts); i++)
+    if (configuration.keys[i] != nullptr) explicit_bzero(configuration.keys[i], strlen(configuration.keys[i]));
+  if (!changed) MemoryContextDelete(fresh);
+}
+
+SenderAccount *FindAccount(const Sender *sender, Oid server) {
+  ListCell *cell;
+  foreach (cell, sender->accounts) {
+    auto *entry = static_cast<SenderAccount *>(lfirst(cell));
+    if (entry->account->server == server) return entry;
+  }
+  return nullptr;
+}
+
+}  // namespace imagekit::worker

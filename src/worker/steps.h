@@ -1,0 +1,39 @@
+// The steps of a round, in the order of the data flow. Each decides the fate of some files and leaves the rest open.
+
+#ifndef IMAGEKIT_WORKER_STEPS_H
+#define IMAGEKIT_WORKER_STEPS_H
+
+#include "worker/batch.h"
+#include "worker/sender.h"
+
+namespace imagekit::worker {
+
+/// 1. URL → account and library path. What is foreign or refused is parked, what is no library file or protected is
+/// skipped, doubles are marked. Needs a transaction.
+void Resolve(Batch *batch, const Sender *sender);
+
+/// 2. Still used by a row of a watched table, under any spelling? Then kept. When that cannot be asked (a lock, a broken
+/// table), the file is tried again later: without the proof nothing is deleted. Needs an open SqlSession.
+void KeepReferenced(Batch *batch);
+
+/// 3. Library path → fileId, by exact look-up. 4. Newer upload, other file, second reading of the URL? Then not deleted.
+void LookUpFiles(Batch *batch, Sender *sender);
+
+/// 5. Deletes what is still open and was found.
+void DeleteFiles(Batch *batch, Sender *sender);
+
+/// Doubles get the fate of the file they stand for.
+void DecideDoubles(Batch *batch);
+
+/// The effect of an answer that is neither success nor absence, on file and account; the words go to the log.
+void DecideFailure(Batch *batch, Sender *sender, QueuedFile *file, const Answer &answer);
+
+/// The four log lines.
+void LogDeleted(const QueuedFile &file);
+void LogAlreadyGone(const QueuedFile &file);
+void LogElsewhere(const QueuedFile &file);
+void LogError(const QueuedFile &file, const char *detail);
+
+}  // namespace imagekit::worker
+
+#endif  // IMAGEKIT_WORKER_STEPS_H

@@ -1,0 +1,105 @@
+// The worker's loop. It ends by itself: an idle worker would keep its database from being dropped or copied.
+//
+//   start ─► allowed? ──no──► leave (woken by enable())
+//              │ yes
+//              ▼
+//            round ─► more due? ──yes──► round
+//              ▲         │ no
+//              │         ▼
+//              └─woken─ wait (idle time-out) ─► leave (started again when the next file is due)
+//
+// An error ends the process, and the launcher starts another a second later: what was claimed comes back with its
+// attempt counted.
+
+#include "worker/worker.h"
+
+#include "pg/settings.h"
+#include "pg/sql.h"
+#include "worker/arming.h"
+#include "worker/drain.h"
+#include "worker/shared_state.h"
+
+namespace imagekit::worker {
+
+namespace {
+
+// A database that may not send is looked at again after this without being woken.
+constexpr int kDisarmedPoll = 10 * 60 * 1000;  // ms
+
+bool MaySend() {
+  SetCurrentStatementStartTimestamp();
+  StartTransactionCommand();
+  PushActiveSnapshot(GetTransactionSnapshot());
+  bool may = settings::enabled && pg::ExtensionExists() && WhyDisarmed() == nullptr;
+  PopActiveSnapshot();
+  CommitTransactionCommand();
+  return may;
+}
+
+TimestampTz Later(int ms) { return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms); }
+
+// Sleeps until woken, or until `until`. True when woken.
+bool Sleep(TimestampTz until, uint32 wait_event) {
+  pgstat_report_stat(true);
+  pgstat_report_activity(STATE_IDLE, nullptr);
+  long timeout = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+  int events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout, wait_event);
+  ResetLatch(MyLatch);
+  CHECK_FOR_INTERRUPTS();
+  return (events & WL_LATCH_SET) != 0;
+}
+
+void ObeyReload() {
+  if (!ConfigReloadPending) return;
+  ConfigReloadPending = false;
+  ProcessConfigFile(PGC_SIGHUP);
+}
+
+// Works until there is nothing to do; returns when the launcher shall look again.
+TimestampTz WorkUntilIdle(Drain *drain) {
+  uint32 wait_event = pg::WaitEventFor("ImageKitIdle");
+  TimestampTz idle_since = GetCurrentTimestamp();
+  for (;;) {
+    CHECK_FOR_INTERRUPTS();
+    ObeyReload();
+    (void)TakeWake();  // before looking: what is committed from here on wakes again
+    if (!MaySend()) return Later(kDisarmedPoll);
+    pgstat_report_activity(STATE_RUNNING, "imagekit_cleanup: draining");
+    Round round = DrainRound(drain, kRoundFiles);
+    TimestampTz now = GetCurrentTimestamp();
+    if (round.files > 0) idle_since = now;
+    if (!round.busy && round.next_due <= now) continue;
+
+    // Another process has the drain: it may leave work behind when it is done.
+    TimestampTz due = round.busy ? Later(1000) : round.next_due;
+    TimestampTz leave_at = TimestampTzPlusMilliseconds(idle_since, settings::worker_idle_timeout);
+    bool woken = Sleep(Min(due, leave_at), wait_event);
+    if (!woken && due > GetCurrentTimestamp()) return Min(due, Later(settings::poll_interval));
+  }
+}
+
+}  // namespace
+
+}  // namespace imagekit::worker
+
+extern "C" {
+
+PGDLLEXPORT void imagekit_worker_main(Datum database);
+
+void imagekit_worker_main(Datum database) {
+  using namespace imagekit::worker;
+  pqsignal(SIGHUP, SignalHandlerForConfigReload);
+  pqsignal(SIGTERM, die);
+  BackgroundWorkerUnblockSignals();
+  BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(database), InvalidOid, 0);
+  if (!PublishWorker(MyDatabaseId)) proc_exit(0);
+  pgstat_report_appname(kWorkerType);
+
+  Drain drain = {};
+  drain.parent = TopMemoryContext;
+  TimestampTz look_again_at;
+  do look_again_at = WorkUntilIdle(&drain);
+  while (!Leave(look_again_at));
+  proc_exit(0);
+}
+}
