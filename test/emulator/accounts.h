@@ -59,7 +59,6 @@ class Accounts {
     void reset();
     Account *find(const std::string &name) const;
     Account &find_or_add(const std::string &name);
-    const std::map<std::string, std::unique_ptr<Account>> &all() const { return accounts_; }
     // The account meant by a control request: the named one, or the first of the command line for an empty name.
     Account *chosen(const std::string &name) const;
 

@@ -82,7 +82,8 @@ class Listener : public httplib::Server {
     void widen_backlog() { ::listen(svr_sock_, 512); }
 };
 
-// The descriptor of the connection from this client port, or -1.
+// The descriptor of the connection from this client port; -1 when the client has reset it. Asks the kernel about every
+// descriptor, so it is only done for requests that a fault has hit.
 int socket_of_peer(int peer_port, int own_port) {
     for (int fd = 3; fd < 4096; ++fd) {
         sockaddr_in peer{}, own{};
@@ -106,7 +107,7 @@ void reset_connection(int fd) {
 
 bool hung_up(int fd) {
     pollfd state{fd, POLLRDHUP, 0};
-    return fd >= 0 && poll(&state, 1, 0) > 0 && (state.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+    return fd < 0 || (poll(&state, 1, 0) > 0 && (state.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0);
 }
 
 bool has_body(const httplib::Request &request) {
@@ -131,10 +132,11 @@ struct HttpServer::Impl {
         request.body = from.body;
         for (const auto &[name, file] : from.files)
             request.form.push_back(FormPart{name, file.filename, file.content});
-        const int fd = socket_of_peer(from.remote_port, port);
-        request.client_gone = [fd] { return hung_up(fd); };
+        request.client_gone = [this, &from] { return hung_up(socket_of_peer(from.remote_port, port)); };
 
         const Reply reply = emulator.handle(request);
+        const bool broken = reply.delivery == Delivery::abort || reply.delivery == Delivery::cut_short;
+        const int fd = broken ? socket_of_peer(from.remote_port, port) : -1;
         if (reply.delivery == Delivery::abort) {
             reset_connection(fd);
             to.status = 503;
@@ -248,10 +250,6 @@ int HttpServer::bind(int port) {
 
 void HttpServer::serve() {
     impl_->server.listen_after_bind();
-}
-
-void HttpServer::stop() {
-    impl_->server.stop();
 }
 
 }  // namespace ikemu

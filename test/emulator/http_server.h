@@ -15,9 +15,8 @@ class HttpServer {
 
     // Binds and listens; 0 means a free port. Returns the port, or 0 on failure.
     int bind(int port);
-    // Serves until the process ends or stop() is called.
+    // Serves until the process ends; returns only when accepting connections fails.
     void serve();
-    void stop();
 
   private:
     struct Impl;

@@ -58,7 +58,11 @@ class Listing {
     bool indexed(const File *file) const {
         if (request_.delay_new > 0 && file->indexed_ms + request_.delay_new > request_.now)
             return false;
-        return file->deleted_ms == 0 || file->deleted_ms + request_.delay_deleted > request_.now;
+        return file->deleted_ms == 0 || indexed_deleted(file);
+    }
+
+    bool indexed_deleted(const File *file) const {
+        return file->deleted_ms + request_.delay_deleted > request_.now;
     }
 
     bool fits(const Item &item) const {
@@ -104,9 +108,9 @@ class Listing {
     void add_files() {
         std::vector<File *> few;
         if (narrow(few)) {
-            for (const auto &dead : library_.graveyard())
-                if (request_.delay_deleted > 0)
-                    few.push_back(dead.get());
+            const auto &dead = library_.graveyard();  // in order of deletion
+            for (auto it = dead.rbegin(); it != dead.rend() && indexed_deleted(it->get()); ++it)
+                few.push_back(it->get());
             std::sort(few.begin(), few.end());  // a name asked for twice is found twice
             few.erase(std::unique(few.begin(), few.end()), few.end());
             std::sort(few.begin(), few.end(), [&](const File *a, const File *b) {
