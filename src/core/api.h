@@ -77,10 +77,10 @@ struct Answer {
 
 class ApiClient {
  public:
-  /// Throws std::invalid_argument when a time-out or max_in_flight (at most 1000) is not above zero. The first client of
-  /// a process starts libcurl: never make one in a process that will fork workers, nor while another thread uses
-  /// libcurl. SIGPIPE must be ignored, as it is in every server process. After std::bad_alloc from any method the client
-  /// is fit for destruction only.
+  /// Throws std::invalid_argument when a time-out or max_in_flight (at most 1000) is not above zero. The first client
+  /// of a process starts libcurl: never make one in a process that will fork workers, nor while another thread uses
+  /// libcurl. SIGPIPE must be ignored, as it is in every server process. After std::bad_alloc from any method the
+  /// client is fit for destruction only.
   explicit ApiClient(const TransportOptions& options);
   ~ApiClient();
   ApiClient(const ApiClient&) = delete;

@@ -4,6 +4,10 @@
 // from the environment or a file, let an exception pass through libcurl, or let libcurl's resolver thread receive one
 // of the server's signals.
 
+//
+// One thing libcurl does by itself: a request on a reused connection that turns out to be dead before a byte came back
+// is sent once more on a new one. Both kinds of request may be repeated: the second delete is answered "gone".
+
 #include "core/http_multi.h"
 
 #include <pthread.h>
@@ -13,7 +17,6 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
-#include <ctime>
 #include <new>
 #include <stdexcept>
 #include <string_view>
@@ -38,39 +41,20 @@ constexpr size_t kSocketsPerTransfer = 5;
 ///
 /// libcurl resolves names in threads of its own, and a new thread inherits the mask of its creator. A thread with open
 /// signals could be chosen by the kernel to run the server's handlers, which expect the server's only thread: a latch
-/// set there, or a siglongjmp, corrupts the process. Whatever arrives meanwhile is delivered afterwards, to this
-/// thread. SIGPIPE is the exception: libcurl writes to connections the other end has closed, and (with
-/// CURLOPT_NOSIGNAL) leaves the signal of that to us; one that came in here is ours and is taken away.
+/// set there, or a siglongjmp, corrupts the process. What arrives meanwhile is delivered afterwards, to this thread.
 class SignalBlock {
  public:
   SignalBlock() noexcept {
     sigset_t all;
     sigfillset(&all);
-    pipe_pending_before_ = PipePending();
     pthread_sigmask(SIG_BLOCK, &all, &before_);
   }
-  ~SignalBlock() {
-    if (!pipe_pending_before_ && PipePending()) {
-      sigset_t pipe;
-      sigemptyset(&pipe);
-      sigaddset(&pipe, SIGPIPE);
-      const timespec at_once = {0, 0};
-      while (sigtimedwait(&pipe, nullptr, &at_once) == -1 && errno == EINTR) {
-      }
-    }
-    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-  }
+  ~SignalBlock() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
   SignalBlock(const SignalBlock&) = delete;
   SignalBlock& operator=(const SignalBlock&) = delete;
 
  private:
-  static bool PipePending() noexcept {
-    sigset_t pending;
-    return sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE) == 1;
-  }
-
   sigset_t before_;
-  bool pipe_pending_before_;
 };
 
 /// libcurl's process-wide start, once, by whoever makes the first client. It is thread-safe from libcurl 7.84 on; with

@@ -88,7 +88,7 @@ TEST_P(ApiClientVerdict, FollowsStatusAndBody) {
 const std::string kOther = R"({"code":7})";
 
 INSTANTIATE_TEST_SUITE_P(
-    Answers, ApiClientVerdict,
+    ApiAnswers, ApiClientVerdict,
     testing::Values(
         VerdictCase{"NoContent", NoContent(), Verdict::kBroken, Verdict::kDeleted},
         VerdictCase{"EmptyList", Reply(200, "[]"), Verdict::kNotFound, Verdict::kDeleted},

@@ -170,5 +170,26 @@ TEST(ApiPacing, EveryPageOfALookUpTakesAToken) {
   EXPECT_GE(NowMs() - start, 100);
 }
 
+// The longer the pages of one look-up lie apart, the likelier the list changes between them.
+TEST(ApiPacing, NextPageOfALookUpGoesBeforeOtherLookUps) {
+  std::string full;
+  for (int i = 0; i < 10; ++i) full += (i == 0 ? "" : ",") + FileJson("same", "/f" + std::to_string(i), "cat.jpg");
+  ScriptedServer server([&](const SeenRequest& request, Connection& connection) {
+    const bool first =
+        request.target.find("cat.jpg") != std::string::npos && request.target.find("skip=") == std::string::npos;
+    connection.Send(Reply(200, first ? "[" + full + "]" : "[" + FileJson("same", "/f9", "cat.jpg") + "]"));
+  });
+  TransportOptions options;
+  options.max_in_flight = 1;
+  ApiClient client(options);
+  const int account = client.AddAccount(FastAccount(server.url()));
+  client.Find(1, account, kCat);
+  client.Find(2, account, {"/pets", "dog.jpg"});
+  const std::vector<Answer> answers = TakeAnswers(&client, 2);
+  ASSERT_EQ(answers.size(), 2u);
+  EXPECT_EQ(answers[0].ticket, 1u);
+  EXPECT_EQ(server.request_count(), 3u);
+}
+
 }  // namespace
 }  // namespace imagekit

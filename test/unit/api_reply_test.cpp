@@ -36,9 +36,8 @@ TEST(ApiReply, TellsTheKindsOfBodiesApart) {
 }
 
 TEST(ApiReply, JsonIsReadStrictly) {
-  for (const char* body :
-       {"[1,]", "[1] x", "[1][2]", "{\"a\":1,\"a\":2}", "[NaN]", "['a']", "[,]", "[\"\\ud800\"]",
-        "7", "\"text\"", "null", "[", "{\"a\"", "[1e999]", "\xEF\xBB\xBF", "[truee]"}) {
+  for (const char* body : {"[1,]", "[1] x", "[1][2]", "{\"a\":1,\"a\":2}", "[NaN]", "['a']", "[,]", "[\"\\ud800\"]",
+                           "7", "\"text\"", "null", "[", "{\"a\"", "[1e999]", "\xEF\xBB\xBF", "[truee]"}) {
     EXPECT_EQ(ReadBody(body, "application/json").kind, BodyKind::kText) << body;
   }
 }
