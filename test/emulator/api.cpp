@@ -118,9 +118,15 @@ Reply error_reply(const ApiError &error) {
 }
 
 Json::Value json_body(const Request &request) {
-    static const Json::CharReaderBuilder builder;
+    static const Json::CharReaderBuilder builder = [] {
+        Json::CharReaderBuilder b;
+        Json::CharReaderBuilder::strictMode(&b.settings_);
+        return b;
+    }();
+    Json::Value out(Json::objectValue);
+    if (request.content_type.find("json") == std::string::npos)
+        return out;
     const std::unique_ptr<Json::CharReader> reader(builder.newCharReader());
-    Json::Value out;
     std::string errors;
     const char *start = request.body.data();
     if (!reader->parse(start, start + request.body.size(), &out, &errors) || !out.isObject())
@@ -179,6 +185,8 @@ ApiAnswer answer_api(State &state, const Request &request) {
         out.reply = route->handler(call);
     } catch (const ApiError &error) {
         out.reply = error_reply(error);
+    } catch (const Json::Exception &) {  // a member of another type than the call expects
+        out.reply = error_reply(ApiError(400, "Your request contains an invalid parameter."));
     }
     if (route->limited && state.switches.rate_headers == "always")
         rate_headers(out.reply, bucket, 1000);

@@ -63,7 +63,8 @@ ApiAnswer answer_api(State &state, const Request &request);
 Reply json_reply(int status, const Json::Value &body);
 Reply error_reply(const ApiError &error);
 std::string compact_json(const Json::Value &value);
-// The request's JSON body; throws ApiError 400 when it is not an object.
+// The request's JSON body, read strictly; throws ApiError 400 when it is not an object. A body of another content type
+// counts as an empty object, as with the web frameworks that only parse what is called JSON.
 Json::Value json_body(const Request &request);
 // The file of a {fileId} segment; throws the documented 400 and 404.
 File *file_of(Call &call, const std::string &id);

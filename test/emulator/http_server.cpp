@@ -119,7 +119,27 @@ bool has_body(const httplib::Request &request) {
 struct HttpServer::Impl {
     explicit Impl(Emulator &e) : emulator(e) {}
 
-    void answer(const httplib::Request &from, httplib::Response &to) {
+    // Reads the body by hand: the library would refuse more than 8 kB of what curl -d calls a form.
+    static void read_body(const httplib::Request &from, const httplib::ContentReader &reader, Request &to) {
+        if (from.is_multipart_form_data()) {
+            reader(
+                [&](const httplib::MultipartFormData &part) {
+                    to.form.push_back(FormPart{part.name, part.filename, ""});
+                    return true;
+                },
+                [&](const char *data, std::size_t size) {
+                    to.form.back().content.append(data, size);
+                    return true;
+                });
+            return;
+        }
+        reader([&](const char *data, std::size_t size) {
+            to.body.append(data, size);
+            return true;
+        });
+    }
+
+    void answer(const httplib::Request &from, const httplib::ContentReader *reader, httplib::Response &to) {
         Request request;
         request.method = from.method;
         const std::string target = from.target.substr(0, from.target.find('#'));
@@ -129,9 +149,9 @@ struct HttpServer::Impl {
             request.query = parse_query(target.substr(question + 1));
         request.has_authorization = from.has_header("Authorization");
         request.authorization = from.get_header_value("Authorization");
-        request.body = from.body;
-        for (const auto &[name, file] : from.files)
-            request.form.push_back(FormPart{name, file.filename, file.content});
+        request.content_type = from.get_header_value("Content-Type");
+        if (reader)
+            read_body(from, *reader, request);
         request.client_gone = [this, &from] { return hung_up(socket_of_peer(from.remote_port, port)); };
 
         const Reply reply = emulator.handle(request);
@@ -215,7 +235,11 @@ HttpServer::HttpServer(Emulator &emulator) : impl_(std::make_unique<Impl>(emulat
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     });
     const auto answer = [this](const httplib::Request &request, httplib::Response &response) {
-        impl_->answer(request, response);
+        impl_->answer(request, nullptr, response);
+    };
+    const auto answer_body = [this](const httplib::Request &request, httplib::Response &response,
+                                    const httplib::ContentReader &reader) {
+        impl_->answer(request, &reader, response);
     };
     // Requests without a body are answered before routing: the library would wait for the body of a POST that
     // announces none until the client hangs up, and matches its routes against the decoded path.
@@ -227,10 +251,10 @@ HttpServer::HttpServer(Emulator &emulator) : impl_(std::make_unique<Impl>(emulat
     });
     const char any[] = "[\\s\\S]*";
     server.Get(any, answer);
-    server.Post(any, answer);
-    server.Put(any, answer);
-    server.Patch(any, answer);
-    server.Delete(any, answer);
+    server.Post(any, answer_body);
+    server.Put(any, answer_body);
+    server.Patch(any, answer_body);
+    server.Delete(any, answer_body);
     server.Options(any, answer);
 }
 

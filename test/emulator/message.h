@@ -26,6 +26,7 @@ struct Request {
     Pairs query;       // decoded, in the order sent
     bool has_authorization = false;
     std::string authorization;
+    std::string content_type;
     std::string body;
     std::vector<FormPart> form;
     // Asks the transport whether the client has hung up; empty in unit tests.

@@ -48,6 +48,8 @@ class EmulatorTest : public ::testing::Test {
         if (question != std::string::npos)
             request.query = parse_query(target.substr(question + 1));
         request.body = body;
+        if (!body.empty())
+            request.content_type = "application/json";
         if (!key.empty()) {
             request.has_authorization = true;
             request.authorization = basic(key + ":");

@@ -84,6 +84,7 @@ TEST_F(Delete, BulkRefusals) {
     refusal("not json");
     refusal("");
     refusal(R"({"fileIds":["a.jpg"]})");
+    refusal("{\"fileIds\":[\"" + unknown + "\"]} trailing");
     const std::vector<std::string> many(101, unknown), fewer(100, unknown);
     EXPECT_EQ(message(bulk(many)), "fileIds cannot have more than 100 items.");
     EXPECT_EQ(bulk(fewer).status, 404);
@@ -196,7 +197,8 @@ TEST_F(Delete, PurgeTakesUrlsOfTheAccountAndCountsThem) {
     for (const char *rest : {"/a.jpg", "/a.jpg*", "/a/b*", "/fifteen-letters*", "/tr:w-3/a.jpg", "/shop/a.jpg*"})
         EXPECT_EQ(purge(base + rest), 201) << rest;
     EXPECT_EQ(purge("https://IMG.acme.example/a.jpg"), 201);
-    for (const char *rest : {"/folder/*", "/*", "/a*b.jpg", "/media/catalog/*", "/s/files/*", "/abc*", "/shop/abc*"})
+    for (const char *rest : {"/folder/*", "/*", "/a*b.jpg", "/media/catalog/*", "/s/files/*", "/abc*", "/shop/abc*",
+                             "/folder/a*b.jpg"})
         EXPECT_EQ(purge(base + rest), 400) << rest;
     EXPECT_EQ(purge("https://ik.imagekit.io/other/a.jpg"), 400);
     EXPECT_EQ(purge("a.jpg"), 400);

@@ -183,6 +183,37 @@ TEST_F(Http, PostWithoutABodyDoesNotHang) {
     EXPECT_LT(monotonic_ms() - started, 2000);
 }
 
+TEST_F(Http, ControlBodiesMayBeLargeAndOfAnyType) {
+    std::string list = "[";
+    for (int i = 0; i < 2000; ++i)
+        list += (i ? "," : "") + ("\"/many/" + std::to_string(i) + ".jpg\"");
+    const auto reply = client()->Post("/_control/seed", list + "]", "application/x-www-form-urlencoded");
+    EXPECT_EQ(reply->status, 200);
+    EXPECT_NE(count().find("\"count\":2000"), std::string::npos);
+}
+
+TEST_F(Http, AnApiBodyMustBeCalledJson) {
+    const std::string body = "{\"fileIds\":[\"" + seed_one() + "\"]}", path = "/v1/files/batch/deleteByFileIds";
+    const auto form = client()->Post(path, body, "application/x-www-form-urlencoded");
+    EXPECT_EQ(form->status, 400);
+    EXPECT_NE(form->body.find("fileIds parameter is missing."), std::string::npos);
+    EXPECT_EQ(client()->Post(path, body, "application/json; charset=utf-8")->status, 200);
+}
+
+TEST_F(Http, UploadTwiceMakesAVersion) {
+    httplib::MultipartFormDataItems form{{"file", std::string("\0\r\n--x", 6), "x.jpg", "image/jpeg"},
+                                         {"fileName", "x.jpg", "", ""},
+                                         {"folder", "up load", "", ""},
+                                         {"useUniqueFileName", "false", "", ""}};
+    const auto one = client()->Post("/api/v1/files/upload", form);
+    EXPECT_EQ(one->status, 200);
+    EXPECT_NE(one->body.find("\"filePath\":\"/up_load/x.jpg\""), std::string::npos) << one->body;
+    EXPECT_NE(one->body.find("\"size\":6"), std::string::npos) << one->body;
+    EXPECT_NE(client()->Post("/api/v1/files/upload", form)->body.find("Version 2"), std::string::npos);
+    form[0].content.clear();
+    EXPECT_EQ(client()->Post("/api/v1/files/upload", form)->status, 400);
+}
+
 TEST_F(Http, TheRawPathDecidesNotTheDecodedOne) {
     const std::string id = seed_one();
     EXPECT_EQ(client()->Delete("/v1/files/" + id + "%2Fdetails")->status, 400);
