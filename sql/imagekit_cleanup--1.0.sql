@@ -72,6 +72,7 @@ CREATE INDEX backlog_claimed ON imagekit.backlog (id) WHERE claimed;
 CREATE INDEX backlog_failed ON imagekit.backlog (server) WHERE state = 'failed';
 COMMENT ON TABLE imagekit.backlog IS
   'One row per file that is not settled. Internal: read it through the view imagekit.pending.';
+COMMENT ON SEQUENCE imagekit.backlog_id_seq IS 'Numbers imagekit.backlog.';
 COMMENT ON COLUMN imagekit.backlog.server IS 'Account (foreign server) at the time it was queued; NULL: none any more.';
 COMMENT ON COLUMN imagekit.backlog.relation IS 'Table that stopped using the URL; 0 when queued by hand.';
 COMMENT ON COLUMN imagekit.backlog.origin IS 'D delete, U update, T truncate, E imagekit.enqueue().';
@@ -102,6 +103,8 @@ CREATE TABLE imagekit.history (
 );
 CREATE INDEX history_settled_at ON imagekit.history USING brin (settled_at);
 COMMENT ON TABLE imagekit.history IS 'What became of each URL. Append-only.';
+COMMENT ON SEQUENCE imagekit.history_id_seq IS 'Numbers imagekit.history.';
+COMMENT ON COLUMN imagekit.history.url IS 'As the row held it.';
 COMMENT ON COLUMN imagekit.history.server IS 'Account (foreign server) the URL belongs to.';
 COMMENT ON COLUMN imagekit.history.file_id IS 'ImageKit''s fileId, when the file was found.';
 COMMENT ON COLUMN imagekit.history.outcome IS
@@ -265,6 +268,7 @@ FROM (SELECT b.url, b.server, b.relation, b.state, b.captured_at, b.due_at, b.at
       CROSS JOIN LATERAL imagekit.account_of(u.url) AS a(server)) q
 LEFT JOIN pg_foreign_server s ON s.oid = q.server;
 COMMENT ON VIEW imagekit.pending IS 'URLs that are queued and not settled, one row each.';
+COMMENT ON COLUMN imagekit.pending.url IS 'As the row held it.';
 COMMENT ON COLUMN imagekit.pending.server IS 'Account (foreign server) the URL belongs to.';
 COMMENT ON COLUMN imagekit.pending.relation IS 'Table that stopped using the URL; NULL when queued by hand.';
 COMMENT ON COLUMN imagekit.pending.state IS
@@ -304,6 +308,7 @@ CROSS JOIN LATERAL (
          END AS cause
   FROM imagekit.service() v) x;
 COMMENT ON VIEW imagekit.status IS 'One row per account: is it being worked for, and if not, why not.';
+COMMENT ON COLUMN imagekit.status.server IS 'Account (foreign server).';
 COMMENT ON COLUMN imagekit.status.state IS
   'working: a worker is on this database. idle: nothing to do. manual: only CALL imagekit.drain() sends. '
   'stopped: nothing is sent, cause says why.';

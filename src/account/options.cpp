@@ -61,8 +61,21 @@ void CheckApiUrl(const char *name, const char *value) {
 }
 
 void CheckInterval(const char *name, const char *value) {
-  auto *interval = DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(value),
-                                                         ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+  Interval *interval = nullptr;
+  MemoryContext before = CurrentMemoryContext;
+  // interval_in's own error names no option. Nothing but memory is at stake, so no subtransaction is needed.
+  PG_TRY();
+  {
+    interval = DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(value), ObjectIdGetDatum(InvalidOid),
+                                                     Int32GetDatum(-1)));
+  }
+  PG_CATCH();
+  {
+    MemoryContextSwitchTo(before);
+    FlushErrorState();
+    RejectValue(name, value, "It is not an interval.", "Give an interval like '1 day' or '0'.");
+  }
+  PG_END_TRY();
   if (interval->time < 0 || interval->day < 0 || interval->month < 0)
     RejectValue(name, value, "A wait cannot be negative.", "Give an interval like '1 day' or '0'.");
 }

@@ -13,7 +13,7 @@ struct Cursor {
 
 [[noreturn]] void Fail(const Cursor &cursor, const char *what) {
   ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR), errmsg("invalid source \"%s\"", cursor.text),
-                  errdetail("%s at character %d.", what, static_cast<int>(cursor.at - cursor.text) + 1),
+                  errdetail("At character %d: %s.", static_cast<int>(cursor.at - cursor.text) + 1, what),
                   errhint("A source is column, column.key.key, column.list[*].key or url_column:file_id_column; "
                           "a name that holds . [ : or \" is put in double quotes.")));
   pg_unreachable();
@@ -24,20 +24,20 @@ char *ParseName(Cursor *cursor) {
   initStringInfo(&name);
   if (*cursor->at == '"') {
     for (cursor->at++;; cursor->at++) {
-      if (*cursor->at == '\0') Fail(*cursor, "A double quote is not closed");
+      if (*cursor->at == '\0') Fail(*cursor, "a double quote is not closed");
       if (*cursor->at == '"' && *++cursor->at != '"') break;
       appendStringInfoChar(&name, *cursor->at);
     }
   } else {
     while (*cursor->at != '\0' && strchr(".[:\"", *cursor->at) == nullptr) appendStringInfoChar(&name, *cursor->at++);
   }
-  if (name.len == 0) Fail(*cursor, "A name is missing");
+  if (name.len == 0) Fail(*cursor, "a name is missing");
   return name.data;
 }
 
 bool ParseEvery(Cursor *cursor) {
   if (*cursor->at != '[') return false;
-  if (strncmp(cursor->at, "[*]", 3) != 0) Fail(*cursor, "Only [*], every element, can follow a name in brackets");
+  if (strncmp(cursor->at, "[*]", 3) != 0) Fail(*cursor, "only [*], every element, may stand in brackets");
   cursor->at += 3;
   return true;
 }
@@ -119,7 +119,7 @@ Source ParseSource(const char *text) {
     cursor.at++;
     source.file_id_column = ParseName(&cursor);
   }
-  if (*cursor.at != '\0') Fail(cursor, "Something is left over");
+  if (*cursor.at != '\0') Fail(cursor, "a dot, [*] or the end is expected");
   return source;
 }
 
@@ -128,7 +128,7 @@ SourcePath ParsePath(const char *text) {
   SourcePath path = {};
   if (*cursor.at != '\0' && *cursor.at != '[') AddStep(&path, ParseName(&cursor));
   ParseSteps(&cursor, &path);
-  if (*cursor.at != '\0') Fail(cursor, "Something is left over");
+  if (*cursor.at != '\0') Fail(cursor, "a dot, [*] or the end is expected");
   return path;
 }
 

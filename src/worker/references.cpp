@@ -77,11 +77,8 @@ void KeepReferencedBy(Batch *batch, const WatchedTable &table, const char *sourc
   if (relation == nullptr) return;
   capture::Source source = capture::ParseSource(source_text);
   capture::ResolvedSource resolved;
-  // A source that is gone can hold no reference; the trigger and imagekit.watched tell the operator.
-  if (!capture::ResolveSource(source, relation, DEBUG1, &resolved)) {
-    relation_close(relation, NoLock);
-    return;
-  }
+  // A column that cannot be found may have been renamed, and still hold the URL: no proof, no deletion.
+  (void)capture::ResolveSource(source, relation, ERROR, &resolved);
   char *table_name =
       quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)), RelationGetRelationName(relation));
   char *sql = psprintf(
@@ -130,10 +127,13 @@ void AskTable(Batch *batch, const WatchedTable &table, Datum keys) {
 
   // A cancel is the operator's word and not the table's fault.
   if (error->sqlerrcode == ERRCODE_QUERY_CANCELED) ReThrowError(error);
-  char *why = psprintf("cannot tell whether table %s still uses it: %s", get_rel_name(table.relation), error->message);
-  ereport(WARNING, (errcode(error->sqlerrcode), errmsg("imagekit_cleanup cannot read watched table with oid %u", table.relation),
+  const char *name = get_rel_name(table.relation);
+  if (name == nullptr) return;  // dropped meanwhile: it holds no reference
+  char *why = psprintf("cannot tell whether table %s still uses it: %s", name, error->message);
+  ereport(WARNING, (errcode(error->sqlerrcode), errmsg("imagekit_cleanup cannot search watched table \"%s\"", name),
                     errdetail("%s", error->message),
-                    errhint("Nothing is deleted until it can be read, or is unwatched with imagekit.unwatch().")));
+                    errhint("Nothing is deleted until it can be searched. Call imagekit.watch() again with its sources as "
+                            "they are now, or imagekit.unwatch().")));
   for (int i = 0; i < batch->count; i++)
     if (Open(batch->files[i])) Decide(batch, &batch->files[i], Fate::kRetry, why);
 }
