@@ -179,7 +179,8 @@ struct HttpServer::Impl {
             case Delivery::slow: {
                 if (body.empty())
                     return;
-                const std::size_t steps = std::clamp<std::size_t>(static_cast<std::size_t>(reply.delivery_ms) / 20, 1, body.size());
+                const std::size_t wanted = static_cast<std::size_t>(std::max<std::int64_t>(reply.delivery_ms, 0)) / 20;
+                const std::size_t steps = std::clamp<std::size_t>(wanted, 1, body.size());
                 const auto pause = std::chrono::milliseconds(reply.delivery_ms / static_cast<std::int64_t>(steps));
                 const std::size_t piece = (body.size() + steps - 1) / steps;
                 to.set_content_provider(body.size(), reply.content_type,

@@ -225,7 +225,9 @@ TEST_F(Delete, UsageChecksItsDates) {
 
 TEST_F(Delete, MetadataByUrl) {
     seed(R"(["/a b.jpg"])");
-    const auto status = [&](const std::string &url) { return send("GET", "/v1/metadata?url=" + percent_encode(url)).status; };
+    const auto status = [&](const std::string &url) {
+        return send("GET", "/v1/metadata?url=" + percent_encode(url)).status;
+    };
     EXPECT_EQ(status("https://ik.imagekit.io/acme/a%20b.jpg?tr=w-1"), 200);
     EXPECT_EQ(status("https://ik.imagekit.io/acme/none.jpg"), 404);
     EXPECT_EQ(status("https://else.example/a.jpg"), 400);

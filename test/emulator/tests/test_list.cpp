@@ -43,7 +43,7 @@ TEST_F(List, PagesCoverEverythingOnce) {
             items += got;
             ++pages;
             for (const Json::Value &item : page)
-                EXPECT_TRUE(seen.insert((item["type"] == "folder" ? item["folderPath"] : item["filePath"]).asString()).second);
+                EXPECT_TRUE(seen.insert(item[item["type"] == "folder" ? "folderPath" : "filePath"].asString()).second);
         } while (got == 100);
         const std::size_t expected = std::string(filter) == "&path=/p/d0003" ? 335u
                                      : std::string(filter) == "&type=all"    ? 2353u
