@@ -3,18 +3,22 @@
 #   make && make install && make installcheck   build, install, regression tests against a running server
 #   make demo                                   the whole thing on a throw-away server, from nothing
 #   make test                                   every test, from nothing
+#   make lint                                   formatting and static analysis, as far as the tools are installed
 #
 # PG_CONFIG chooses the server; CXX the compiler (g++ or clang++).
 
 EXTENSION = imagekit_cleanup
 MODULE_big = imagekit_cleanup
-DATA = sql/imagekit_cleanup--1.0.sql
+DATA = $(sort $(wildcard sql/imagekit_cleanup--*.sql))
 PGFILEDESC = "imagekit_cleanup - deletes ImageKit images that no row uses any more"
 
 SOURCES = $(sort $(wildcard src/*.cpp src/*/*.cpp))
 OBJS = $(SOURCES:.cpp=.o)
 
 REGRESS = $(patsubst sql/%.sql,%,$(filter-out sql/imagekit_cleanup--%,$(sort $(wildcard sql/*.sql))))
+# What they print goes to build/, not beside the sources.
+REGRESS_OPTS = --outputdir=build/regress
+REGRESS_PREP = build/regress
 
 PG_CONFIG ?= pg_config
 
@@ -30,16 +34,26 @@ server_include := $(shell $(PG_CONFIG) --includedir-server)
 # Server and library headers are system headers: warnings are ours alone.
 PG_CPPFLAGS = -Isrc -isystem $(server_include) \
 	$(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags $(libraries)))
-PG_CXXFLAGS = -std=c++17 -Wall -Wextra -Werror -fvisibility=hidden -fno-semantic-interposition -MMD -MP
+PG_CXXFLAGS = -std=c++17 -Wall -Wextra -Werror -fvisibility=hidden -fno-semantic-interposition -MMD -MP \
+	$(unknown_warnings)
+# PGXS brings the warning options of the compiler that built the server, and clang++ does not know all of g++'s.
+unknown_warnings = $(if $(findstring clang,$(shell $(CXX) --version)),-Wno-unknown-warning-option)
 SHLIB_LINK = $(shell $(PKG_CONFIG) --libs $(libraries)) -lstdc++ -Wl,--version-script=src/exports.map
 
-EXTRA_CLEAN = $(SOURCES:.cpp=.d)
+EXTRA_CLEAN = $(SOURCES:.cpp=.d) build/regress
 
 # Bitcode serves to inline SQL-callable functions into JIT-compiled queries. Ours are triggers and administration.
 override with_llvm = no
 
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
+
+build/regress:
+	@mkdir -p $@
+
+.PHONY: lint
+lint:
+	@test/lib/lint $(PG_CPPFLAGS) -std=c++17
 
 -include $(SOURCES:.cpp=.d)
 

@@ -1,0 +1,28 @@
+# The goals that work on a bare machine: they install what is missing first, so nothing may be asked of pg_config before.
+# Included by the Makefile of the project when one of them is called.
+#
+#   make test                         everything
+#   make test STAGES="unit regress"   only these; test/run --list names them
+#   make demo                         see demo/run
+
+export PG_CONFIG
+# Only what was asked for: make's own default is not the user's wish.
+ifneq ($(origin CXX),default)
+export CXX
+endif
+
+STAGES =
+
+.PHONY: install-dependencies test demo
+
+install-dependencies:
+	@test/install-dependencies test
+
+test: install-dependencies
+	@test/run $(STAGES)
+
+demo:
+	@test/install-dependencies demo
+	@test/lib/install-extension
+	@$(MAKE) -s --no-print-directory -C test/emulator
+	@demo/run
