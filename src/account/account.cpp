@@ -13,8 +13,12 @@ namespace {
 // invalidation callback: nothing may be freed there, somebody may be reading it.
 EndpointMap *cached_endpoints = nullptr;
 bool endpoints_fresh = false;
+bool endpoints_touched = false;  // invalidated since they were last begun to be read
 
-void InvalidateEndpoints(Datum, int, uint32) { endpoints_fresh = false; }
+void InvalidateEndpoints(Datum, int, uint32) {
+  endpoints_fresh = false;
+  endpoints_touched = true;
+}
 
 void ReadOption(Account *account, const char *name, const char *value) {
   if (strcmp(name, "url_endpoint") == 0) {
@@ -123,8 +127,8 @@ List *LoadAccounts(MemoryContext context) {
 
 const EndpointMap *Endpoints() {
   while (cached_endpoints == nullptr || !endpoints_fresh) {
-    // Fresh before reading: an invalidation that arrives while the catalogs are read makes us read again.
-    endpoints_fresh = true;
+    // An invalidation that arrives while the catalogs are read makes us read again; an error leaves the map stale.
+    endpoints_touched = false;
     MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "imagekit accounts", ALLOCSET_SMALL_SIZES);
     auto *map = pg::Own<EndpointMap>(scratch);
     List *accounts = LoadAccounts(scratch);
@@ -137,6 +141,7 @@ const EndpointMap *Endpoints() {
       delete cached_endpoints;
       cached_endpoints = kept;
     });
+    endpoints_fresh = !endpoints_touched;
     MemoryContextDelete(scratch);
   }
   return cached_endpoints;

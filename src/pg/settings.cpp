@@ -13,6 +13,7 @@ bool log_deletions = true;
 int connect_timeout = 5000;
 int request_timeout = 30000;
 int max_requests = 8;
+int max_workers = 3;
 int poll_interval = 30000;
 int worker_idle_timeout = 4000;
 int retry_delay = 2000;
@@ -45,6 +46,10 @@ void Define() {
             "After this it counts as failed and is tried again later.", &request_timeout, 10, 3600000, GUC_UNIT_MS);
   DefineInt("imagekit_cleanup.max_requests", "Requests to ImageKit a process has under way at once.",
             "An account's read_rate and write_rate hold in any case.", &max_requests, 1, 64, 0);
+  DefineInt("imagekit_cleanup.max_workers", "Databases that have a worker at once.",
+            "Each takes one of max_worker_processes, and the launcher one more. Workers leave when there is nothing to do, so few "
+            "serve many databases.",
+            &max_workers, 1, 64, 0);
   DefineInt("imagekit_cleanup.poll_interval", "How often an armed database is looked at when nothing has woken its worker.",
             "Commits wake the worker at once; this covers COMMIT PREPARED and the like.", &poll_interval, 1000, 3600000,
             GUC_UNIT_MS);

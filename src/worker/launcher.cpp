@@ -62,7 +62,7 @@ TimestampTz StartDueWorkers() {
   TimestampTz next;
   for (;;) {
     TimestampTz now = GetCurrentTimestamp();
-    Oid database = NextDatabaseDue(now, &next);
+    Oid database = NextDatabaseDue(now, settings::max_workers, &next);
     if (!OidIsValid(database)) return next;
     if (!StartWorker(database)) NotStarted(database, TimestampTzPlusMilliseconds(now, 10000));
   }
@@ -103,6 +103,7 @@ void imagekit_launcher_main(Datum) {
     if (ConfigReloadPending) {
       ConfigReloadPending = false;
       ProcessConfigFile(PGC_SIGHUP);
+      LookAtAll();
     }
     TimestampTz now = GetCurrentTimestamp();
     if (scan_at <= now) {

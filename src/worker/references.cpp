@@ -75,6 +75,9 @@ void KeepReferencedBy(Batch *batch, const WatchedTable &table, const char *sourc
   // The table may have been dropped or changed since watch_config was read.
   Relation relation = try_relation_open(table.relation, AccessShareLock);
   if (relation == nullptr) return;
+  // Reading anything but a table could run its owner's code with our rights.
+  if (relation->rd_rel->relkind != RELKIND_RELATION && relation->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+    ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("it is no table any more")));
   capture::Source source = capture::ParseSource(source_text);
   capture::ResolvedSource resolved;
   // A column that cannot be found may have been renamed, and still hold the URL: no proof, no deletion.

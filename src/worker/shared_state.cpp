@@ -19,6 +19,7 @@ struct DatabaseSlot {
   int worker_pid;
   Latch *worker_latch;
   TimestampTz look_again_at;
+  int failures;  // workers that ended without Leave(), since one last left
 };
 
 struct SharedState {
@@ -85,13 +86,15 @@ void WithdrawMySlot(TimestampTz look_again_at) {
   my_slot = nullptr;
 }
 
-// A worker that ends without Leave() was stopped or failed: another follows, but not at once, or a worker that fails at
-// its first step would be started as fast as processes can be made.
+// A worker that ends without Leave() was stopped or failed: another follows, after one second, then two, four, ... up to
+// a minute, or a worker that fails at its first step would fill the log.
 void WithdrawWorker(int, Datum) {
   if (my_slot == nullptr) return;
   LWLockAcquire(state->lock, LW_EXCLUSIVE);
+  int wait = Min(1000 << Min(my_slot->failures, 6), 60000);
+  my_slot->failures++;
   my_slot->woken = false;
-  WithdrawMySlot(TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 1000));
+  WithdrawMySlot(TimestampTzPlusMilliseconds(GetCurrentTimestamp(), wait));
   WakeLauncher();
   LWLockRelease(state->lock);
 }
@@ -153,15 +156,20 @@ void KeepDatabases(const Oid *databases, int count) {
   LWLockRelease(state->lock);
 }
 
-Oid NextDatabaseDue(TimestampTz now, TimestampTz *next) {
+Oid NextDatabaseDue(TimestampTz now, int most_workers, TimestampTz *next) {
   Oid due = InvalidOid;
+  int under_way = 0;
   *next = DT_NOEND;
   LWLockAcquire(state->lock, LW_EXCLUSIVE);
+  for (const DatabaseSlot &slot : state->slots)
+    under_way += slot.worker_pid != 0 ||
+                 (slot.starting_at != 0 && now < TimestampTzPlusMilliseconds(slot.starting_at, kStartTimeout));
   for (DatabaseSlot &slot : state->slots) {
     if (slot.database == InvalidOid || slot.worker_pid != 0) continue;
     TimestampTz due_at = slot.starting_at != 0 ? TimestampTzPlusMilliseconds(slot.starting_at, kStartTimeout)
                          : slot.woken          ? now
                                                : slot.look_again_at;
+    if (due_at <= now && under_way >= most_workers) continue;  // one that leaves wakes us
     if (due_at <= now) {
       slot.starting_at = now;
       due = slot.database;
@@ -181,6 +189,12 @@ void NotStarted(Oid database, TimestampTz look_again_at) {
     slot->woken = false;
     slot->look_again_at = look_again_at;
   }
+  LWLockRelease(state->lock);
+}
+
+void LookAtAll() {
+  LWLockAcquire(state->lock, LW_EXCLUSIVE);
+  for (DatabaseSlot &slot : state->slots) slot.look_again_at = DT_NOBEGIN;
   LWLockRelease(state->lock);
 }
 
@@ -211,6 +225,7 @@ bool Leave(TimestampTz look_again_at) {
   LWLockAcquire(state->lock, LW_EXCLUSIVE);
   bool leave = !my_slot->woken;
   if (leave) {
+    my_slot->failures = 0;
     WithdrawMySlot(look_again_at);
     WakeLauncher();  // it may have to shorten its sleep
   }

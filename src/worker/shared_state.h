@@ -33,11 +33,14 @@ void PublishLauncher();
 /// Makes sure each of these databases is known, and forgets all others.
 void KeepDatabases(const Oid *databases, int count);
 
-/// A database that wants a worker and has none; InvalidOid when there is none. `now` is compared with what the last
-/// worker left; *next gets the earliest time at which that changes by itself. A database is due once only until its
-/// worker has come, or NotStarted says that it will not.
-Oid NextDatabaseDue(TimestampTz now, TimestampTz *next);
+/// A database that wants a worker and has none; InvalidOid when there is none, or when `most_workers` are under way.
+/// `now` is compared with what the last worker left; *next gets the earliest time at which that changes by itself. A
+/// database is due once only until its worker has come, or NotStarted says that it will not.
+Oid NextDatabaseDue(TimestampTz now, int most_workers, TimestampTz *next);
 void NotStarted(Oid database, TimestampTz look_again_at);
+
+/// The configuration has changed: every database without a worker is due.
+void LookAtAll();
 
 // A worker
 
