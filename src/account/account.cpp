@@ -15,7 +15,7 @@ EndpointMap *cached_endpoints = nullptr;
 bool endpoints_fresh = false;
 bool endpoints_touched = false;  // invalidated since they were last begun to be read
 
-void InvalidateEndpoints(Datum, int, uint32) {
+void InvalidateEndpoints(Datum, pg::SyscacheId, uint32) {
   endpoints_fresh = false;
   endpoints_touched = true;
 }

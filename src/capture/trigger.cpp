@@ -119,13 +119,13 @@ Datum imagekit_capture(PG_FUNCTION_ARGS) {
                     errhint("Let imagekit.watch() create the trigger.")));
 
   const imagekit::EndpointMap *endpoints = imagekit::account::Endpoints();
-  if (endpoints->empty()) return PointerGetDatum(nullptr);
+  if (endpoints->empty()) return Datum{0};
   const WatchedRelation *watched = LookUp(trigger->tg_relation, trigger->tg_trigger, 0);
   TupleDesc columns = RelationGetDescr(trigger->tg_relation);
   if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
     CaptureDelete(*watched, trigger->tg_trigtuple, columns, endpoints);
   else
     CaptureUpdate(*watched, trigger->tg_trigtuple, trigger->tg_newtuple, columns, endpoints);
-  return PointerGetDatum(nullptr);
+  return Datum{0};
 }
 }

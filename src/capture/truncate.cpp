@@ -46,7 +46,7 @@ void CaptureTable(Relation relation, const Trigger *trigger, const EndpointMap *
   MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "imagekit truncate", ALLOCSET_DEFAULT_SIZES);
   Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
   TupleTableSlot *row = table_slot_create(relation, nullptr);
-  TableScanDesc scan = table_beginscan(relation, snapshot, 0, nullptr);
+  TableScanDesc scan = pg::BeginScan(relation, snapshot);
   while (table_scan_getnextslot(scan, ForwardScanDirection, row)) {
     CHECK_FOR_INTERRUPTS();
     MemoryContext before = MemoryContextSwitchTo(row_context);
@@ -85,10 +85,10 @@ Datum imagekit_capture_truncate(PG_FUNCTION_ARGS) {
                     errhint("Use DELETE, or call imagekit.watch() with on_truncate => 'capture' or 'ignore'.")));
 
   const imagekit::EndpointMap *endpoints = imagekit::account::Endpoints();
-  if (endpoints->empty()) return PointerGetDatum(nullptr);
+  if (endpoints->empty()) return Datum{0};
   if (relation->rd_rel->relkind != RELKIND_PARTITIONED_TABLE) {
     CaptureTable(relation, trigger->tg_trigger, endpoints);
-    return PointerGetDatum(nullptr);
+    return Datum{0};
   }
   // Statement triggers are not copied to partitions; TRUNCATE of the parent has locked them all.
   ListCell *cell;
@@ -97,6 +97,6 @@ Datum imagekit_capture_truncate(PG_FUNCTION_ARGS) {
     if (partition->rd_rel->relkind == RELKIND_RELATION) CaptureTable(partition, trigger->tg_trigger, endpoints);
     table_close(partition, NoLock);
   }
-  return PointerGetDatum(nullptr);
+  return Datum{0};
 }
 }

@@ -93,6 +93,7 @@ extern "C" {
 #include <utils/snapmgr.h>
 #include <utils/syscache.h>
 #include <utils/timestamp.h>
+#include <utils/tuplestore.h>
 #include <utils/varlena.h>
 #include <utils/wait_event.h>
 #include <utils/xid8.h>
@@ -157,6 +158,33 @@ inline uint32 WaitEventFor([[maybe_unused]] const char *name) {
   return PG_WAIT_EXTENSION;
 #endif
 }
+
+// --- Catalog caches --------------------------------------------------------------------------------------------------
+
+#if PG_VERSION_NUM >= 190000
+using SyscacheId = SysCacheIdentifier;
+#else
+using SyscacheId = int;
+#endif
+
+// --- Tables ----------------------------------------------------------------------------------------------------------
+
+inline TableScanDesc BeginScan(Relation relation, Snapshot snapshot) {
+#if PG_VERSION_NUM >= 190000
+  return table_beginscan(relation, snapshot, 0, nullptr, SO_NONE);
+#else
+  return table_beginscan(relation, snapshot, 0, nullptr);
+#endif
+}
+
+// --- Background workers ----------------------------------------------------------------------------------------------
+// Since 19 the server stops such workers itself for DROP DATABASE, RENAME, SET TABLESPACE and CREATE DATABASE ... TEMPLATE.
+
+#if PG_VERSION_NUM >= 190000
+constexpr int kWorkerInterruptible = BGWORKER_INTERRUPTIBLE;
+#else
+constexpr int kWorkerInterruptible = 0;
+#endif
 
 // --- Privileges ------------------------------------------------------------------------------------------------------
 
