@@ -1,4 +1,4 @@
-// Step 5: the delete itself, and what any failed answer means.
+// Step 4: the delete itself, and what any failed answer means.
 
 #include "core/backoff.h"
 #include "pg/bridge.h"

@@ -1,4 +1,4 @@
-// Steps 3 and 4: finds the files, and holds back those that are not surely the ones the rows meant.
+// Step 2: finds the files, and holds back those that are not surely the ones the rows meant.
 
 #include "pg/bridge.h"
 #include "worker/steps.h"

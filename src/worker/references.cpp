@@ -1,4 +1,4 @@
-// Step 2: the proof, just before the call, that no watched row uses the file any more.
+// Step 3: the proof, just before the call, that no watched row uses the file any more.
 //
 // Asked of every source of every watched table. The database narrows by imagekit.url_key(), which all spellings of one
 // file share; which of the URLs found mean the very same library path is decided by the same reading that the drain uses.

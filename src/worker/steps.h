@@ -1,4 +1,4 @@
-// The steps of a round, in the order of the data flow. Each decides the fate of some files and leaves the rest open.
+// The steps of a round, in the order in which they run. Each decides the fate of some files and leaves the rest open.
 
 #ifndef IMAGEKIT_WORKER_STEPS_H
 #define IMAGEKIT_WORKER_STEPS_H
@@ -12,14 +12,16 @@ namespace imagekit::worker {
 /// skipped, doubles are marked. Needs a transaction.
 void Resolve(Batch *batch, const Sender *sender);
 
-/// 2. Still used by a row of a watched table, under any spelling? Then kept. When that cannot be asked (a lock, a broken
-/// table), the file is tried again later: without the proof nothing is deleted. Needs an open SqlSession.
-void KeepReferenced(Batch *batch);
-
-/// 3. Library path → fileId, by exact look-up. 4. Newer upload, other file, second reading of the URL? Then not deleted.
+/// 2. Library path → fileId, by exact look-up; and the checks on what was found: newer upload, another file, a second
+/// reading of the URL? Then not deleted.
 void LookUpFiles(Batch *batch, Sender *sender);
 
-/// 5. Deletes what is still open and was found.
+/// 3. Still used by a row of a watched table, under any spelling? Then kept. Asked last, right before the delete, so that
+/// the proof is as fresh as it can be. When it cannot be asked (a lock, a broken table), the file is tried again later:
+/// without the proof nothing is deleted. Needs an open SqlSession.
+void KeepReferenced(Batch *batch);
+
+/// 4. Deletes what is still open and was found.
 void DeleteFiles(Batch *batch, Sender *sender);
 
 /// Doubles get the fate of the file they stand for.
