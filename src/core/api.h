@@ -58,7 +58,7 @@ struct FoundFile {
   std::string file_id;  // only [0-9A-Za-z_-]; never empty
   std::string name;
   std::string file_path;
-  std::string url;          // on the account's default endpoint
+  std::string url;          // on the account's default endpoint; empty when absent or no clean text
   int64_t created_ms = -1;  // Unix time in ms; -1 when absent or unreadable
   int64_t updated_ms = -1;
 };

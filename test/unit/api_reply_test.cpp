@@ -120,6 +120,13 @@ TEST(ApiReply, MatchThatContradictsItselfIsAmbiguous) {
             Verdict::kAmbiguous);
 }
 
+TEST(ApiReply, PagesThatDoNotOverlapProveNothing) {
+  PathSearch search(kCat, true);
+  EXPECT_FALSE(search.ReadPage(ReadBody(R"([{"type":"folder"}])", "")));
+  EXPECT_TRUE(search.ReadPage(ReadBody("[]", ""))) << "the nameless entry should have come again";
+  EXPECT_EQ(search.verdict, Verdict::kTransient);
+}
+
 TEST(ApiReply, StrangeFileIdsAreNeverHandedOut) {
   for (const char* id : {"", "a/b", "../x", "a b", "a\\u0000", "a?x", "\xC3\xA9", "a\\n", "%61"}) {
     FoundFile file;

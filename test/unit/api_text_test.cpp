@@ -6,6 +6,8 @@
 
 #include <random>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace imagekit {
 namespace {
@@ -20,6 +22,18 @@ TEST(ApiText, WellFormedUtf8IsToldFromTheRest) {
                           "\xF5\x80\x80\x80", "\xFE", "\xFF", "a\xFF"}) {
     EXPECT_FALSE(IsUtf8(bad)) << bad;
   }
+}
+
+// Without a terminator behind it, so that a sanitizer sees a byte too far.
+TEST(ApiText, CharacterCutOffByTheEndIsNotReadBeyondIt) {
+  for (const std::string text : {"a\xC3", "\xE2\x82", "\xF0\x90\x80", "\xF4"}) {
+    const std::vector<char> bytes(text.begin(), text.end());
+    const std::string_view view(bytes.data(), bytes.size());
+    EXPECT_FALSE(IsUtf8(view));
+    EXPECT_EQ(CleanText(view, 100).find_first_not_of("a?"), std::string::npos);
+  }
+  const std::string joined = "\xC3\xA9";
+  EXPECT_EQ(CleanText(std::string_view(joined).substr(0, 1), 100), "?") << "the next byte would have completed it";
 }
 
 TEST(ApiText, CleanTextReplacesWhatCannotBeKept) {
