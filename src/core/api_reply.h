@@ -24,8 +24,8 @@ struct ReplyBody {
   std::vector<FoundFile> files;  // kArray, well_shaped: the entries of type "file"; file_id is not checked yet
 };
 
-/// Throws nothing but std::bad_alloc. JSON is read strictly: a duplicate key, a trailing comma, text behind the end, deep
-/// nesting or a flood of values make it no JSON.
+/// Throws nothing but std::bad_alloc. JSON is read strictly: a duplicate key, a trailing comma, text behind the end,
+/// deep nesting or a flood of values make it no JSON.
 ReplyBody ReadBody(const std::string& body, const std::string& content_type);
 
 /// Looks for one library path in the pages of a search or a listing.
