@@ -16,6 +16,8 @@
 
 namespace imagekit {
 
+struct UrlParts;
+
 /// Where a file lies in the media library, decoded: folder "/pets" (root is "/"), name "my cat.jpg".
 struct LibraryPath {
   std::string folder;
@@ -39,8 +41,11 @@ struct UrlReading {
   int account = -1;    // as given to EndpointMap::Add; -1 when foreign
   LibraryPath path;    // kLibraryFile only
   std::string reason;  // kSkipped and kRefused: lower case, no final period
-  // Other library paths the same URL could have meant (an endpoint identifier hides a folder of the same name, section
-  // 9.1). When one of these exists in the library too, the URL is ambiguous and must be parked.
+  // kLibraryFile only: other library paths of the same account that the URL could have meant (an endpoint identifier
+  // hides a folder of the same name, section 9.1). When one of these exists in the library too, the URL is ambiguous and
+  // must be parked. They come from: every shorter prefix of the account that the URL also begins with; and, when the
+  // first segment after the matched prefix is the identifier of another endpoint of the account, the path without it.
+  // Never equal to `path`, no duplicates; a reading that is no library file is left out.
   std::vector<LibraryPath> other_readings;
 };
 
@@ -56,13 +61,15 @@ class EndpointMap {
   /// Adds "https://ik.imagekit.io/acme" (or a custom domain "https://img.acme.example") for `account`, any number the
   /// caller chooses. Scheme http or https, no user info, query, fragment; host is case-insensitive, default port and
   /// one trailing slash are dropped. Throws EndpointError. The same prefix for the same account twice is no error;
-  /// for another account it is.
+  /// for another account it is. The scheme does not matter: a prefix given with https matches http URLs too.
   void Add(int account, std::string_view prefix);
 
   bool empty() const noexcept { return entries_.empty(); }
 
   /// True when `url` begins with a configured prefix on a segment boundary. For capture's hot path: allocates nothing,
-  /// throws nothing, accepts any bytes. Everything Read() does not call foreign is owned.
+  /// throws nothing, accepts any bytes. Everything Read() does not call foreign is owned. Recognises a prefix also behind
+  /// user info or white space, and when it is spelled with escapes, doubled slashes or backslashes: Read() refuses such
+  /// a URL, but a browser may well load the image, so it must not count as foreign.
   bool Owns(std::string_view url) const noexcept;
 
   /// Section 9.9. Accepts any bytes.
@@ -70,11 +77,13 @@ class EndpointMap {
 
  private:
   struct Entry {
-    std::string host;  // lower case, with ":port" when it is not the scheme's default
+    std::string host;  // lower case
+    std::string port;  // empty: the scheme's default
     std::string path;  // "" or "/acme/shop": raw, no trailing slash
     int account;
   };
-  const Entry* Match(std::string_view url, std::string_view* rest) const noexcept;
+  const Entry* Match(const UrlParts& parts, size_t* prefix_size) const noexcept;
+  std::vector<LibraryPath> OtherReadings(const UrlParts& parts, const Entry& matched, const LibraryPath& path) const;
 
   std::vector<Entry> entries_;  // longest path first
 };
@@ -84,22 +93,39 @@ void CheckEndpoint(std::string_view prefix);
 
 /// A key that every spelling of one library file shares, whatever endpoints are configured: the decoded file name after
 /// transformations, suffixes and `ik-seo` are taken off. Different files may share a key; equal files never differ in
-/// it. Empty when nothing usable is left. Never throws anything but std::bad_alloc.
+/// it. For a URL that Read() refuses it is the key of the file most likely meant (text behind the URL and HTML entities
+/// are taken off), so that a doubtful use of a file is found under that file's key.
+/// Valid UTF-8 without control characters, at most kMaxUrlKeyBytes, so that it always fits into an index. Empty when
+/// nothing usable is left. Never throws anything but std::bad_alloc.
+constexpr size_t kMaxUrlKeyBytes = 255;
 std::string UrlKey(std::string_view url);
 
-/// Finds the URLs in a text column: the text is one URL, or contains URLs (HTML, Markdown, srcset, a JSON text).
+/// Finds the URLs in a text column: the text is one URL, or a list of URLs, or contains URLs (HTML, Markdown, srcset, a
+/// JSON text). The rules and their reasons are in url_scanner.cpp.
 /// Never cuts a URL short in a way that could name another file: where the end is doubtful (a URL followed by a space
-/// and more), the longer text is yielded whole and EndpointMap::Read refuses it.
-/// Trivially destructible; allocates nothing; accepts any bytes. The views point into `text`.
+/// and more), the longer text is yielded and EndpointMap::Read refuses it.
+/// Out of scope: JSON text with escaped slashes ("https:\/\/"), which a json or jsonb column undoes by itself.
+/// Trivially destructible; allocates nothing; accepts any bytes; linear time. The views point into `text`, in order and
+/// without overlap.
 class UrlScanner {
  public:
   explicit UrlScanner(std::string_view text) noexcept;
   bool Next(std::string_view* url) noexcept;
 
  private:
+  bool StartsHere(size_t at) const noexcept;
+  void Open(size_t start) noexcept;
+  std::string_view TakeFromRun() noexcept;
+
   std::string_view text_;
   size_t position_ = 0;
-  bool whole_ = false;
+  // A run is a stretch of text that holds a URL or a list of URLs and nothing else: the whole text, what stands between
+  // two quotes, or one bare URL.
+  size_t run_end_ = 0;      // while position_ is before it, a run is being read
+  bool quoted_ = false;     // the run stands between quotes
+  bool list_ = false;       // more than one URL was found in the run
+  bool srcset_ = false;     // the run is the value of a srcset attribute
+  unsigned unclosed_ = 0;   // kinds of HTML entity quotes that nothing in the rest of the text closes, a bit each
 };
 
 }  // namespace imagekit

@@ -1,0 +1,225 @@
+// The configured endpoints: which URLs are ours at all.
+//
+// It must never let a look-alike in (a longer host, "/acmeX", a host hidden behind user info), and never let one of our
+// own URLs pass as foreign because it is malformed: a foreign URL is neither queued nor counted as a use of a file.
+
+#include <algorithm>
+
+#include "core/url.h"
+#include "core/url_parts.h"
+#include "core/url_path.h"
+
+#include "core/core_only.h"
+
+namespace imagekit {
+
+namespace {
+
+struct Prefix {
+  std::string host;
+  std::string port;
+  std::string path;
+};
+
+/// ImageKit's own hosts serve all accounts: without the account id a prefix would claim everybody's images.
+bool IsSharedHost(std::string_view host) noexcept {
+  return host == "ik.imagekit.io" || host == "ik.imgkit.net";
+}
+
+void CheckHost(std::string_view host) {
+  if (host.empty()) throw EndpointError("the host is missing");
+  if (host.front() == '[') {
+    const bool address = host.size() > 3 && host.back() == ']' &&
+                         host.find_first_not_of("0123456789abcdef:.", 1) == host.size() - 1;
+    if (!address) throw EndpointError("the host is no IPv6 address in brackets");
+    return;
+  }
+  for (char c : host) {
+    // Rows hold the ASCII form as browsers send it; the two forms of one name would never be compared equal.
+    if (static_cast<unsigned char>(c) >= 0x80) {
+      throw EndpointError("the host is not ASCII: write an international name in its \"xn--\" form");
+    }
+    if (!IsAlnum(c) && c != '-' && c != '.' && c != '_') throw EndpointError("a character that no host name can have");
+  }
+  if (host.front() == '.' || host.back() == '.' || host.find("..") != std::string_view::npos) {
+    throw EndpointError("an empty part in the host name");
+  }
+}
+
+void CheckPort(std::string_view port) {
+  if (port.size() > 5 || (!port.empty() && (port == "0" || std::stol(std::string(port)) > 65535))) {
+    throw EndpointError("the port is no number from 1 to 65535");
+  }
+}
+
+void CheckPath(std::string_view path) {
+  if (path.empty()) return;
+  std::string_view before;
+  for (std::string_view segment : SplitPath(path)) {
+    if (segment.empty()) throw EndpointError("two slashes in a row in the path");
+    if (segment == "." || segment == "..") throw EndpointError("a . or .. segment in the path");
+    for (char c : segment) {
+      // The letters that need no escape in a path. With escapes one endpoint would have several spellings.
+      if (!IsAlnum(c) && std::string_view("-._~!$&'()*+,;=:@").find(c) == std::string_view::npos) {
+        throw EndpointError("a character in the path that no endpoint can have");
+      }
+    }
+    // "https://ik.imagekit.io/acme/ik-seo" is what some SDKs are configured with. It is the endpoint "acme" and a
+    // transformation; taken as a whole it would hide the transformation from the reading of the path.
+    const bool suffix = segment.substr(0, 3) == "ik-" && LooksLikeFileName(before);
+    if (suffix || IsReservedSegment(segment)) {
+      throw EndpointError("the path holds \"" + std::string(segment) + "\", which is not part of an endpoint");
+    }
+    before = segment;
+  }
+}
+
+Prefix ParsePrefix(std::string_view text) {
+  if (std::any_of(text.begin(), text.end(), NeverInUrl)) {
+    throw EndpointError("white space, a control character, a quote or an angle bracket in the endpoint");
+  }
+  UrlParts parts;
+  if (SchemeSize(text) == 0) throw EndpointError("the endpoint does not begin with https:// or http://");
+  const std::string_view after_scheme = text.substr(SchemeSize(text));
+  if (after_scheme.substr(0, 1) == "[" && after_scheme.find(']') == std::string_view::npos) {
+    throw EndpointError("the host is no IPv6 address in brackets");
+  }
+  if (!SplitUrl(text, &parts)) throw EndpointError("the port is no number from 1 to 65535");
+  if (parts.has_user_info) throw EndpointError("a user name before the host");
+  if (!parts.after_path.empty()) throw EndpointError("a query or fragment in the endpoint");
+  if (parts.path.find('\\') != std::string_view::npos) throw EndpointError("a backslash in the path");
+
+  Prefix prefix;
+  prefix.host = parts.host;
+  std::transform(prefix.host.begin(), prefix.host.end(), prefix.host.begin(), Lower);
+  prefix.port = parts.port;
+  prefix.path = parts.path;
+  if (!prefix.path.empty() && prefix.path.back() == '/') prefix.path.pop_back();
+
+  CheckHost(prefix.host);
+  CheckPort(prefix.port);
+  CheckPath(prefix.path);
+  if (prefix.path.empty() && IsSharedHost(prefix.host)) {
+    throw EndpointError("the account is missing: https://" + prefix.host + "/your_imagekit_id");
+  }
+  return prefix;
+}
+
+bool SameHost(std::string_view host, std::string_view lower) noexcept {
+  return host.size() == lower.size() &&
+         std::equal(host.begin(), host.end(), lower.begin(), [](char a, char b) { return Lower(a) == b; });
+}
+
+/// Skips slashes, escaped ones and backslashes too.
+size_t SkipSlashes(std::string_view path, size_t at) noexcept {
+  while (at < path.size()) {
+    char c;
+    const size_t size = DecodeAt(path, at, &c);
+    if (!IsSlash(c)) break;
+    at += size;
+  }
+  return at;
+}
+
+/// True when `path` begins with `prefix` and the next segment, or nothing, follows. Other spellings of the same prefix
+/// are recognised, see Owns().
+bool BeginsWith(std::string_view path, std::string_view prefix, size_t* size) noexcept {
+  size_t at = 0;
+  for (char expected : prefix) {
+    if (at >= path.size()) return false;
+    if (expected == '/') {
+      const size_t behind = SkipSlashes(path, at);
+      if (behind == at) return false;
+      at = behind;
+    } else {
+      char c;
+      at += DecodeAt(path, at, &c);
+      if (c != expected) return false;
+    }
+  }
+  *size = at;
+  if (at == path.size() || NeverInUrl(path[at])) return true;
+  return SkipSlashes(path, at) > at;
+}
+
+/// The identifier in an endpoint's path: its last segment, unless that is the account id.
+std::string_view Identifier(std::string_view host, std::string_view path) noexcept {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string_view::npos || (slash == 0 && IsSharedHost(host))) return {};
+  return path.substr(slash + 1);
+}
+
+}  // namespace
+
+void CheckEndpoint(std::string_view prefix) {
+  ParsePrefix(prefix);
+}
+
+void EndpointMap::Add(int account, std::string_view prefix) {
+  const Prefix parsed = ParsePrefix(prefix);
+  for (const Entry& entry : entries_) {
+    if (entry.host != parsed.host || entry.port != parsed.port || entry.path != parsed.path) continue;
+    if (entry.account == account) return;
+    throw EndpointError("the endpoint belongs to another account already");
+  }
+  // The longest path comes first, so that the first match is the longest. No path can be longer than the URL's, and two
+  // of equal length cannot both match unless their hosts differ, so further order is not needed.
+  const auto place = std::find_if(entries_.begin(), entries_.end(),
+                                  [&](const Entry& entry) { return entry.path.size() < parsed.path.size(); });
+  entries_.insert(place, Entry{parsed.host, parsed.port, parsed.path, account});
+}
+
+bool EndpointMap::Owns(std::string_view url) const noexcept {
+  UrlParts parts;
+  size_t prefix_size;
+  return SplitUrl(url, &parts) && Match(parts, &prefix_size) != nullptr;
+}
+
+const EndpointMap::Entry* EndpointMap::Match(const UrlParts& parts, size_t* prefix_size) const noexcept {
+  for (const Entry& entry : entries_) {
+    if (parts.port == entry.port && SameHost(parts.host, entry.host) &&
+        BeginsWith(parts.path, entry.path, prefix_size)) {
+      return &entry;
+    }
+  }
+  return nullptr;
+}
+
+std::vector<LibraryPath> EndpointMap::OtherReadings(const UrlParts& parts, const Entry& matched,
+                                                    const LibraryPath& path) const {
+  std::vector<LibraryPath> others;
+  const auto read = [&](std::string_view rest, std::string_view before) {
+    LibraryPath other;
+    const char* reason;
+    if (ReadPath(rest, LooksLikeFileName(before), &other, &reason) != UrlClass::kLibraryFile) return;
+    if (other == path || std::find(others.begin(), others.end(), other) != others.end()) return;
+    others.push_back(std::move(other));
+  };
+
+  // The row may be older than the endpoint: then "/acme/shop/x.jpg" meant the folder "shop" of the endpoint "acme".
+  for (const Entry& entry : entries_) {
+    size_t size;
+    if (&entry == &matched || entry.account != matched.account) continue;
+    if (entry.host != matched.host || entry.port != matched.port) continue;
+    if (BeginsWith(parts.path, entry.path, &size)) {
+      read(parts.path.substr(size), entry.path.substr(entry.path.rfind('/') + 1));
+    }
+  }
+
+  // A custom domain reaches the account's other endpoints by their identifiers too, unless it is bound to one; which of
+  // the two, its prefix does not say. Where the prefix ends in this identifier it stands there already.
+  std::string_view rest = parts.path.substr(matched.path.size());
+  rest.remove_prefix(std::min(rest.find_first_not_of('/'), rest.size()));
+  const std::string_view first = rest.substr(0, rest.find('/'));
+  const std::string identifier = Decode(first);
+  if (identifier.empty() || identifier == Identifier(matched.host, matched.path)) return others;
+  for (const Entry& entry : entries_) {
+    if (entry.account == matched.account && identifier == Identifier(entry.host, entry.path)) {
+      read(rest.substr(first.size()), first);
+      break;
+    }
+  }
+  return others;
+}
+
+}  // namespace imagekit

@@ -1,0 +1,134 @@
+// UrlKey: the name under which every use of a file is found again.
+//
+// It must never tell two spellings of one library file apart: a use that is not found is an image deleted while a page
+// still shows it. So where Read() refuses, the key still answers, and where in doubt it is the same for more files.
+// An index may be built on it, so its answer for a given URL must not change between releases without a note.
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/url.h"
+#include "core/url_parts.h"
+#include "core/url_path.h"
+
+#include "core/core_only.h"
+
+namespace imagekit {
+
+namespace {
+
+bool IsClosingPunctuation(char c) noexcept {
+  return std::string_view(".,;:!?)]}'").find(c) != std::string_view::npos;
+}
+
+/// "cat.jpg" and also "cat.jpg),": a file name and no more than punctuation after it.
+bool EndsInFileName(std::string_view text) {
+  while (!text.empty() && IsClosingPunctuation(text.back())) text.remove_suffix(1);
+  size_t extension = text.size();
+  while (extension > 0 && IsAlnum(text[extension - 1])) --extension;
+  return extension < text.size() && extension > 0 && text[extension - 1] == '.';
+}
+
+/// Takes off the text behind a file name: "cat.jpg is nice" is "cat.jpg", while "my cat.jpg" stays. The same is done to
+/// a decoded name, so that a file really called "cat.jpg is nice" has one key in every spelling.
+std::string_view WithoutTrailingText(std::string_view text) {
+  text = text.substr(0, text.find_first_of("\"<>`", 1));
+  size_t word = 0;  // so that each word is looked at once
+  for (size_t at = 0; at < text.size(); ++at) {
+    if (!IsSpace(text[at])) continue;
+    if (EndsInFileName(text.substr(word, at - word))) return text.substr(0, at);
+    word = at + 1;
+  }
+  return text;
+}
+
+/// Reads "&amp;" or "&#39;" at the start of `text`; returns its size, or 0 when it is none that an HTML writer puts
+/// into a URL. Letters outside ASCII are left out: they stand in a URL percent-encoded or as they are.
+size_t ReadEntity(std::string_view text, char* decoded) noexcept {
+  struct Entity {
+    std::string_view text;
+    char decoded;
+  };
+  constexpr Entity kEntities[] = {{"&amp;", '&'},  {"&#38;", '&'},  {"&#x26;", '&'},  {"&#039;", '\''}, {"&#39;", '\''},
+                                  {"&#x27;", '\''}, {"&apos;", '\''}, {"&#34;", '"'},  {"&#x22;", '"'}, {"&quot;", '"'},
+                                  {"&lt;", '<'},   {"&gt;", '>'},   {"&#47;", '/'},   {"&#x2F;", '/'}, {"&#43;", '+'},
+                                  {"&#x3D;", '='}, {"&#61;", '='},   {"&nbsp;", ' '},   {"&#160;", ' '}};
+  for (const Entity& entity : kEntities) {
+    if (text.substr(0, entity.text.size()) != entity.text) continue;
+    *decoded = entity.decoded;
+    return entity.text.size();
+  }
+  return 0;
+}
+
+/// A text column may hold HTML, and the scanner leaves its entities alone: "it&#39;s.jpg" is a use of "it's.jpg".
+std::string WithoutEntities(std::string_view url) {
+  std::string decoded;
+  decoded.reserve(url.size());
+  for (size_t at = 0; at < url.size();) {
+    char c = url[at];
+    const size_t size = c == '&' ? ReadEntity(url.substr(at), &c) : 0;
+    decoded += c;
+    at += std::max<size_t>(size, 1);
+  }
+  return decoded;
+}
+
+/// The segments below the endpoint, as far as they can be known without configuration. A `tr:` or `ik-seo` segment
+/// stands directly after the endpoint, so whatever is in front of the first one belongs to the endpoint. Without one
+/// the endpoint's own segments stay in front; they change nothing, because only the end of the path makes the name.
+std::vector<std::string_view> LikelySegments(std::string_view path) {
+  std::vector<std::string_view> segments = SplitPath(path);
+  segments.erase(std::remove_if(segments.begin(), segments.end(), [](auto segment) { return segment.empty(); }),
+                 segments.end());
+  const auto front = std::find_if(segments.begin(), segments.end(), IsFrontSegment);
+  if (front != segments.end()) segments.erase(segments.begin(), front);
+  return segments;
+}
+
+/// What of a decoded name tells files apart with certainty, as text that every database and every index takes.
+std::string Coarse(std::string_view name) {
+  // Read() refuses an encoded slash; the file meant is most likely the one behind it.
+  name.remove_prefix(name.find_last_of("/\\") + 1);
+  name = WithoutTrailingText(name);
+  std::string_view trimmed = name;
+  while (!trimmed.empty() && (IsClosingPunctuation(trimmed.back()) || IsSpace(trimmed.back()))) {
+    trimmed.remove_suffix(1);
+  }
+  if (!trimmed.empty()) name = trimmed;
+
+  std::string key;
+  for (size_t at = 0; at < name.size();) {
+    char32_t c = 0;
+    const size_t size = CodePointAt(name, at, &c);
+    const bool control = c < 0x20 || (c >= 0x7f && c < 0xa0);
+    if (size > 0 && !control) {
+      if (key.size() + size > kMaxUrlKeyBytes) break;
+      key.append(name.substr(at, size));
+    }
+    at += std::max<size_t>(size, 1);
+  }
+  return key;
+}
+
+}  // namespace
+
+std::string UrlKey(std::string_view url) {
+  // None of this changes a URL that Read() accepts: it holds no white space, no quote, and no entity in its path.
+  const std::string plain = WithoutEntities(url);
+  UrlParts parts;
+  if (!SplitUrl(WithoutTrailingText(plain), &parts)) return {};
+
+  const PathParts path = TakePathApart(LikelySegments(parts.path), false);
+  std::vector<std::string_view> segments = path.segments;
+  while (!segments.empty() && (Decode(segments.back()) == "." || Decode(segments.back()) == "..")) segments.pop_back();
+  if (segments.empty()) return {};
+
+  std::string name = Decode(segments.back());
+  if (!path.extension.empty()) name += "." + path.extension;
+  return Coarse(name);
+}
+
+}  // namespace imagekit

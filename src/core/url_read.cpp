@@ -1,0 +1,99 @@
+// EndpointMap::Read: one URL, one verdict.
+//
+// It must never answer kLibraryFile for a URL that could mean two files, and never differ from Owns() in what is
+// foreign: both rest on the same Match().
+
+#include <algorithm>
+
+#include "core/url.h"
+#include "core/url_parts.h"
+#include "core/url_path.h"
+
+#include "core/core_only.h"
+
+namespace imagekit {
+
+namespace {
+
+/// A character reference at `at`, where an ampersand stands: "&amp;", "&#39;", "&#x27;".
+bool IsHtmlEntity(std::string_view url, size_t at) noexcept {
+  size_t end = at + 1;
+  if (end < url.size() && url[end] == '#') ++end;
+  const size_t start = end;
+  while (end < url.size() && IsAlnum(url[end])) ++end;
+  return end > start && end < url.size() && url[end] == ';';
+}
+
+/// In HTML "cats&amp;dogs.jpg" is the file "cats&dogs.jpg", in plain text a file of just this name; and "it&#39;s.jpg"
+/// would end at the number sign. The column does not say which of the two it holds.
+bool HasHtmlEntity(const UrlParts& parts, std::string_view url) noexcept {
+  const size_t path_start = static_cast<size_t>(parts.path.data() - url.data());
+  const size_t path_end = path_start + parts.path.size();
+  for (size_t at = url.find('&', path_start); at < path_end; at = url.find('&', at + 1)) {
+    if (IsHtmlEntity(url, at)) return true;
+  }
+  return false;
+}
+
+/// "…/a.jpg?w=1,https://…/b.jpg": a list of two, though everything behind the question mark looks like a query.
+bool HoldsAnotherUrl(std::string_view after_path) noexcept {
+  for (size_t at = after_path.find_first_of(",;|"); at != std::string_view::npos;
+       at = after_path.find_first_of(",;|", at + 1)) {
+    if (SchemeSize(after_path.substr(at + 1)) > 0) return true;
+  }
+  return false;
+}
+
+/// What is wrong with the URL as a whole, before its path is looked at. Null when nothing is.
+const char* UrlProblem(std::string_view url, const UrlParts& parts) {
+  if (std::any_of(url.begin(), url.end(), IsSpace)) return "white space in the URL";
+  if (std::any_of(url.begin(), url.end(), IsControl)) return "a control character in the URL";
+  if (std::any_of(url.begin(), url.end(), IsQuoteOrAngle)) return "a quote, an angle bracket or a back-quote in the URL";
+  if (parts.has_user_info) return "a user name before the host";
+  if (parts.path.find('\\') != std::string_view::npos) return "a backslash in the path";
+  if (HasHtmlEntity(parts, url)) return "an HTML entity such as &amp; in the path";
+  if (HoldsAnotherUrl(parts.after_path)) return "a second URL after the first";
+  // Anywhere in the query and in any spelling: refusing too much only parks a row.
+  if (Decode(parts.query).find("ik-obj-version") != std::string::npos) {
+    return "the URL names an old version of the file (ik-obj-version)";
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+std::string LibraryPath::FilePath() const {
+  return folder == "/" ? "/" + name : folder + "/" + name;
+}
+
+UrlReading EndpointMap::Read(std::string_view url) const {
+  UrlReading reading;
+  UrlParts parts;
+  size_t prefix_size = 0;
+  const Entry* entry = SplitUrl(url, &parts) ? Match(parts, &prefix_size) : nullptr;
+  if (entry == nullptr) return reading;
+
+  reading.account = entry->account;
+  const char* reason = UrlProblem(url, parts);
+  // Match() knows more spellings of a prefix than ImageKit may.
+  if (reason == nullptr && parts.path.substr(0, prefix_size) != entry->path) {
+    reason = "the endpoint in the URL is not spelled as it is configured";
+  }
+  if (reason != nullptr) {
+    reading.kind = UrlClass::kRefused;
+    reading.reason = reason;
+    return reading;
+  }
+
+  const std::string_view last_of_prefix = std::string_view(entry->path).substr(entry->path.rfind('/') + 1);
+  reading.kind =
+      ReadPath(parts.path.substr(prefix_size), LooksLikeFileName(last_of_prefix), &reading.path, &reason);
+  if (reading.kind == UrlClass::kLibraryFile) {
+    reading.other_readings = OtherReadings(parts, *entry, reading.path);
+  } else {
+    reading.reason = reason;
+  }
+  return reading;
+}
+
+}  // namespace imagekit
