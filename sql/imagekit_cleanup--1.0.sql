@@ -111,7 +111,7 @@ COMMENT ON COLUMN imagekit.history.outcome IS
   'deleted: gone from ImageKit. not_found: was not there. kept: still used. skipped: must not be deleted, see detail. '
   'cancelled, discarded: taken back by an operator.';
 COMMENT ON COLUMN imagekit.history.detail IS 'Why, in words.';
-COMMENT ON COLUMN imagekit.history.relation IS 'Table that stopped using the URL; NULL when deleted by hand.';
+COMMENT ON COLUMN imagekit.history.relation IS 'Table that stopped using the URL, with its schema; NULL when deleted by hand.';
 COMMENT ON COLUMN imagekit.history.captured_at IS 'When the row was deleted or changed.';
 COMMENT ON COLUMN imagekit.history.settled_at IS 'When the outcome was known.';
 
