@@ -4,7 +4,7 @@ CREATE EXTENSION imagekit_cleanup;
 CREATE VIEW members AS
 SELECT d.classid, d.objid, pg_describe_object(d.classid, d.objid, 0) AS object
 FROM pg_depend d JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
-WHERE e.extname = 'imagekit_cleanup' AND d.deptype = 'e';
+WHERE e.extname = 'imagekit_cleanup' AND d.deptype = 'e' AND d.classid <> 'pg_type'::regclass;  -- row types: members since 17
 
 SELECT object FROM members ORDER BY object COLLATE "C";
 SELECT object AS without_comment FROM members WHERE obj_description(objid, classid::regclass::name) IS NULL;

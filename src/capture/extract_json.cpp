@@ -131,36 +131,33 @@ char *WithoutImpossibleEscapes(const char *json, int length) {
   return copy;
 }
 
-}  // namespace
+// URLs found before a parse error would be found again after the repair, so only a complete parse reaches the sink.
+struct Collected : UrlSink {
+  StringInfoData bytes;  // (url, '\0', file_id, '\0')*
+};
 
-void ExtractFromJson(text *document, const SourcePath &path, UrlSink *sink) {
-  // URLs found before a parse error would be found again after the repair, so only a complete parse reaches the sink.
-  struct Found : UrlSink {
-    StringInfoData bytes;  // (url, '\0', file_id, '\0')*
-  } found;
-  found.take = [](UrlSink *self, std::string_view url, std::string_view file_id) {
-    StringInfo bytes = &static_cast<Found *>(self)->bytes;
-    appendBinaryStringInfo(bytes, url.data(), static_cast<int>(url.size()));
-    appendStringInfoChar(bytes, '\0');
-    appendBinaryStringInfo(bytes, file_id.data(), static_cast<int>(file_id.size()));
-    appendStringInfoChar(bytes, '\0');
-  };
-  initStringInfo(&found.bytes);
+void Collect(UrlSink *self, std::string_view url, std::string_view file_id) {
+  StringInfo bytes = &static_cast<Collected *>(self)->bytes;
+  appendBinaryStringInfo(bytes, url.data(), static_cast<int>(url.size()));
+  appendStringInfoChar(bytes, '\0');
+  appendBinaryStringInfo(bytes, file_id.data(), static_cast<int>(file_id.size()));
+  appendStringInfoChar(bytes, '\0');
+}
 
-  char *json = VARDATA_ANY(document);
-  auto length = static_cast<int>(VARSIZE_ANY_EXHDR(document));
+bool ParseOrRepair(char *json, int length, const SourcePath &path, Collected *collected) {
+  if (Parse(json, length, path, collected) == JSON_SUCCESS) return true;
+  resetStringInfo(&collected->bytes);
+  return Parse(WithoutImpossibleEscapes(json, length), length, path, collected) == JSON_SUCCESS;
+}
+
+// The parser recurses, and may meet the stack limit in a document that was accepted with more stack to spare. It holds
+// nothing but memory, so its error can be dropped here without a subtransaction.
+pg_noinline bool ParseWithinStack(char *json, int length, const SourcePath &path, Collected *collected) {
   volatile bool parsed = false;
   MemoryContext before = CurrentMemoryContext;
-  // The parser recurses, and may meet the stack limit in a document that was accepted with more stack to spare. It holds
-  // nothing but memory, so its error can be dropped here without a subtransaction.
   PG_TRY();
   {
-    if (Parse(json, length, path, &found) == JSON_SUCCESS) {
-      parsed = true;
-    } else {
-      resetStringInfo(&found.bytes);
-      parsed = Parse(WithoutImpossibleEscapes(json, length), length, path, &found) == JSON_SUCCESS;
-    }
+    parsed = ParseOrRepair(json, length, path, collected);
   }
   PG_CATCH();
   {
@@ -170,16 +167,25 @@ void ExtractFromJson(text *document, const SourcePath &path, UrlSink *sink) {
     FlushErrorState();
   }
   PG_END_TRY();
-  if (!parsed) {
+  return parsed;
+}
+
+}  // namespace
+
+void ExtractFromJson(text *document, const SourcePath &path, UrlSink *sink) {
+  Collected collected;
+  collected.take = Collect;
+  initStringInfo(&collected.bytes);
+  if (!ParseWithinStack(VARDATA_ANY(document), static_cast<int>(VARSIZE_ANY_EXHDR(document)), path, &collected)) {
     ereport(WARNING, (errcode(ERRCODE_STATEMENT_TOO_COMPLEX),
                       errmsg("a json value could not be searched for image URLs"),
                       errdetail("It is nested too deeply, or holds escapes that no text can hold. Its images are not queued."),
                       errhint("Raise max_stack_depth, or use jsonb.")));
     return;
   }
-  for (int at = 0; at < found.bytes.len;) {
-    std::string_view url(found.bytes.data + at);
-    std::string_view file_id(found.bytes.data + at + url.size() + 1);
+  for (int at = 0; at < collected.bytes.len;) {
+    std::string_view url(collected.bytes.data + at);
+    std::string_view file_id(collected.bytes.data + at + url.size() + 1);
     sink->take(sink, url, file_id);
     at += static_cast<int>(url.size() + file_id.size()) + 2;
   }
