@@ -15,6 +15,8 @@ namespace imagekit {
 
 namespace {
 
+/// A configured prefix, brought into the one form that Match() compares with. The scheme is not in it: http and https
+/// deliver the same file, and rows of one table hold both.
 struct Prefix {
   std::string host;
   std::string port;
@@ -22,15 +24,15 @@ struct Prefix {
 };
 
 /// ImageKit's own hosts serve all accounts: without the account id a prefix would claim everybody's images.
-bool IsSharedHost(std::string_view host) noexcept {
-  return host == "ik.imagekit.io" || host == "ik.imgkit.net";
-}
+bool IsSharedHost(std::string_view host) noexcept { return host == "ik.imagekit.io" || host == "ik.imgkit.net"; }
 
+/// Throws EndpointError. What it lets pass is what a browser would take: a host that no URL can have would only make
+/// everything foreign, and nobody would learn why nothing is ever deleted.
 void CheckHost(std::string_view host) {
   if (host.empty()) throw EndpointError("the host is missing");
   if (host.front() == '[') {
-    const bool address = host.size() > 3 && host.back() == ']' &&
-                         host.find_first_not_of("0123456789abcdef:.", 1) == host.size() - 1;
+    const bool address =
+        host.size() > 3 && host.back() == ']' && host.find_first_not_of("0123456789abcdef:.", 1) == host.size() - 1;
     if (!address) throw EndpointError("the host is no IPv6 address in brackets");
     return;
   }
@@ -46,15 +48,18 @@ void CheckHost(std::string_view host) {
   }
 }
 
+/// `port` holds digits only, without leading zeros. The length comes first, so that the number cannot overflow.
 void CheckPort(std::string_view port) {
   if (port.size() > 5 || (!port.empty() && (port == "0" || std::stol(std::string(port)) > 65535))) {
     throw EndpointError("the port is no number from 1 to 65535");
   }
 }
 
+/// The path is compared as it stands, so it must have one spelling and no meaning beyond itself. One trailing slash is
+/// off already.
 void CheckPath(std::string_view path) {
   if (path.empty()) return;
-  std::string_view before;
+  std::string_view before;  // the segment to the left
   for (std::string_view segment : SplitPath(path)) {
     if (segment.empty()) throw EndpointError("two slashes in a row in the path");
     if (segment == "." || segment == "..") throw EndpointError("a . or .. segment in the path");
@@ -74,12 +79,14 @@ void CheckPath(std::string_view path) {
   }
 }
 
+/// Throws EndpointError. Stricter than Match() is with URLs: a person can correct an option at once, a row cannot.
 Prefix ParsePrefix(std::string_view text) {
   if (std::any_of(text.begin(), text.end(), NeverInUrl)) {
     throw EndpointError("white space, a control character, a quote or an angle bracket in the endpoint");
   }
   UrlParts parts;
   if (SchemeSize(text) == 0) throw EndpointError("the endpoint does not begin with https:// or http://");
+  // Said here, because the colons of an unclosed address would pass for a port.
   const std::string_view after_scheme = text.substr(SchemeSize(text));
   if (after_scheme.substr(0, 1) == "[" && after_scheme.find(']') == std::string_view::npos) {
     throw EndpointError("the host is no IPv6 address in brackets");
@@ -96,6 +103,7 @@ Prefix ParsePrefix(std::string_view text) {
   prefix.path = parts.path;
   if (!prefix.path.empty() && prefix.path.back() == '/') prefix.path.pop_back();
 
+  // Only now: the checks expect lower case and what SplitUrl has taken off.
   CheckHost(prefix.host);
   CheckPort(prefix.port);
   CheckPath(prefix.path);
@@ -105,6 +113,7 @@ Prefix ParsePrefix(std::string_view text) {
   return prefix;
 }
 
+/// Without a lower-case copy of the URL's host: this runs for every string of every watched row.
 bool SameHost(std::string_view host, std::string_view lower) noexcept {
   return host.size() == lower.size() &&
          std::equal(host.begin(), host.end(), lower.begin(), [](char a, char b) { return Lower(a) == b; });
@@ -125,9 +134,11 @@ size_t SkipSlashes(std::string_view path, size_t at) noexcept {
 /// are recognised, see Owns().
 bool BeginsWith(std::string_view path, std::string_view prefix, size_t* size) noexcept {
   size_t at = 0;
+  // The URL is decoded on the way. `prefix` itself has no escapes, so there is nothing to compare but characters.
   for (char expected : prefix) {
     if (at >= path.size()) return false;
     if (expected == '/') {
+      // "https://ik.imagekit.io//acme": joined from an endpoint and a path that both had the slash.
       const size_t behind = SkipSlashes(path, at);
       if (behind == at) return false;
       at = behind;
@@ -137,6 +148,8 @@ bool BeginsWith(std::string_view path, std::string_view prefix, size_t* size) no
       if (c != expected) return false;
     }
   }
+  // The segment has to end here, or it is another one ("/acmeX"). It also ends where no path can go on: such a URL is
+  // ours and malformed.
   *size = at;
   if (at == path.size() || NeverInUrl(path[at])) return true;
   return SkipSlashes(path, at) > at;
@@ -151,12 +164,11 @@ std::string_view Identifier(std::string_view host, std::string_view path) noexce
 
 }  // namespace
 
-void CheckEndpoint(std::string_view prefix) {
-  ParsePrefix(prefix);
-}
+void CheckEndpoint(std::string_view prefix) { ParsePrefix(prefix); }
 
 void EndpointMap::Add(int account, std::string_view prefix) {
   const Prefix parsed = ParsePrefix(prefix);
+  // A URL under a prefix of two accounts could be deleted with the wrong key.
   for (const Entry& entry : entries_) {
     if (entry.host != parsed.host || entry.port != parsed.port || entry.path != parsed.path) continue;
     if (entry.account == account) return;
@@ -185,18 +197,19 @@ const EndpointMap::Entry* EndpointMap::Match(const UrlParts& parts, size_t* pref
   return nullptr;
 }
 
-std::vector<LibraryPath> EndpointMap::OtherReadings(const UrlParts& parts, const Entry& matched,
-                                                    const LibraryPath& path) const {
+std::vector<LibraryPath> EndpointMap::OtherReadings(const UrlParts& parts, const Entry& matched) const {
+  // Each reading keeps another number of the same segments, so no two of them are equal, nor is one equal to Read()'s.
   std::vector<LibraryPath> others;
+  // What the prefix ends in matters to a suffix that would follow it, as in Read().
   const auto read = [&](std::string_view rest, std::string_view before) {
     LibraryPath other;
     const char* reason;
     if (ReadPath(rest, LooksLikeFileName(before), &other, &reason) != UrlClass::kLibraryFile) return;
-    if (other == path || std::find(others.begin(), others.end(), other) != others.end()) return;
     others.push_back(std::move(other));
   };
 
   // The row may be older than the endpoint: then "/acme/shop/x.jpg" meant the folder "shop" of the endpoint "acme".
+  // A library path says nothing about its account, so a nested prefix of another account gives no reading.
   for (const Entry& entry : entries_) {
     size_t size;
     if (&entry == &matched || entry.account != matched.account) continue;
@@ -211,6 +224,7 @@ std::vector<LibraryPath> EndpointMap::OtherReadings(const UrlParts& parts, const
   std::string_view rest = parts.path.substr(matched.path.size());
   rest.remove_prefix(std::min(rest.find_first_not_of('/'), rest.size()));
   const std::string_view first = rest.substr(0, rest.find('/'));
+  // Decoded, because ImageKit may look for the identifier after decoding.
   const std::string identifier = Decode(first);
   if (identifier.empty() || identifier == Identifier(matched.host, matched.path)) return others;
   for (const Entry& entry : entries_) {

@@ -42,10 +42,10 @@ struct UrlReading {
   LibraryPath path;    // kLibraryFile only
   std::string reason;  // kSkipped and kRefused: lower case, no final period
   // kLibraryFile only: other library paths of the same account that the URL could have meant (an endpoint identifier
-  // hides a folder of the same name, section 9.1). When one of these exists in the library too, the URL is ambiguous and
-  // must be parked. They come from: every shorter prefix of the account that the URL also begins with; and, when the
-  // first segment after the matched prefix is the identifier of another endpoint of the account, the path without it.
-  // Never equal to `path`, no duplicates; a reading that is no library file is left out.
+  // hides a folder of the same name, section 9.1). When one of these exists in the library too, the URL is ambiguous
+  // and must be parked. They come from: every shorter prefix of the account that the URL also begins with; and, when
+  // the first segment after the matched prefix is the identifier of another endpoint of the account, the path without
+  // it. Never equal to `path`, no duplicates; a reading that is no library file is left out.
   std::vector<LibraryPath> other_readings;
 };
 
@@ -67,9 +67,9 @@ class EndpointMap {
   bool empty() const noexcept { return entries_.empty(); }
 
   /// True when `url` begins with a configured prefix on a segment boundary. For capture's hot path: allocates nothing,
-  /// throws nothing, accepts any bytes. Everything Read() does not call foreign is owned. Recognises a prefix also behind
-  /// user info or white space, and when it is spelled with escapes, doubled slashes or backslashes: Read() refuses such
-  /// a URL, but a browser may well load the image, so it must not count as foreign.
+  /// throws nothing, accepts any bytes. Everything Read() does not call foreign is owned. Recognises a prefix also
+  /// behind user info or white space, and when it is spelled with escapes, doubled slashes or backslashes: Read()
+  /// refuses such a URL, but a browser may well load the image, so it must not count as foreign.
   bool Owns(std::string_view url) const noexcept;
 
   /// Section 9.9. Accepts any bytes.
@@ -83,7 +83,7 @@ class EndpointMap {
     int account;
   };
   const Entry* Match(const UrlParts& parts, size_t* prefix_size) const noexcept;
-  std::vector<LibraryPath> OtherReadings(const UrlParts& parts, const Entry& matched, const LibraryPath& path) const;
+  std::vector<LibraryPath> OtherReadings(const UrlParts& parts, const Entry& matched) const;
 
   std::vector<Entry> entries_;  // longest path first
 };
@@ -121,11 +121,11 @@ class UrlScanner {
   size_t position_ = 0;
   // A run is a stretch of text that holds a URL or a list of URLs and nothing else: the whole text, what stands between
   // two quotes, or one bare URL.
-  size_t run_end_ = 0;      // while position_ is before it, a run is being read
-  bool quoted_ = false;     // the run stands between quotes
-  bool list_ = false;       // more than one URL was found in the run
-  bool srcset_ = false;     // the run is the value of a srcset attribute
-  unsigned unclosed_ = 0;   // kinds of HTML entity quotes that nothing in the rest of the text closes, a bit each
+  size_t run_end_ = 0;     // while position_ is before it, a run is being read
+  bool quoted_ = false;    // the run stands between quotes
+  bool list_ = false;      // more than one URL was found in the run
+  bool srcset_ = false;    // the run is the value of a srcset attribute
+  unsigned unclosed_ = 0;  // kinds of HTML entity quotes that nothing in the rest of the text closes, a bit each
 };
 
 }  // namespace imagekit

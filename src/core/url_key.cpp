@@ -19,9 +19,9 @@ namespace imagekit {
 
 namespace {
 
-bool IsClosingPunctuation(char c) noexcept {
-  return std::string_view(".,;:!?)]}'").find(c) != std::string_view::npos;
-}
+/// What a sentence or a bracket leaves at the end of a URL. Names end in such a character too ("photo (1)"), and lose
+/// it in the key in every spelling.
+bool IsClosingPunctuation(char c) noexcept { return std::string_view(".,;:!?)]}'").find(c) != std::string_view::npos; }
 
 /// "cat.jpg" and also "cat.jpg),": a file name and no more than punctuation after it.
 bool EndsInFileName(std::string_view text) {
@@ -51,10 +51,11 @@ size_t ReadEntity(std::string_view text, char* decoded) noexcept {
     std::string_view text;
     char decoded;
   };
-  constexpr Entity kEntities[] = {{"&amp;", '&'},  {"&#38;", '&'},  {"&#x26;", '&'},  {"&#039;", '\''}, {"&#39;", '\''},
-                                  {"&#x27;", '\''}, {"&apos;", '\''}, {"&#34;", '"'},  {"&#x22;", '"'}, {"&quot;", '"'},
-                                  {"&lt;", '<'},   {"&gt;", '>'},   {"&#47;", '/'},   {"&#x2F;", '/'}, {"&#43;", '+'},
-                                  {"&#x3D;", '='}, {"&#61;", '='},   {"&nbsp;", ' '},   {"&#160;", ' '}};
+  constexpr Entity kEntities[] = {{"&amp;", '&'},  {"&#38;", '&'},   {"&#x26;", '&'},  {"&#039;", '\''},
+                                  {"&#39;", '\''}, {"&#x27;", '\''}, {"&apos;", '\''}, {"&#34;", '"'},
+                                  {"&#x22;", '"'}, {"&quot;", '"'},  {"&lt;", '<'},    {"&gt;", '>'},
+                                  {"&#47;", '/'},  {"&#x2F;", '/'},  {"&#43;", '+'},   {"&#x3D;", '='},
+                                  {"&#61;", '='},  {"&nbsp;", ' '},  {"&#160;", ' '}};
   for (const Entity& entity : kEntities) {
     if (text.substr(0, entity.text.size()) != entity.text) continue;
     *decoded = entity.decoded;
@@ -97,8 +98,10 @@ std::string Coarse(std::string_view name) {
   while (!trimmed.empty() && (IsClosingPunctuation(trimmed.back()) || IsSpace(trimmed.back()))) {
     trimmed.remove_suffix(1);
   }
+  // A name of nothing but punctuation keeps it: a file without a key could not be looked up at all.
   if (!trimmed.empty()) name = trimmed;
 
+  // Bytes that are no text are left out; a library file has none (Read() refuses them).
   std::string key;
   for (size_t at = 0; at < name.size();) {
     char32_t c = 0;
@@ -123,9 +126,11 @@ std::string UrlKey(std::string_view url) {
 
   const PathParts path = TakePathApart(LikelySegments(parts.path), false);
   std::vector<std::string_view> segments = path.segments;
+  // A browser would resolve these; whatever they lead to, the name in front of them is the best there is.
   while (!segments.empty() && (Decode(segments.back()) == "." || Decode(segments.back()) == "..")) segments.pop_back();
   if (segments.empty()) return {};
 
+  // Broken escapes stay: "100%.jpg" in a row is most likely the file "100%.jpg".
   std::string name = Decode(segments.back());
   if (!path.extension.empty()) name += "." + path.extension;
   return Coarse(name);

@@ -14,33 +14,17 @@ namespace imagekit {
 // ASCII only and independent of the locale: isspace() and friends would make the meaning of a URL, and with it an index
 // on UrlKey, depend on the server's environment.
 
-constexpr bool IsSpace(char c) noexcept {
-  return c == ' ' || (c >= '\t' && c <= '\r');
-}
-constexpr bool IsControl(char c) noexcept {
-  return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
-}
-constexpr bool IsDigit(char c) noexcept {
-  return c >= '0' && c <= '9';
-}
-constexpr char Lower(char c) noexcept {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
-constexpr bool IsAlnum(char c) noexcept {
-  return IsDigit(c) || (Lower(c) >= 'a' && Lower(c) <= 'z');
-}
+constexpr bool IsSpace(char c) noexcept { return c == ' ' || (c >= '\t' && c <= '\r'); }
+constexpr bool IsControl(char c) noexcept { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
+constexpr bool IsDigit(char c) noexcept { return c >= '0' && c <= '9'; }
+constexpr char Lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+constexpr bool IsAlnum(char c) noexcept { return IsDigit(c) || (Lower(c) >= 'a' && Lower(c) <= 'z'); }
 /// What HTML, JSON and Markdown put around a URL, and what therefore never stands in one unescaped.
-constexpr bool IsQuoteOrAngle(char c) noexcept {
-  return c == '"' || c == '<' || c == '>' || c == '`';
-}
+constexpr bool IsQuoteOrAngle(char c) noexcept { return c == '"' || c == '<' || c == '>' || c == '`'; }
 /// No URL holds one of these unescaped, so text beyond it is not certainly part of the URL.
-constexpr bool NeverInUrl(char c) noexcept {
-  return c == ' ' || IsControl(c) || IsQuoteOrAngle(c);
-}
+constexpr bool NeverInUrl(char c) noexcept { return c == ' ' || IsControl(c) || IsQuoteOrAngle(c); }
 /// Browsers take a backslash for a slash. We never do so for a library path, but must see what they would load.
-constexpr bool IsSlash(char c) noexcept {
-  return c == '/' || c == '\\';
-}
+constexpr bool IsSlash(char c) noexcept { return c == '/' || c == '\\'; }
 
 /// Size of a leading "http://" or "https://" in any case, otherwise 0.
 size_t SchemeSize(std::string_view text) noexcept;
@@ -51,10 +35,10 @@ size_t SchemeOrRelativeSize(std::string_view text) noexcept;
 /// Views into the URL that was cut up.
 struct UrlParts {
   bool has_user_info = false;
-  std::string_view host;  // as written, without the one trailing dot of an absolute name
-  std::string_view port;  // without leading zeros; empty when absent or the scheme's default
-  std::string_view path;  // from its first slash up to the query or fragment; may be empty
-  std::string_view query;  // without the question mark
+  std::string_view host;        // as written, without the one trailing dot of an absolute name
+  std::string_view port;        // without leading zeros; empty when absent or the scheme's default
+  std::string_view path;        // from its first slash up to the query or fragment; may be empty
+  std::string_view query;       // without the question mark
   std::string_view after_path;  // query and fragment with their marks
 };
 

@@ -46,10 +46,13 @@ size_t SpelledSize(std::string_view segment, std::string_view word, bool any_cas
   return at;
 }
 
+/// True when the whole decoded `segment` is `word`.
 bool IsExactly(std::string_view segment, std::string_view word) noexcept {
   return SpelledSize(segment, word) == segment.size();
 }
 
+/// Decodes on the way and only as far as the words reach: segments can be as long as the URL, and a path is looked
+/// through several times.
 Recognised Recognise(std::string_view segment) noexcept {
   // Most segments end here: all words begin with one of these letters, plain or escaped.
   if (segment.empty() || std::string_view("%hHit").find(segment[0]) == std::string_view::npos) return {};
@@ -61,6 +64,7 @@ Recognised Recognise(std::string_view segment) noexcept {
   if (SpelledSize(segment, "http:", true) || SpelledSize(segment, "https:", true)) return {Word::kProxy, false};
 
   if (!SpelledSize(segment, "ik-")) return {};
+  // Skipped in either spelling as well.
   if (SpelledSize(segment, "ik-genimg-prompt-")) return {Word::kGenerated, false};
   const bool disguised = segment.find('%') != std::string_view::npos;
   if (IsExactly(segment, "ik-seo")) return {Word::kSeo, disguised};
@@ -78,6 +82,7 @@ Recognised Recognise(std::string_view segment) noexcept {
 /// "l-end" closes, while "lx-", "ly-", "lfo-" and "lm-" are only parameters of a layer.
 class LayerCount {
  public:
+  /// Segments are added one by one: a slash ends a token as a comma does, since no token that matters holds one.
   void Add(std::string_view text) noexcept {
     for (size_t start = 0; start <= text.size();) {
       const size_t end = std::min(text.find_first_of(",:", start), text.size());
@@ -91,6 +96,7 @@ class LayerCount {
       start = end + 1;
     }
   }
+  /// An "l-end" with no layer open, at any point: the count after it means nothing.
   bool stray_end() const noexcept { return stray_end_; }
   bool AnyOpen() const noexcept { return open_ > 0; }
   bool operator==(const LayerCount& other) const noexcept { return open_ == other.open_; }
@@ -105,6 +111,7 @@ const char* SegmentProblem(std::string_view segment, std::string* decoded) {
   if (HasBrokenEscape(segment)) return "a broken escape (% without two hex digits) in the path";
   *decoded = Decode(segment);
   if (*decoded == "." || *decoded == "..") return "a . or .. segment in the path";
+  // On the decoded text: an escape must not smuggle in what would be refused in the clear.
   for (size_t at = 0; at < decoded->size();) {
     char32_t c = 0;
     const size_t size = CodePointAt(*decoded, at, &c);
@@ -117,7 +124,8 @@ const char* SegmentProblem(std::string_view segment, std::string* decoded) {
   return nullptr;
 }
 
-/// Collects the parts; the first problem found is the one reported.
+/// Collects the parts. The first problem found is the one reported, because later ones may only follow from it; the
+/// reading goes on all the same, for the sake of UrlKey.
 class PathReader {
  public:
   PathReader(std::vector<std::string_view> segments, bool after_file_name)
@@ -128,6 +136,7 @@ class PathReader {
     if (segments_.empty()) {
       Refuse("no file name after the endpoint");
     } else {
+      // Before anything else is judged: the rest of a proxied URL follows another server's rules.
       Classify();
       TakeEmpty();
       CheckMisplaced();
@@ -162,6 +171,7 @@ class PathReader {
         break;
       }
       if (found.disguised) Refuse("an ImageKit word spelled with percent escapes");
+      // What follows now no longer stands beside the endpoint.
       after_file_name_ = false;
     }
     segments_.erase(segments_.begin(), segments_.begin() + static_cast<std::ptrdiff_t>(at));
@@ -174,8 +184,8 @@ class PathReader {
     // come to the same end, otherwise it is not known where the file's path begins.
     LayerCount raw;
     LayerCount decoded;
-    // Once a layer has been found to stay open, the path is refused whatever follows; looking for the end of each further
-    // transformation would make the time quadratic.
+    // Once a layer has been found to stay open, the path is refused whatever follows; looking for the end of each
+    // further transformation would make the time quadratic.
     for (size_t end = at; end < segments_.size() && !never_closed_; ++end) {
       if (HasBrokenEscape(segments_[end])) Refuse("a broken escape (% without two hex digits) in a transformation");
       raw.Add(segments_[end]);
@@ -189,12 +199,14 @@ class PathReader {
     return at + 1;
   }
 
+  /// Step 6: what is ours, but by design no library file. Only the first segment can say so.
   void Classify() {
     const Word word = Recognise(segments_[0]).word;
     if (word == Word::kProxy) Settle(UrlClass::kSkipped, "a web proxy URL: the image lies on another server");
     if (word == Word::kGenerated) Settle(UrlClass::kSkipped, "an image generated from a prompt");
   }
 
+  /// Whether ImageKit collapses "//" inside a path is not known. Where it does not, the path names no file.
   void TakeEmpty() {
     if (segments_.back().empty()) Refuse("the path ends in a slash, so it names a folder");
     const auto is_empty = [](std::string_view segment) { return segment.empty(); };
@@ -222,6 +234,7 @@ class PathReader {
   void TakeDerivedSuffix() {
     for (size_t at = 0; at < segments_.size(); ++at) {
       const Recognised found = Recognise(segments_[at]);
+      // Also "clip.mp4/ik-whatever.jpg" may be a rendition, of a kind that came after this was written.
       const bool known = found.word == Word::kDerived || found.word == Word::kManifest;
       if (!known && found.word != Word::kUnknown) continue;
 
@@ -252,8 +265,10 @@ class PathReader {
   /// Step 8: ".../IMG_1/nice-cat.jpg" delivers ".../IMG_1.jpg".
   void MergeSeoName() {
     if (segments_.size() < 2) return Refuse("ik-seo needs the file's stem and an SEO name after it");
+    // The file's own extension is the delivered one: ImageKit would not find a .jpeg under a .jpg name either.
     parts_.extension = ExtensionOf(segments_.back());
     if (parts_.extension.empty()) Refuse("an SEO name without extension: the file's own extension is not known");
+    // The SEO name is thrown away, but a malformed one means that the URL is not what it seems.
     std::string decoded;
     if (const char* problem = SegmentProblem(segments_.back(), &decoded)) Refuse(problem);
     segments_.pop_back();
@@ -272,6 +287,8 @@ class PathReader {
 std::vector<std::string_view> SplitPath(std::string_view path) {
   std::vector<std::string_view> segments;
   if (!path.empty() && IsSlash(path[0])) path.remove_prefix(1);
+  // Also at backslashes, for UrlKey; Read() refuses them before it comes here. Up to and including the end of the path,
+  // so that a trailing slash leaves an empty segment behind.
   for (size_t start = 0; start <= path.size();) {
     const size_t end = std::min(path.find_first_of("/\\", start), path.size());
     segments.push_back(path.substr(start, end - start));
@@ -289,6 +306,7 @@ UrlClass ReadPath(std::string_view path, bool after_file_name, LibraryPath* libr
   *reason = parts.reason;
   if (parts.kind != UrlClass::kLibraryFile) return parts.kind;
 
+  // All but the last segment become the folder; `name` holds the latest one until it is known whether more follow.
   LibraryPath result;
   for (std::string_view segment : parts.segments) {
     if (!result.name.empty()) result.folder += "/" + result.name;
@@ -304,13 +322,12 @@ std::string ExtensionOf(std::string_view segment) {
   const std::string name = Decode(segment);
   const size_t dot = name.rfind('.');
   if (dot == std::string::npos || dot == 0 || dot + 1 == name.size()) return {};
+  // "nice.v2-final" has none: a wrong extension would make the name of another file.
   const bool plain = std::all_of(name.begin() + static_cast<std::ptrdiff_t>(dot) + 1, name.end(), IsAlnum);
   return plain ? name.substr(dot + 1) : std::string();
 }
 
-bool LooksLikeFileName(std::string_view segment) {
-  return !ExtensionOf(segment).empty();
-}
+bool LooksLikeFileName(std::string_view segment) { return !ExtensionOf(segment).empty(); }
 
 bool IsFrontSegment(std::string_view segment) noexcept {
   const Word word = Recognise(segment).word;

@@ -45,10 +45,12 @@ bool HoldsAnotherUrl(std::string_view after_path) noexcept {
 }
 
 /// What is wrong with the URL as a whole, before its path is looked at. Null when nothing is.
+/// The order is that of the reasons' weight for the person who reads them: what spoils the whole text comes first.
 const char* UrlProblem(std::string_view url, const UrlParts& parts) {
   if (std::any_of(url.begin(), url.end(), IsSpace)) return "white space in the URL";
   if (std::any_of(url.begin(), url.end(), IsControl)) return "a control character in the URL";
-  if (std::any_of(url.begin(), url.end(), IsQuoteOrAngle)) return "a quote, an angle bracket or a back-quote in the URL";
+  if (std::any_of(url.begin(), url.end(), IsQuoteOrAngle))
+    return "a quote, an angle bracket or a back-quote in the URL";
   if (parts.has_user_info) return "a user name before the host";
   if (parts.path.find('\\') != std::string_view::npos) return "a backslash in the path";
   if (HasHtmlEntity(parts, url)) return "an HTML entity such as &amp; in the path";
@@ -62,15 +64,14 @@ const char* UrlProblem(std::string_view url, const UrlParts& parts) {
 
 }  // namespace
 
-std::string LibraryPath::FilePath() const {
-  return folder == "/" ? "/" + name : folder + "/" + name;
-}
+std::string LibraryPath::FilePath() const { return folder == "/" ? "/" + name : folder + "/" + name; }
 
 UrlReading EndpointMap::Read(std::string_view url) const {
   UrlReading reading;
   UrlParts parts;
   size_t prefix_size = 0;
   const Entry* entry = SplitUrl(url, &parts) ? Match(parts, &prefix_size) : nullptr;
+  // Foreign: the reading says so as it was made.
   if (entry == nullptr) return reading;
 
   reading.account = entry->account;
@@ -86,10 +87,9 @@ UrlReading EndpointMap::Read(std::string_view url) const {
   }
 
   const std::string_view last_of_prefix = std::string_view(entry->path).substr(entry->path.rfind('/') + 1);
-  reading.kind =
-      ReadPath(parts.path.substr(prefix_size), LooksLikeFileName(last_of_prefix), &reading.path, &reason);
+  reading.kind = ReadPath(parts.path.substr(prefix_size), LooksLikeFileName(last_of_prefix), &reading.path, &reason);
   if (reading.kind == UrlClass::kLibraryFile) {
-    reading.other_readings = OtherReadings(parts, *entry, reading.path);
+    reading.other_readings = OtherReadings(parts, *entry);
   } else {
     reading.reason = reason;
   }

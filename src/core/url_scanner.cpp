@@ -5,9 +5,10 @@
 // Nothing here looks at what a URL means; a piece of text that is no clean URL is yielded as it is, and Read() refuses
 // it. Every byte is looked at a bounded number of times, because a text can be megabytes long.
 //
-// Rule 1. A text that begins with a URL (white space aside) is taken for a URL or a list of them, never for prose. It is
-//   one run. A column named "image" holds URLs with unescaped spaces more often than a URL followed by prose, and cut at
-//   the space "…/my cat.jpg" would name the file "…/my".
+// Rule 1. A text that begins with a URL (white space aside) is taken for a URL or a list of them, never for prose. It
+// is
+//   one run. A column named "image" holds URLs with unescaped spaces more often than a URL followed by prose, and cut
+//   at the space "…/my cat.jpg" would name the file "…/my".
 //
 // Rule 2. In any other text a URL begins at "http://" or "https://" in any case. "//" alone begins one only directly
 //   after a quote, "(" or "=": elsewhere it is a comment or a double slash in a path. Its end depends on what stands
@@ -20,19 +21,21 @@
 //     |           up to "|", as in a table
 //     otherwise   up to white space
 //   and outside a run always up to a character that no URL holds. From an end that nobody wrote down, punctuation that
-//   belongs to the sentence is taken off: ".,;:!?", a closing bracket whose opening one is outside the URL, and the mark
-//   of emphasis that also stands before it ("**URL**").
+//   belongs to the sentence is taken off: ".,;:!?", a closing bracket whose opening one is outside the URL, and the
+//   mark of emphasis that also stands before it ("**URL**").
 //
 // Rule 3. Within a run, the next URL begins
-//     after ",", ";" or "|":  a list without spaces. Such text is never part of a library file's path, where "://" would
+//     after ",", ";" or "|":  a list without spaces. Such text is never part of a library file's path, where "://"
+//     would
 //                             be an empty segment.
 //     after white space, or after any other character that no URL holds: what was cut is not clean or it is the item of
 //                             a list, and the rest must not be lost behind it.
 //   A "https://" anywhere else belongs to the URL it stands in: a web proxy URL holds a second one.
-//   The comma between two items is taken off, and between quotes also a srcset's "300w" or "2x", when a comma follows it
-//   or the attribute is a srcset. Nothing else is: "…/photo 2x" in a JSON text is one URL with a space.
+//   The comma between two items is taken off, and between quotes also a srcset's "300w" or "2x", when a comma follows
+//   it or the attribute is a srcset. Nothing else is: "…/photo 2x" in a JSON text is one URL with a space.
 //
-// HTML entities ("&amp;") and JSON escapes ("\u0026") stay as they are: the scanner cannot know which language it reads.
+// HTML entities ("&amp;") and JSON escapes ("\u0026") stay as they are: the scanner cannot know which language it
+// reads.
 
 #include <algorithm>
 
@@ -45,9 +48,7 @@ namespace imagekit {
 
 namespace {
 
-bool IsListSeparator(char c) noexcept {
-  return c == ',' || c == ';' || c == '|';
-}
+bool IsListSeparator(char c) noexcept { return c == ',' || c == ';' || c == '|'; }
 
 std::string_view Trim(std::string_view text) noexcept {
   while (!text.empty() && IsSpace(text.front())) text.remove_prefix(1);

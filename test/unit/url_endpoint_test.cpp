@@ -27,9 +27,10 @@ std::string ErrorOf(const std::string& prefix) {
 TEST(UrlEndpoint, UsablePrefixes) {
   for (const char* prefix :
        {"https://ik.imagekit.io/acme", "https://ik.imagekit.io/acme/", "HTTP://IK.ImageKit.IO:443/acme",
-        "https://ik.imagekit.io./acme", "https://img.acme.example", "https://img.acme.example/", "http://127.0.0.1:8080/x",
-        "http://[::1]:8080/x", "https://localhost", "https://ik.imagekit.io/ik-demo", "https://cdn_1.example/a/b/c",
-        "https://ik.imagekit.io/acme/my_shop-2", "https://cdn.example/img.v2", "https://cdn.example:65535"}) {
+        "https://ik.imagekit.io./acme", "https://img.acme.example", "https://img.acme.example/",
+        "http://127.0.0.1:8080/x", "http://[::1]:8080/x", "https://localhost", "https://ik.imagekit.io/ik-demo",
+        "https://cdn_1.example/a/b/c", "https://ik.imagekit.io/acme/my_shop-2", "https://cdn.example/img.v2",
+        "https://cdn.example:65535"}) {
     EXPECT_EQ(ErrorOf(prefix), "") << prefix;
   }
 }
@@ -48,7 +49,8 @@ TEST(UrlEndpoint, UnusablePrefixesSayWhy) {
       {"https://ik.imagekit.io/acme#", "a query or fragment in the endpoint"},
       {"https://ik.imagekit.io/ac me", "white space, a control character, a quote or an angle bracket in the endpoint"},
       {" https://ik.imagekit.io/acme", "white space, a control character, a quote or an angle bracket in the endpoint"},
-      {"https://ik.imagekit.io/acme\n", "white space, a control character, a quote or an angle bracket in the endpoint"},
+      {"https://ik.imagekit.io/acme\n",
+       "white space, a control character, a quote or an angle bracket in the endpoint"},
       {"\"https://ik.imagekit.io/acme\"",
        "white space, a control character, a quote or an angle bracket in the endpoint"},
       {"https://ik.imagekit.io\\acme", "a backslash in the path"},
@@ -66,7 +68,9 @@ TEST(UrlEndpoint, UnusablePrefixesSayWhy) {
       {"https://ik.imagekit.io/acme/tr:w-1", "the path holds \"tr:w-1\", which is not part of an endpoint"},
       {"https://ik.imagekit.io/acme/https:/x", "the path holds \"https:\", which is not part of an endpoint"},
       {"https://ik.imagekit.io/acme/a.mp4/ik-x", "the path holds \"ik-x\", which is not part of an endpoint"},
-      {"https://b\xC3\xBC" "cher.example", "the host is not ASCII: write an international name in its \"xn--\" form"},
+      {"https://b\xC3\xBC"
+       "cher.example",
+       "the host is not ASCII: write an international name in its \"xn--\" form"},
       {"https://a..example/x", "an empty part in the host name"},
       {"https://.example/x", "an empty part in the host name"},
       {"https://example../x", "an empty part in the host name"},
@@ -116,9 +120,10 @@ TEST(UrlEndpoint, PortsAreComparedWhenTheyAreNotTheDefault) {
   EXPECT_EQ(endpoints.Read("//cdn.example:8080/a/x.jpg").account, 1);
   EXPECT_EQ(endpoints.Read("http://cdn.example/a/x.jpg").account, 2);
   EXPECT_EQ(endpoints.Read("http://[::1]:9000/x.jpg").account, 3);
-  for (const char* url : {"http://cdn.example:443/a/x.jpg", "https://cdn.example:80/a/x.jpg", "http://cdn.example:8081/a/x.jpg",
-                          "https://cdn.example:8443/a/x.jpg", "https://cdn.example:443x/a/x.jpg", "http://[::1]/x.jpg",
-                          "https://cdn.example:4 43/a/x.jpg", "https://cdn.example:-443/a/x.jpg"}) {
+  for (const char* url :
+       {"http://cdn.example:443/a/x.jpg", "https://cdn.example:80/a/x.jpg", "http://cdn.example:8081/a/x.jpg",
+        "https://cdn.example:8443/a/x.jpg", "https://cdn.example:443x/a/x.jpg", "http://[::1]/x.jpg",
+        "https://cdn.example:4 43/a/x.jpg", "https://cdn.example:-443/a/x.jpg"}) {
     EXPECT_EQ(endpoints.Read(url).kind, UrlClass::kForeign) << url;
     EXPECT_FALSE(endpoints.Owns(url)) << url;
   }
@@ -127,22 +132,51 @@ TEST(UrlEndpoint, PortsAreComparedWhenTheyAreNotTheDefault) {
 TEST(UrlEndpoint, ForeignUrls) {
   const EndpointMap endpoints = AcmeEndpoints();
   for (const char* url : {
-           "", " ", "cat.jpg", "/acme/cat.jpg", "/", "//", "https://", "https:///acme/cat.jpg", "data:image/png;base64,AA",
+           "",
+           " ",
+           "cat.jpg",
+           "/acme/cat.jpg",
+           "/",
+           "//",
+           "https://",
+           "https:///acme/cat.jpg",
+           "data:image/png;base64,AA",
            // another account, and prefixes that only begin alike
-           "https://ik.imagekit.io/other/cat.jpg", "https://ik.imagekit.io/acmeX/cat.jpg", "https://ik.imagekit.io/acme-2/x.jpg",
-           "https://ik.imagekit.io/acme.example/x.jpg", "https://ik.imagekit.io/Acme/cat.jpg", "https://ik.imagekit.io/acm",
-           "https://ik.imagekit.io", "https://ik.imagekit.io/", "https://ik.imagekit.io/acme%20/cat.jpg",
+           "https://ik.imagekit.io/other/cat.jpg",
+           "https://ik.imagekit.io/acmeX/cat.jpg",
+           "https://ik.imagekit.io/acme-2/x.jpg",
+           "https://ik.imagekit.io/acme.example/x.jpg",
+           "https://ik.imagekit.io/Acme/cat.jpg",
+           "https://ik.imagekit.io/acm",
+           "https://ik.imagekit.io",
+           "https://ik.imagekit.io/",
+           "https://ik.imagekit.io/acme%20/cat.jpg",
            // hosts that only look alike
-           "https://ik.imagekit.io.evil.example/acme/cat.jpg", "https://xik.imagekit.io/acme/cat.jpg",
-           "https://ik.imagekit.iox/acme/cat.jpg", "https://ik-imagekit.io/acme/cat.jpg", "https://ik.imagekit.io../acme/cat.jpg",
-           "https://evil.example/?u=https://ik.imagekit.io/acme/cat.jpg", "https://evil.example/https://img.acme.example/cat.jpg",
-           "https://evil.example#@img.acme.example/cat.jpg", "https://evil.example\\@img.acme.example/cat.jpg",
-           "https://img.acme.example@evil.example/cat.jpg", "https://img.acme.example:x@evil.example/cat.jpg",
-           "https://imgxacme.example/cat.jpg", "https://\xC4\xB1mg.acme.example/cat.jpg", "https://img.acme.example%00/cat.jpg",
+           "https://ik.imagekit.io.evil.example/acme/cat.jpg",
+           "https://xik.imagekit.io/acme/cat.jpg",
+           "https://ik.imagekit.iox/acme/cat.jpg",
+           "https://ik-imagekit.io/acme/cat.jpg",
+           "https://ik.imagekit.io../acme/cat.jpg",
+           "https://evil.example/?u=https://ik.imagekit.io/acme/cat.jpg",
+           "https://evil.example/https://img.acme.example/cat.jpg",
+           "https://evil.example#@img.acme.example/cat.jpg",
+           "https://evil.example\\@img.acme.example/cat.jpg",
+           "https://img.acme.example@evil.example/cat.jpg",
+           "https://x@img.acme.example@evil.example/cat.jpg",
+           "https://img.acme.example:x@evil.example/cat.jpg",
+           "https://imgxacme.example/cat.jpg",
+           "https://\xC4\xB1mg.acme.example/cat.jpg",
+           "https://img.acme.example%00/cat.jpg",
            // other schemes, and what only looks like one
-           "ftp://img.acme.example/cat.jpg", "https:/img.acme.example/cat.jpg", "https:img.acme.example/cat.jpg",
-           "xhttps://img.acme.example/cat.jpg", "https//img.acme.example/cat.jpg", "///img.acme.example/cat.jpg",
-           "img.acme.example/cat.jpg", "see https://img.acme.example/cat.jpg", "\"https://img.acme.example/cat.jpg",
+           "ftp://img.acme.example/cat.jpg",
+           "https:/img.acme.example/cat.jpg",
+           "https:img.acme.example/cat.jpg",
+           "xhttps://img.acme.example/cat.jpg",
+           "https//img.acme.example/cat.jpg",
+           "///img.acme.example/cat.jpg",
+           "img.acme.example/cat.jpg",
+           "see https://img.acme.example/cat.jpg",
+           "\"https://img.acme.example/cat.jpg",
        }) {
     const UrlReading reading = endpoints.Read(url);
     EXPECT_EQ(reading.kind, UrlClass::kForeign) << url;

@@ -16,9 +16,7 @@ TEST(UrlKey, IsTheFileNameOfTheContractVectors) {
   for (const LibraryFileVector& vector : LibraryFileVectors()) EXPECT_EQ(UrlKey(vector.url), vector.name) << vector.url;
 }
 
-TEST(UrlKey, IsCaseSensitiveLikeTheLibrary) {
-  EXPECT_EQ(UrlKey("HTTPS://IK.IMAGEKIT.IO/acme/Cat.JPG"), "Cat.JPG");
-}
+TEST(UrlKey, IsCaseSensitiveLikeTheLibrary) { EXPECT_EQ(UrlKey("HTTPS://IK.IMAGEKIT.IO/acme/Cat.JPG"), "Cat.JPG"); }
 
 TEST(UrlKey, NeedsNoKnownEndpoint) {
   EXPECT_EQ(UrlKey("https://anywhere.example/a/b/c/cat.jpg?x#y"), "cat.jpg");
@@ -27,22 +25,50 @@ TEST(UrlKey, NeedsNoKnownEndpoint) {
 }
 
 TEST(UrlKey, EmptyWhenNothingIsLeft) {
-  for (const char* url : {"", "cat.jpg", "/pets/cat.jpg", "https://", "https://a.example", "https://a.example/", "//a.example?x",
-                          "https://a.example/acme/tr:w-1", "https://a.example/ik-seo/", "ftp://a.example/cat.jpg",
-                          "https://a.example/..", "https://a.example/%01"}) {
+  for (const char* url : {"", "cat.jpg", "/pets/cat.jpg", "https://", "https://a.example", "https://a.example/",
+                          "//a.example?x", "https://a.example/acme/tr:w-1", "https://a.example/ik-seo/",
+                          "ftp://a.example/cat.jpg", "https://a.example/..", "https://a.example/%01"}) {
     EXPECT_EQ(UrlKey(url), "") << url;
   }
 }
 
 // Read() refuses all of these, but each may be how a page uses cat.jpg.
 TEST(UrlKey, DoubtfulUsesAreFoundUnderTheFileMostLikelyMeant) {
-  for (const char* end :
-       {"cat.jpg and more", "cat.jpg, and more", "cat.jpg\n", "cat.jpg) and (more/dog.png)", "cat.jpg\"><b>x</b>", "cat.jpg<br>",
-        "cat.jpg`", "cat.jpg,", "cat.jpg).", "cat.jpg'", "cat.jpg&quot;", "cat.jpg&#39;", "cat.jpg&nbsp;x", "cat.jpg/", "cat.jpg//",
-        "cat.jpg/.", "x/../cat.jpg", "pets%2Fcat.jpg", "pets\\cat.jpg", "pets//cat.jpg", "cat.jpg%20", "cat.jpg%0A",
-        "cat.jpg%FF", "my pets/cat.jpg", "tr:w-1,l-image,i-/x/cat.jpg", "tr:w-1,l-end/cat.jpg", "%74r:w-1/cat.jpg",
-        "cat.jpg/ik-thumbnail.jpg/x", "cat.jpg/ik-preview.png", "cat.jpg?ik-obj-version=1", "unknown/tr:w-1/cat.jpg",
-        "https://ik.imagekit.io/acme/cat.jpg", "ik-seo/cat.jpg", "ik-seo/cat/x.jpg/ik-thumbnail.jpg", "%c%at.jpg/../cat.jpg"}) {
+  for (const char* end : {"cat.jpg and more",
+                          "cat.jpg, and more",
+                          "cat.jpg\n",
+                          "cat.jpg) and (more/dog.png)",
+                          "cat.jpg\"><b>x</b>",
+                          "cat.jpg<br>",
+                          "cat.jpg`",
+                          "cat.jpg,",
+                          "cat.jpg).",
+                          "cat.jpg'",
+                          "cat.jpg&quot;",
+                          "cat.jpg&#39;",
+                          "cat.jpg&nbsp;x",
+                          "cat.jpg/",
+                          "cat.jpg//",
+                          "cat.jpg/.",
+                          "x/../cat.jpg",
+                          "pets%2Fcat.jpg",
+                          "pets\\cat.jpg",
+                          "pets//cat.jpg",
+                          "cat.jpg%20",
+                          "cat.jpg%0A",
+                          "cat.jpg%FF",
+                          "my pets/cat.jpg",
+                          "tr:w-1,l-image,i-/x/cat.jpg",
+                          "tr:w-1,l-end/cat.jpg",
+                          "%74r:w-1/cat.jpg",
+                          "cat.jpg/ik-thumbnail.jpg/x",
+                          "cat.jpg/ik-preview.png",
+                          "cat.jpg?ik-obj-version=1",
+                          "unknown/tr:w-1/cat.jpg",
+                          "https://ik.imagekit.io/acme/cat.jpg",
+                          "ik-seo/cat.jpg",
+                          "ik-seo/cat/x.jpg/ik-thumbnail.jpg",
+                          "%c%at.jpg/../cat.jpg"}) {
     EXPECT_EQ(UrlKey(std::string("https://ik.imagekit.io/acme/") + end), "cat.jpg") << end;
   }
   EXPECT_EQ(UrlKey(" \t\nhttps://user@a.example/cat.jpg"), "cat.jpg");

@@ -34,10 +34,11 @@ std::vector<EndpointMap> Configurations() {
 std::vector<std::string> Seeds() {
   std::vector<std::string> seeds = OtherVectors();
   for (const LibraryFileVector& vector : LibraryFileVectors()) seeds.push_back(vector.url);
-  for (const char* url :
-       {"//IK.imagekit.io.:443/acme/shop/cat.jpg", "http://img.acme.example:80//pets/cat.jpg", "https://img.acme.example",
-        "https://user@img.acme.example/shop/cat.jpg", "https://img.acme.example/img.v2/ik-cat.jpg",
-        "https://ik.imagekit.io/acme/tr%3Al-image%2Ci-x%2Cl-end/ik-seo/a/b/c.jpg", " https://shop-img.acme.example/shop/a b.jpg"}) {
+  for (const char* url : {"//IK.imagekit.io.:443/acme/shop/cat.jpg", "http://img.acme.example:80//pets/cat.jpg",
+                          "https://img.acme.example", "https://user@img.acme.example/shop/cat.jpg",
+                          "https://img.acme.example/img.v2/ik-cat.jpg",
+                          "https://ik.imagekit.io/acme/tr%3Al-image%2Ci-x%2Cl-end/ik-seo/a/b/c.jpg",
+                          " https://shop-img.acme.example/shop/a b.jpg"}) {
     seeds.push_back(url);
   }
   return seeds;
@@ -145,7 +146,8 @@ TEST(UrlRandom, ScannedViewsLieInOrderInsideTheText) {
       "<p>see <img src=\"https://a.example/cat.jpg\" srcset='https://a.example/1 1x, https://a.example/2 2x'></p>",
       "[x](https://a.example/cat.jpg \"t\") **https://a.example/b** |//a.example/c| <https://a.example/d>",
       "{\"a\":\"{\\\"url\\\":\\\"https://a.example/cat.jpg\\\"}\",\"b\":\"//a.example\"}",
-      "https://a.example/1.jpg, https://a.example/2.jpg", "https://a.example/my cat.jpg and https://a.example/2.jpg",
+      "https://a.example/1.jpg, https://a.example/2.jpg",
+      "https://a.example/my cat.jpg and https://a.example/2.jpg",
       "&quot;https://a.example/1.jpg&quot; [img]https://a.example/2.jpg[/img] 'https://a.example/it's.jpg'"};
   Mutator random(15);
   size_t found = 0;
@@ -188,9 +190,35 @@ std::string Repeat(std::string_view piece, size_t bytes = 1 << 20) {
 
 TEST(UrlRandom, MegabyteUrlsTakeLinearTime) {
   const EndpointMap endpoints = AcmeEndpoints();
-  for (const char* piece : {"a", "a/", "/", "%41", "%", "tr:w-1/", "tr:l-image,i-/", "l-image,", "ik-seo/", "a.mp4/ik-x/", "ik-x/",
-                            "ik-master.m3u8/", "../", "&", "&a", "&#", ",;|", "a.b ", " ", "\"", "@", ":", "\xC3\xA9", "\xC3", ".",
-                            "shop/", "https://", "&quot;", "&amp;"}) {
+  for (const char* piece : {"a",
+                            "a/",
+                            "/",
+                            "%41",
+                            "%",
+                            "tr:w-1/",
+                            "tr:l-image,i-/",
+                            "l-image,",
+                            "ik-seo/",
+                            "a.mp4/ik-x/",
+                            "ik-x/",
+                            "ik-master.m3u8/",
+                            "../",
+                            "&",
+                            "&a",
+                            "&#",
+                            ",;|",
+                            "a.b ",
+                            " ",
+                            "\"",
+                            "@",
+                            ":",
+                            "\xC3\xA9",
+                            "\xC3",
+                            ".",
+                            "shop/",
+                            "https://",
+                            "&quot;",
+                            "&amp;"}) {
     for (const char* start : {"https://ik.imagekit.io/acme/", "https://shop-img.acme.example/shop/tr:w-1,", "https://",
                               "https://ik.imagekit.io/acme/a.jpg?"}) {
       const std::string url = start + Repeat(piece);
@@ -203,10 +231,37 @@ TEST(UrlRandom, MegabyteUrlsTakeLinearTime) {
 }
 
 TEST(UrlRandom, MegabyteTextsAreScannedInLinearTime) {
-  for (const char* piece : {"a", "h", "http", "http://", "https://a,", "\"https://a", "'https://a", "'https://a'b", "(https://a", "(",
-                            "<https://a ", "`https://a", "\\", "\\\"", "\\\"https://a", "&quot;https://a ", "&lt;https://a ",
-                            "]https://a[", "|https://a", "https://a.....", "https://a)))", "https://a ", "//a ", "=//a", " ", "\n",
-                            "https://a 1x, ", ";", "&a;", "https://a&amp;", "'"}) {
+  for (const char* piece : {"a",
+                            "h",
+                            "http",
+                            "http://",
+                            "https://a,",
+                            "\"https://a",
+                            "'https://a",
+                            "'https://a'b",
+                            "(https://a",
+                            "(",
+                            "<https://a ",
+                            "`https://a",
+                            "\\",
+                            "\\\"",
+                            "\\\"https://a",
+                            "&quot;https://a ",
+                            "&lt;https://a ",
+                            "]https://a[",
+                            "|https://a",
+                            "https://a.....",
+                            "https://a)))",
+                            "https://a ",
+                            "//a ",
+                            "=//a",
+                            " ",
+                            "\n",
+                            "https://a 1x, ",
+                            ";",
+                            "&a;",
+                            "https://a&amp;",
+                            "'"}) {
     for (const char* start : {"", "x ", "\"", "x \"https://a ", "https://a "}) {
       const std::string text = start + Repeat(piece);
       ExpectQuick(text.substr(0, 60), [&] {

@@ -11,9 +11,7 @@
 namespace imagekit {
 
 // In words, for failure messages.
-static void PrintTo(const LibraryPath& path, std::ostream* out) {
-  *out << path.FilePath();
-}
+static void PrintTo(const LibraryPath& path, std::ostream* out) { *out << path.FilePath(); }
 
 namespace {
 
@@ -67,9 +65,9 @@ TEST(UrlRead, HostInAnyCaseWithDotPortOrScheme) {
 }
 
 TEST(UrlRead, QueryAndFragmentAreDroppedWhateverTheyHold) {
-  for (const char* end : {"?", "#", "?v=1", "?tr=w-1,h-2&ik-s=ab&ik-t=9999999999", "?a?b", "#a?ik-obj-version=1", "?a#b#c",
-                          "?tr=l-image,i-@@logos@@o.png,l-end", "?u=https://else.example/x/", "?a=/../x", "?%zz",
-                          "?ik-attachment=true", "?a=1&amp;b=2", "?a\\b", "?a=%2F%00"}) {
+  for (const char* end : {"?", "#", "?v=1", "?tr=w-1,h-2&ik-s=ab&ik-t=9999999999", "?a?b", "#a?ik-obj-version=1",
+                          "?a#b#c", "?tr=l-image,i-@@logos@@o.png,l-end", "?u=https://else.example/x/", "?a=/../x",
+                          "?%zz", "?ik-attachment=true", "?a=1&amp;b=2", "?a\\b", "?a=%2F%00"}) {
     ExpectPath(std::string("/pets/cat.jpg") + end, "/pets", "cat.jpg");
   }
 }
@@ -118,10 +116,9 @@ TEST(UrlRead, SeoNamesGiveOnlyTheExtension) {
 }
 
 TEST(UrlRead, DerivedSuffixesAreTakenOff) {
-  for (const char* suffix :
-       {"ik-thumbnail.jpg", "ik-video.mp4", "ik-gif-video.mp4", "ik-master.m3u8", "ik-master.mpd",
-        "ik-seek-thumbnail-track.vtt", "ik-gensubtitle.transcript", "ik-genchapter.vtt", "ik-video.mp4/ik-master.mpd",
-        "ik-master.m3u8/240p/segment-1.ts", "ik-master.mpd/init"}) {
+  for (const char* suffix : {"ik-thumbnail.jpg", "ik-video.mp4", "ik-gif-video.mp4", "ik-master.m3u8", "ik-master.mpd",
+                             "ik-seek-thumbnail-track.vtt", "ik-gensubtitle.transcript", "ik-genchapter.vtt",
+                             "ik-video.mp4/ik-master.mpd", "ik-master.m3u8/240p/segment-1.ts", "ik-master.mpd/init"}) {
     ExpectPath(std::string("/v/clip.mp4/") + suffix, "/v", "clip.mp4");
     ExpectPath(std::string("/tr:w-1/clip.mp4/") + suffix, "/", "clip.mp4");
   }
@@ -196,9 +193,7 @@ std::vector<std::string> OtherReadings(const EndpointMap& endpoints, const std::
   return paths;
 }
 
-std::vector<std::string> OtherReadings(const std::string& url) {
-  return OtherReadings(Endpoints(), url);
-}
+std::vector<std::string> OtherReadings(const std::string& url) { return OtherReadings(Endpoints(), url); }
 
 using Paths = std::vector<std::string>;
 

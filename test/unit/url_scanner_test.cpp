@@ -22,8 +22,8 @@ Urls Scan(std::string_view text) {
 }
 
 TEST(UrlScanner, NothingToFind) {
-  for (const char* text : {"", " ", "cat.jpg", "/pets/cat.jpg", "//", "http:", "https:/a.example", "ftp://a.example", "a // b",
-                           "x//a.example/cat.jpg", "(// comment)", "htt", "\"", "mailto:x@a.example"}) {
+  for (const char* text : {"", " ", "cat.jpg", "/pets/cat.jpg", "//", "http:", "https:/a.example", "ftp://a.example",
+                           "a // b", "x//a.example/cat.jpg", "(// comment)", "htt", "\"", "mailto:x@a.example"}) {
     EXPECT_EQ(Scan(text), Urls()) << text;
   }
 }
@@ -31,17 +31,19 @@ TEST(UrlScanner, NothingToFind) {
 // Rule 1: a text that begins with a URL.
 
 TEST(UrlScanner, WholeTextIsOneUrl) {
-  for (const char* url : {"https://a.example/cat.jpg", "HTTP://a.example/cat.jpg", "//a.example/cat.jpg", "https://",
-                          "https://a.example/cat.jpg.", "https://a.example/cat.jpg,", "https://a.example/x_(1).jpg)",
-                          "https://a.example/it's.jpg'", "https://a.example/\"cat\".jpg", "https://a.example/<cat>`.jpg"}) {
+  for (const char* url :
+       {"https://a.example/cat.jpg", "HTTP://a.example/cat.jpg", "//a.example/cat.jpg", "https://",
+        "https://a.example/cat.jpg.", "https://a.example/cat.jpg,", "https://a.example/x_(1).jpg)",
+        "https://a.example/it's.jpg'", "https://a.example/\"cat\".jpg", "https://a.example/<cat>`.jpg"}) {
     EXPECT_EQ(Scan(url), Urls{url});
     EXPECT_EQ(Scan(std::string(" \t\n") + url + "\r\n "), Urls{url});
   }
 }
 
 TEST(UrlScanner, WhiteSpaceInsideStaysInTheUrl) {
-  for (const char* text : {"https://a.example/my cat.jpg", "https://a.example/cat.jpg and more", "https://a.example/cat.jpg 2x",
-                           "//a.example/cat.jpg\nand more", "https://a.example/cat.jpg // a comment"}) {
+  for (const char* text :
+       {"https://a.example/my cat.jpg", "https://a.example/cat.jpg and more", "https://a.example/cat.jpg 2x",
+        "//a.example/cat.jpg\nand more", "https://a.example/cat.jpg // a comment"}) {
     EXPECT_EQ(Scan(text), Urls{text});
   }
 }
@@ -92,7 +94,8 @@ TEST(UrlScanner, HtmlAttributes) {
 TEST(UrlScanner, Css) {
   EXPECT_EQ(Scan("<i style=\"background:url(https://a.example/cat_(1).jpg)\">"), Urls{"https://a.example/cat_(1).jpg"});
   EXPECT_EQ(Scan("<i style=\"background:url('https://a.example/cat.jpg')\">"), Urls{"https://a.example/cat.jpg"});
-  EXPECT_EQ(Scan("<i style=\"background:url(&quot;https://a.example/cat.jpg&quot;)\">"), Urls{"https://a.example/cat.jpg"});
+  EXPECT_EQ(Scan("<i style=\"background:url(&quot;https://a.example/cat.jpg&quot;)\">"),
+            Urls{"https://a.example/cat.jpg"});
   EXPECT_EQ(Scan("url(//a.example/cat.jpg)"), Urls{"//a.example/cat.jpg"});
 }
 
@@ -153,10 +156,11 @@ TEST(UrlScanner, Entities) {
 
 TEST(UrlScanner, Srcset) {
   const Urls two = {"https://a.example/tr:w-1,h-2/1.jpg", "https://a.example/2.jpg"};
-  for (const char* value :
-       {"https://a.example/tr:w-1,h-2/1.jpg 1x, https://a.example/2.jpg 2x", "https://a.example/tr:w-1,h-2/1.jpg 300w, https://a.example/2.jpg",
-        "https://a.example/tr:w-1,h-2/1.jpg,\n https://a.example/2.jpg 1.5x", "https://a.example/tr:w-1,h-2/1.jpg 1x,https://a.example/2.jpg 20h",
-        "https://a.example/tr:w-1,h-2/1.jpg 1x , https://a.example/2.jpg 2x ,"}) {
+  for (const char* value : {"https://a.example/tr:w-1,h-2/1.jpg 1x, https://a.example/2.jpg 2x",
+                            "https://a.example/tr:w-1,h-2/1.jpg 300w, https://a.example/2.jpg",
+                            "https://a.example/tr:w-1,h-2/1.jpg,\n https://a.example/2.jpg 1.5x",
+                            "https://a.example/tr:w-1,h-2/1.jpg 1x,https://a.example/2.jpg 20h",
+                            "https://a.example/tr:w-1,h-2/1.jpg 1x , https://a.example/2.jpg 2x ,"}) {
     EXPECT_EQ(Scan(std::string("<img srcset=\"") + value + "\">"), two) << value;
     EXPECT_EQ(Scan(std::string("{\"x\":'") + value + "'}"), two) << value;
   }
