@@ -28,8 +28,13 @@ void Take(void *argument, const Answer &answer) {
   }
 }
 
-void StopAccount(Sender *sender, SenderAccount *entry, const char *cause) {
-  if (entry->pause_cause == nullptr) entry->pause_cause = MemoryContextStrdup(sender->context, cause);
+// The cause is compared with the one before, to say it once: without the request's id, which is another each time. The
+// file's last_error has it.
+void StopAccount(Sender *sender, SenderAccount *entry, const char *detail) {
+  if (entry->pause_cause != nullptr) return;
+  entry->pause_cause = MemoryContextStrdup(sender->context, detail);
+  char *request_id = strstr(entry->pause_cause, " (request ");
+  if (request_id != nullptr) *request_id = '\0';
 }
 
 // One line of the log, whatever bytes the row held.
