@@ -62,6 +62,8 @@ eventually { $t->files(prefix => '/shared') } '', 'and deleted when its last use
 
 # The server log --------------------------------------------------------------------------------------------------------
 
+# The line of the file before is written when ImageKit has answered, a moment after the file has gone.
+wait_for { $t->pending == 0 } 'all so far is settled';
 $t->mark_log;
 $imagekit->seed('/x/elsewhere.jpg');
 # The switch lets a search find the name in every folder: what an API that ignored the path parameter would do.
