@@ -59,6 +59,7 @@ bool StartWorker(Oid database) {
 
 // Starts what is due; returns when to look again.
 TimestampTz StartDueWorkers() {
+  if (!settings::enabled) return DT_NOEND;  // a reload wakes the launcher
   TimestampTz next;
   for (;;) {
     TimestampTz now = GetCurrentTimestamp();

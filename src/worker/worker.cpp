@@ -63,7 +63,8 @@ TimestampTz WorkUntilIdle(Drain *drain) {
     CHECK_FOR_INTERRUPTS();
     ObeyReload();
     (void)TakeWake();  // before looking: what is committed from here on wakes again
-    if (!MaySend()) return Later(kDisarmedPoll);
+    // While the kill switch is off the launcher starts nobody, so a switch that was turned on again meanwhile is seen soon.
+    if (!MaySend()) return Later(settings::enabled ? kDisarmedPoll : settings::poll_interval);
     pgstat_report_activity(STATE_RUNNING, "imagekit_cleanup: draining");
     Round round = DrainRound(drain, kRoundFiles);
     TimestampTz now = GetCurrentTimestamp();
