@@ -96,8 +96,9 @@ void MarkConflicts(List *accounts) {
       if (a == b) continue;
       auto *pair = pg::Own<EndpointMap>(scratch);
       if (AddPrefixes(pair, a, conflict, sizeof conflict) && AddPrefixes(pair, b, conflict, sizeof conflict)) continue;
-      a->problem = psprintf("the URL prefix %s is also configured for server \"%s\"; one prefix can belong to one account only",
-                            conflict, b->name);
+      a->problem =
+          psprintf("the URL prefix %s is also configured for server \"%s\"; one prefix can belong to one account only",
+                   conflict, b->name);
     }
   }
   MemoryContextDelete(scratch);

@@ -10,7 +10,9 @@ namespace {
 using imagekit::EndpointMap;
 using imagekit::UrlClass;
 
-std::string_view TextView(const text *value) { return {VARDATA_ANY(value), static_cast<size_t>(VARSIZE_ANY_EXHDR(value))}; }
+std::string_view TextView(const text *value) {
+  return {VARDATA_ANY(value), static_cast<size_t>(VARSIZE_ANY_EXHDR(value))};
+}
 
 // A C++ string leaves C++ as plain memory in the current context: first its size, then its bytes.
 template <typename Make>
@@ -54,8 +56,8 @@ Datum imagekit_account_of(PG_FUNCTION_ARGS) {
   text *url = PG_GETARG_TEXT_PP(0);
   const EndpointMap *endpoints = imagekit::account::Endpoints();
   if (!endpoints->Owns(TextView(url))) PG_RETURN_NULL();
-  Oid server = imagekit::pg::CallCxx(
-      [&] { return imagekit::account::AccountServer(endpoints->Read(TextView(url)).account); });
+  Oid server =
+      imagekit::pg::CallCxx([&] { return imagekit::account::AccountServer(endpoints->Read(TextView(url)).account); });
   PG_RETURN_OID(server);
 }
 

@@ -12,8 +12,8 @@ namespace {
 
 // Options of the mapping; NIL with *found false when there is none. GetUserMapping() would raise an error.
 List *MappingOptions(const Account *account, bool *found) {
-  HeapTuple tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(account->owner),
-                                    ObjectIdGetDatum(account->server));
+  HeapTuple tuple =
+      SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(account->owner), ObjectIdGetDatum(account->server));
   if (!HeapTupleIsValid(tuple))
     tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(InvalidOid), ObjectIdGetDatum(account->server));
   *found = HeapTupleIsValid(tuple);
@@ -67,9 +67,10 @@ char *LoadKey(const Account *account, MemoryContext context, char **problem) {
     if (strcmp(option->defname, "private_key_file") == 0) key = ReadKeyFile(defGetString(option), problem);
   }
   if (!found)
-    *problem = psprintf("there is no key: neither the owner of server \"%s\" nor PUBLIC has a user mapping; run CREATE USER "
-                        "MAPPING FOR PUBLIC SERVER %s OPTIONS (private_key '...')",
-                        account->name, quote_identifier(account->name));
+    *problem = psprintf(
+        "there is no key: neither the owner of server \"%s\" nor PUBLIC has a user mapping; run CREATE USER "
+        "MAPPING FOR PUBLIC SERVER %s OPTIONS (private_key '...')",
+        account->name, quote_identifier(account->name));
   else if (key == nullptr && *problem == nullptr)
     *problem = psprintf("the user mapping of server \"%s\" holds no key", account->name);
   MemoryContextSwitchTo(before);

@@ -20,9 +20,9 @@ struct OptionRule {
 };
 
 void RejectValue(const char *name, const char *value, const char *why, const char *remedy) {
-  ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-                  errmsg("invalid value for option \"%s\": \"%s\"", name, value), errdetail("%s", why),
-                  errhint("%s", remedy)));
+  ereport(ERROR,
+          (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE), errmsg("invalid value for option \"%s\": \"%s\"", name, value),
+           errdetail("%s", why), errhint("%s", remedy)));
 }
 
 // What the core's exception says, as an SQL error with the remedy.
@@ -51,11 +51,12 @@ void CheckApiUrl(const char *name, const char *value) {
     try {
       (void)ReadApiUrl(value);
     } catch (const std::invalid_argument &error) {
-      throw pg::SqlError(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE,
-                         std::string("invalid value for option \"") + name + "\": \"" + value + "\"",
-                         std::string("The private key would be sent there: ") + error.what() + ".",
-                         "Leave the option out for https://api.imagekit.io. Plain http is allowed to a loopback address "
-                         "only, for tests.");
+      throw pg::SqlError(
+          ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE,
+          std::string("invalid value for option \"") + name + "\": \"" + value + "\"",
+          std::string("The private key would be sent there: ") + error.what() + ".",
+          "Leave the option out for https://api.imagekit.io. Plain http is allowed to a loopback address "
+          "only, for tests.");
     }
   });
 }
@@ -66,8 +67,8 @@ void CheckInterval(const char *name, const char *value) {
   // interval_in's own error names no option. Nothing but memory is at stake, so no subtransaction is needed.
   PG_TRY();
   {
-    interval = DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(value), ObjectIdGetDatum(InvalidOid),
-                                                     Int32GetDatum(-1)));
+    interval = DatumGetIntervalP(
+        DirectFunctionCall3(interval_in, CStringGetDatum(value), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
   }
   PG_CATCH();
   {
@@ -82,8 +83,7 @@ void CheckInterval(const char *name, const char *value) {
 
 void CheckBool(const char *name, const char *value) {
   bool ignored;
-  if (!parse_bool(value, &ignored))
-    RejectValue(name, value, "It is not a boolean.", "Give 'true' or 'false'.");
+  if (!parse_bool(value, &ignored)) RejectValue(name, value, "It is not a boolean.", "Give 'true' or 'false'.");
 }
 
 void CheckRate(const char *name, const char *value) {
@@ -124,8 +124,7 @@ void CheckKey(const char *name, const char *value) {
 
 void CheckKeyFile(const char *name, const char *value) {
   if (!superuser())
-    ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-                    errmsg("only a superuser may set option \"%s\"", name),
+    ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("only a superuser may set option \"%s\"", name),
                     errdetail("The server reads the file with its own rights."),
                     errhint("Use option \"private_key\", or ask a superuser.")));
   if (!is_absolute_path(value))
@@ -135,6 +134,8 @@ void CheckKeyFile(const char *name, const char *value) {
 constexpr Oid kServer = ForeignServerRelationId;
 constexpr Oid kMapping = UserMappingRelationId;
 
+// One option a line.
+// clang-format off
 const OptionRule kOptions[] = {
     {"url_endpoint", kServer, CheckPrefix},
     {"url_aliases", kServer, CheckAliases},
@@ -149,6 +150,7 @@ const OptionRule kOptions[] = {
     {"private_key", kMapping, CheckKey},
     {"private_key_file", kMapping, CheckKeyFile},
 };
+// clang-format on
 
 const char *CatalogWord(Oid catalog) {
   return catalog == kServer ? "a server" : catalog == kMapping ? "a user mapping" : "this object";
@@ -162,12 +164,13 @@ void RejectName(const char *name, Oid catalog) {
     if (rule.catalog == catalog) appendStringInfo(&valid, "%s%s", valid.len > 0 ? ", " : "", rule.name);
     if (strcmp(rule.name, name) == 0) elsewhere = &rule;
   }
-  ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_OPTION_NAME), errmsg("invalid option \"%s\"", name),
-                  elsewhere != nullptr ? errdetail("It is an option of %s, not of %s.", CatalogWord(elsewhere->catalog),
-                                                   CatalogWord(catalog))
-                                       : errdetail("The wrapper imagekit has no such option for %s.", CatalogWord(catalog)),
-                  valid.len > 0 ? errhint("Valid options here: %s.", valid.data)
-                                : errhint("Set options on the server (CREATE SERVER) or the user mapping.")));
+  ereport(ERROR,
+          (errcode(ERRCODE_FDW_INVALID_OPTION_NAME), errmsg("invalid option \"%s\"", name),
+           elsewhere != nullptr
+               ? errdetail("It is an option of %s, not of %s.", CatalogWord(elsewhere->catalog), CatalogWord(catalog))
+               : errdetail("The wrapper imagekit has no such option for %s.", CatalogWord(catalog)),
+           valid.len > 0 ? errhint("Valid options here: %s.", valid.data)
+                         : errhint("Set options on the server (CREATE SERVER) or the user mapping.")));
 }
 
 }  // namespace
@@ -224,11 +227,12 @@ Datum imagekit_validate_options(PG_FUNCTION_ARGS) {
                     errdetail("Without it no URL in a row can be recognised as this account's."),
                     errhint("Add OPTIONS (url_endpoint 'https://ik.imagekit.io/your_id').")));
   if (catalog == UserMappingRelationId && has_key == has_key_file)
-    ereport(ERROR, (errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
-                    has_key ? errmsg("options \"private_key\" and \"private_key_file\" exclude each other")
-                            : errmsg("option \"private_key\" is missing"),
-                    errdetail("Deleting files needs exactly one key of the account."),
-                    errhint("Set OPTIONS (private_key 'private_...'), or private_key_file with a path on the server.")));
+    ereport(ERROR,
+            (errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
+             has_key ? errmsg("options \"private_key\" and \"private_key_file\" exclude each other")
+                     : errmsg("option \"private_key\" is missing"),
+             errdetail("Deleting files needs exactly one key of the account."),
+             errhint("Set OPTIONS (private_key 'private_...'), or private_key_file with a path on the server.")));
   PG_RETURN_VOID();
 }
 }

@@ -31,8 +31,7 @@ Pack *packs = nullptr;  // newest first
 size_t buffered = 0;    // bytes of all packs
 
 Pack *NewPack(Oid relation, Origin origin, size_t capacity) {
-  auto *pack =
-      static_cast<Pack *>(MemoryContextAlloc(TopTransactionContext, offsetof(Pack, data) + capacity));
+  auto *pack = static_cast<Pack *>(MemoryContextAlloc(TopTransactionContext, offsetof(Pack, data) + capacity));
   pack->subtransaction = GetCurrentSubTransactionId();
   pack->relation = relation;
   pack->role = GetUserId();

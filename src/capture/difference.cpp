@@ -36,8 +36,7 @@ void SubtractInCxx(UrlList *old_urls, const UrlList &new_urls, const EndpointMap
   }
   Filter(old_urls, [&](const FoundUrl &found) {
     UrlReading reading = endpoints.Read(found.url);
-    return reading.kind != UrlClass::kLibraryFile ||
-           still_there.count({reading.account, reading.path.FilePath()}) == 0;
+    return reading.kind != UrlClass::kLibraryFile || still_there.count({reading.account, reading.path.FilePath()}) == 0;
   });
 }
 

@@ -8,9 +8,7 @@ namespace imagekit::capture {
 
 namespace {
 
-std::string_view View(const text *value) {
-  return {VARDATA_ANY(value), static_cast<size_t>(VARSIZE_ANY_EXHDR(value))};
-}
+std::string_view View(const text *value) { return {VARDATA_ANY(value), static_cast<size_t>(VARSIZE_ANY_EXHDR(value))}; }
 
 void ExtractFromArray(ArrayType *array, UrlSink *sink) {
   // Elements of any dimension, NULLs left out. varchar, bpchar and domains over them are stored as text is.
@@ -64,7 +62,8 @@ Datum imagekit_urls_in(PG_FUNCTION_ARGS) {
   Oid type = get_fn_expr_argtype(fcinfo->flinfo, 0);
   ColumnKind kind = KindOfType(type);
   if (kind == ColumnKind::kUnsupported)
-    ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH), errmsg("cannot look for URLs in a value of type %s", format_type_be(type)),
+    ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
+                    errmsg("cannot look for URLs in a value of type %s", format_type_be(type)),
                     errhint("Give text, varchar, json, jsonb or an array of texts.")));
   SourcePath path = ParsePath(text_to_cstring(PG_GETARG_TEXT_PP(1)));
   collector.urls = initArrayResult(TEXTOID, CurrentMemoryContext, false);

@@ -9,9 +9,9 @@ namespace {
 
 struct Frame {
   bool object;
-  int steps;     // of the path taken to reach this container; -1: beside the path
-  char *key;     // of the member at hand
-  char *url;     // the object's "url", held back until its "fileId" has been seen
+  int steps;  // of the path taken to reach this container; -1: beside the path
+  char *key;  // of the member at hand
+  char *url;  // the object's "url", held back until its "fileId" has been seen
   char *file_id;
 };
 
@@ -156,9 +156,7 @@ pg_noinline bool ParseWithinStack(char *json, int length, const SourcePath &path
   volatile bool parsed = false;
   MemoryContext before = CurrentMemoryContext;
   PG_TRY();
-  {
-    parsed = ParseOrRepair(json, length, path, collected);
-  }
+  { parsed = ParseOrRepair(json, length, path, collected); }
   PG_CATCH();
   {
     MemoryContextSwitchTo(before);
@@ -177,10 +175,10 @@ void ExtractFromJson(text *document, const SourcePath &path, UrlSink *sink) {
   collected.take = Collect;
   initStringInfo(&collected.bytes);
   if (!ParseWithinStack(VARDATA_ANY(document), static_cast<int>(VARSIZE_ANY_EXHDR(document)), path, &collected)) {
-    ereport(WARNING, (errcode(ERRCODE_STATEMENT_TOO_COMPLEX),
-                      errmsg("a json value could not be searched for image URLs"),
-                      errdetail("It is nested too deeply, or holds escapes that no text can hold. Its images are not queued."),
-                      errhint("Raise max_stack_depth, or use jsonb.")));
+    ereport(WARNING,
+            (errcode(ERRCODE_STATEMENT_TOO_COMPLEX), errmsg("a json value could not be searched for image URLs"),
+             errdetail("It is nested too deeply, or holds escapes that no text can hold. Its images are not queued."),
+             errhint("Raise max_stack_depth, or use jsonb.")));
     return;
   }
   for (int at = 0; at < collected.bytes.len;) {

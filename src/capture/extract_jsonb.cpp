@@ -57,7 +57,8 @@ void Descend(WorkList *list, JsonbContainer *container, const PathStep &step, in
 // Everything in an addressed container.
 void TakeAll(WorkList *list, JsonbContainer *container, int steps, UrlSink *sink) {
   JsonbValue url, id, value;
-  bool pair = JsonContainerIsObject(container) && StringAt(container, "url", &url) && StringAt(container, "fileId", &id);
+  bool pair =
+      JsonContainerIsObject(container) && StringAt(container, "url", &url) && StringAt(container, "fileId", &id);
   if (pair) ExtractFromText(View(url), View(id), sink);
   bool paired_url = false;
   JsonbIterator *iterator = JsonbIteratorInit(container);

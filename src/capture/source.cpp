@@ -162,19 +162,20 @@ bool ResolveSource(const Source &source, Relation relation, int level, ResolvedS
   resolved->file_id_column = 0;
 
   // "images[*]" is another way to say "images" of a text array.
-  bool elements = resolved->kind == ColumnKind::kTextArray && source.path.steps == 1 && source.path.step[0].key == nullptr;
+  bool elements =
+      resolved->kind == ColumnKind::kTextArray && source.path.steps == 1 && source.path.step[0].key == nullptr;
   if (elements) resolved->path = SourcePath{};
   bool plain = resolved->kind == ColumnKind::kText || resolved->kind == ColumnKind::kTextArray;
   const char *why = resolved->kind == ColumnKind::kUnsupported ? "It can hold no URL in a text or a JSON document."
-                    : pg::IsVirtualColumn(column)              ? "Its values are computed when read, and a deleted row has none."
-                    : plain && resolved->path.steps > 0        ? "A path goes into JSON documents only."
-                                                               : nullptr;
+                    : pg::IsVirtualColumn(column) ? "Its values are computed when read, and a deleted row has none."
+                    : plain && resolved->path.steps > 0 ? "A path goes into JSON documents only."
+                                                        : nullptr;
   if (why != nullptr) {
-    ereport(level, (errcode(ERRCODE_DATATYPE_MISMATCH),
-                    errmsg("source \"%s\" addresses no text or JSON", source.text),
-                    errdetail("Column \"%s\" of table \"%s\" has type %s. %s", source.column,
-                              RelationGetRelationName(relation), format_type_be(column->atttypid), why),
-                    errhint("Watch columns of type text, varchar, json, jsonb, arrays of text, or domains over these.")));
+    ereport(level,
+            (errcode(ERRCODE_DATATYPE_MISMATCH), errmsg("source \"%s\" addresses no text or JSON", source.text),
+             errdetail("Column \"%s\" of table \"%s\" has type %s. %s", source.column,
+                       RelationGetRelationName(relation), format_type_be(column->atttypid), why),
+             errhint("Watch columns of type text, varchar, json, jsonb, arrays of text, or domains over these.")));
     return false;
   }
 
@@ -182,10 +183,10 @@ bool ResolveSource(const Source &source, Relation relation, int level, ResolvedS
     Form_pg_attribute id = ColumnOrComplain(source, source.file_id_column, relation, level);
     if (id == nullptr) return false;
     if (KindOfType(id->atttypid) != ColumnKind::kText || resolved->kind != ColumnKind::kText) {
-      ereport(level, (errcode(ERRCODE_DATATYPE_MISMATCH),
-                      errmsg("source \"%s\" does not pair two text columns", source.text),
-                      errdetail("One URL goes with one fileId, so both columns must hold a single text."),
-                      errhint("For JSON, watch the object that holds \"url\" and \"fileId\".")));
+      ereport(level,
+              (errcode(ERRCODE_DATATYPE_MISMATCH), errmsg("source \"%s\" does not pair two text columns", source.text),
+               errdetail("One URL goes with one fileId, so both columns must hold a single text."),
+               errhint("For JSON, watch the object that holds \"url\" and \"fileId\".")));
       return false;
     }
     resolved->file_id_column = id->attnum;

@@ -26,7 +26,7 @@ struct SourcePath {
 struct Source {
   const char *text;
   char *column;
-  SourcePath path;             // below the column
+  SourcePath path;       // below the column
   char *file_id_column;  // NULL when none
 };
 

@@ -68,8 +68,7 @@ bool SameBytes(const ResolvedSource &source, HeapTuple before, HeapTuple after, 
   if (null_before || null_after) return null_before == null_after;
   auto *old_bytes = reinterpret_cast<struct varlena *>(DatumGetPointer(old_value));
   auto *new_bytes = reinterpret_cast<struct varlena *>(DatumGetPointer(new_value));
-  return VARSIZE_ANY(old_bytes) == VARSIZE_ANY(new_bytes) &&
-         memcmp(old_bytes, new_bytes, VARSIZE_ANY(old_bytes)) == 0;
+  return VARSIZE_ANY(old_bytes) == VARSIZE_ANY(new_bytes) && memcmp(old_bytes, new_bytes, VARSIZE_ANY(old_bytes)) == 0;
 }
 
 void CaptureDelete(const WatchedRelation &watched, HeapTuple row, TupleDesc columns, const EndpointMap *endpoints) {

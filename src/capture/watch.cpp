@@ -15,7 +15,8 @@ constexpr char kTruncateTrigger[] = "imagekit_capture_truncate";
 constexpr const char *kTriggers[] = {kRowTrigger, kTruncateTrigger};
 
 char *QualifiedName(Relation relation) {
-  return quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)), RelationGetRelationName(relation));
+  return quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
+                                    RelationGetRelationName(relation));
 }
 
 // Locks as CREATE TRIGGER will, so that nothing changes between the checks and the trigger.
@@ -25,9 +26,10 @@ Relation OpenOwnTable(Oid oid) {
     ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("table with oid %u does not exist", oid)));
   char kind = relation->rd_rel->relkind;
   if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE)
-    ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("\"%s\" is not a table", RelationGetRelationName(relation)),
-                    errdetail("Only tables and partitioned tables have rows of their own to watch."),
-                    errhint("Watch the table that holds the rows.")));
+    ereport(ERROR,
+            (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("\"%s\" is not a table", RelationGetRelationName(relation)),
+             errdetail("Only tables and partitioned tables have rows of their own to watch."),
+             errhint("Watch the table that holds the rows.")));
   if (!pg::OwnsRelation(oid, GetUserId()))
     aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, RelationGetRelationName(relation));
   if (IsCatalogRelation(relation) || relation->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
@@ -54,9 +56,10 @@ void CreateTriggers(Relation relation, char **sources, int count, const char *on
   initStringInfo(&arguments);
   for (int i = 0; i < count; i++)
     appendStringInfo(&arguments, "%s%s", i > 0 ? ", " : "", quote_literal_cstr(sources[i]));
-  pg::RunSql(psprintf("CREATE TRIGGER %s AFTER DELETE OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION imagekit.capture(%s)",
-                      kRowTrigger, QualifiedName(relation), arguments.data),
-             SPI_OK_UTILITY);
+  pg::RunSql(
+      psprintf("CREATE TRIGGER %s AFTER DELETE OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION imagekit.capture(%s)",
+               kRowTrigger, QualifiedName(relation), arguments.data),
+      SPI_OK_UTILITY);
   if (strcmp(on_truncate, "ignore") != 0)
     pg::RunSql(psprintf("CREATE TRIGGER %s BEFORE TRUNCATE ON %s FOR EACH STATEMENT "
                         "EXECUTE FUNCTION imagekit.capture_truncate(%s, %s)",
@@ -70,7 +73,8 @@ constexpr char kRemember[] =
     "ON CONFLICT (relation) DO UPDATE SET sources = excluded.sources, owner = excluded.owner, "
     "grace = excluded.grace, on_truncate = excluded.on_truncate";
 
-constexpr char kForget[] = "DELETE FROM imagekit.watch_config WHERE relation OPERATOR(pg_catalog.=) $1::pg_catalog.regclass";
+constexpr char kForget[] =
+    "DELETE FROM imagekit.watch_config WHERE relation OPERATOR(pg_catalog.=) $1::pg_catalog.regclass";
 
 [[noreturn]] void RejectArgument(const char *message, const char *detail, const char *hint) {
   ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", message), errdetail("%s", detail),
@@ -88,7 +92,8 @@ char **CheckedSources(ArrayType *array, Relation relation, int *count) {
                    "Name the columns that hold image URLs, like '{images, schema.imageUrl}'.");
   auto **sources = static_cast<char **>(palloc(sizeof(char *) * *count));
   for (int i = 0; i < *count; i++) {
-    if (nulls[i]) RejectArgument("a source is NULL", "A source is the name of a column, or a path in it.", "Leave it out.");
+    if (nulls[i])
+      RejectArgument("a source is NULL", "A source is the name of a column, or a path in it.", "Leave it out.");
     sources[i] = TextDatumGetCString(elements[i]);
     ResolvedSource ignored;
     (void)ResolveSource(ParseSource(sources[i]), relation, ERROR, &ignored);
@@ -117,18 +122,20 @@ Datum imagekit_watch(PG_FUNCTION_ARGS) {
   char **sources = CheckedSources(PG_GETARG_ARRAYTYPE_P(1), relation, &count);
   char *owner = PG_ARGISNULL(2) ? nullptr : text_to_cstring(PG_GETARG_TEXT_PP(2));
   if (owner != nullptr && get_attnum(RelationGetRelid(relation), owner) == InvalidAttrNumber)
-    ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
-                    errmsg("owner column \"%s\" does not exist in table \"%s\"", owner, RelationGetRelationName(relation)),
-                    errhint("Name the column that says whose row it is, or leave owner out.")));
+    ereport(ERROR,
+            (errcode(ERRCODE_UNDEFINED_COLUMN),
+             errmsg("owner column \"%s\" does not exist in table \"%s\"", owner, RelationGetRelationName(relation)),
+             errhint("Name the column that says whose row it is, or leave owner out.")));
   if (!PG_ARGISNULL(3)) {
     Interval *grace = PG_GETARG_INTERVAL_P(3);
     if (grace->time < 0 || grace->day < 0 || grace->month < 0)
-      RejectArgument("grace must not be negative", "It is how long a URL waits before it is deleted.", "Use '0' for no wait.");
+      RejectArgument("grace must not be negative", "It is how long a URL waits before it is deleted.",
+                     "Use '0' for no wait.");
   }
   char *on_truncate = PG_ARGISNULL(4) ? pstrdup("capture") : text_to_cstring(PG_GETARG_TEXT_PP(4));
   if (strcmp(on_truncate, "capture") != 0 && strcmp(on_truncate, "deny") != 0 && strcmp(on_truncate, "ignore") != 0)
-    RejectArgument(psprintf("invalid on_truncate \"%s\"", on_truncate),
-                   "TRUNCATE can be captured, denied or ignored.", "Use 'capture', 'deny' or 'ignore'.");
+    RejectArgument(psprintf("invalid on_truncate \"%s\"", on_truncate), "TRUNCATE can be captured, denied or ignored.",
+                   "Use 'capture', 'deny' or 'ignore'.");
 
   pg::SqlSession session;
   pg::OpenSql(&session);

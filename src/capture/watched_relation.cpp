@@ -50,7 +50,8 @@ void Fill(WatchedRelation *entry, Relation relation, const Trigger *trigger, int
   entry->count = 0;
   entry->sources = static_cast<ResolvedSource *>(palloc0(sizeof(ResolvedSource) * (trigger->tgnargs + 1)));
   for (int i = first_argument; i < trigger->tgnargs; i++)
-    if (ResolveSource(ParseSource(trigger->tgargs[i]), relation, WARNING, &entry->sources[entry->count])) entry->count++;
+    if (ResolveSource(ParseSource(trigger->tgargs[i]), relation, WARNING, &entry->sources[entry->count]))
+      entry->count++;
   entry->watched = WatchedTable(relation, trigger);
   MemoryContextSwitchTo(before);
 }

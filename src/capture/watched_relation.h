@@ -11,7 +11,7 @@ struct WatchedRelation {
   Oid relation;  // the table with the row
   bool fresh;
   bool touched;  // invalidated since it was last begun to be filled
-  Oid watched;  // the table imagekit.watch() was called for: itself, or the partitioned table above
+  Oid watched;   // the table imagekit.watch() was called for: itself, or the partitioned table above
   int count;
   ResolvedSource *sources;
   MemoryContext context;

@@ -47,7 +47,7 @@ Headers MakeHeaders(const std::string& private_key) {
   for (const std::string& line : lines) {
     curl_slist* longer = curl_slist_append(headers.get(), line.c_str());
     if (longer == nullptr) throw std::bad_alloc();
-    headers.release();  // the new list holds the old one
+    static_cast<void>(headers.release());  // the new list holds the old one
     headers.reset(longer);
   }
   return headers;

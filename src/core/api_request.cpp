@@ -125,7 +125,7 @@ std::string BasicCredentials(std::string_view key) { return "Basic " + Base64(st
 
 std::vector<std::string> SecretsOf(std::string_view key) {
   // Padding is dropped on both sides: a page that shows the key without its last "=" shows it all the same.
-  const auto trimmed = [](std::string text) {
+  const auto trimmed = [](const std::string& text) {
     const size_t end = text.find_last_not_of('=');
     return end == std::string::npos ? text : text.substr(0, end + 1);
   };

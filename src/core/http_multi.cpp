@@ -187,7 +187,7 @@ void HttpMulti::Prepare(Transfer* transfer, const HttpRequest& request) const {
   Require(easy, CURLOPT_USERAGENT, options_.user_agent.c_str());
   if (request.operation == Operation::kDelete) Require(easy, CURLOPT_CUSTOMREQUEST, "DELETE");
 
-  // Where the key may go.
+    // Where the key may go.
 #if LIBCURL_VERSION_NUM >= 0x075500
   Require(easy, CURLOPT_PROTOCOLS_STR, request.plain_http ? "http" : "https");
 #else

@@ -6,8 +6,7 @@
 // it. Every byte is looked at a bounded number of times, because a text can be megabytes long.
 //
 // Rule 1. A text that begins with a URL (white space aside) is taken for a URL or a list of them, never for prose. It
-// is
-//   one run. A column named "image" holds URLs with unescaped spaces more often than a URL followed by prose, and cut
+//   is one run. A column named "image" holds URLs with unescaped spaces more often than a URL followed by prose, and cut
 //   at the space "…/my cat.jpg" would name the file "…/my".
 //
 // Rule 2. In any other text a URL begins at "http://" or "https://" in any case. "//" alone begins one only directly
@@ -26,8 +25,7 @@
 //
 // Rule 3. Within a run, the next URL begins
 //     after ",", ";" or "|":  a list without spaces. Such text is never part of a library file's path, where "://"
-//     would
-//                             be an empty segment.
+//                             would be an empty segment.
 //     after white space, or after any other character that no URL holds: what was cut is not clean or it is the item of
 //                             a list, and the rest must not be lost behind it.
 //   A "https://" anywhere else belongs to the URL it stands in: a web proxy URL holds a second one.

@@ -55,12 +55,13 @@ Datum imagekit_enqueue(PG_FUNCTION_ARGS) {
   int given = ArrayGetNItems(ARR_NDIM(urls), ARR_DIMS(urls));
   Interval *delay = PG_GETARG_INTERVAL_P(1);
   if (delay->time < 0 || delay->day < 0 || delay->month < 0)
-    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("delay must not be negative"),
-                    errdetail("It is how long the images wait before they are deleted."), errhint("Use '0' for no wait.")));
+    ereport(ERROR,
+            (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("delay must not be negative"),
+             errdetail("It is how long the images wait before they are deleted."), errhint("Use '0' for no wait.")));
   pg::SqlSession session;
   pg::OpenSql(&session);
-  auto queued = static_cast<int64>(pg::RunSql(
-      kEnqueue, SPI_OK_INSERT, {{TEXTARRAYOID, PointerGetDatum(urls)}, {INTERVALOID, PG_GETARG_DATUM(1)}}));
+  auto queued = static_cast<int64>(
+      pg::RunSql(kEnqueue, SPI_OK_INSERT, {{TEXTARRAYOID, PointerGetDatum(urls)}, {INTERVALOID, PG_GETARG_DATUM(1)}}));
   pg::CloseSql(&session);
   if (queued < given)
     ereport(WARNING, (errmsg("%d of %d URLs were not queued", static_cast<int>(given - queued), given),

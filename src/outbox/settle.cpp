@@ -131,8 +131,9 @@ void Pause(const SenderAccount &entry, const char *cause, bool retry_later) {
               {INT8OID, Int64GetDatum(wait)},
               {TEXTOID, CStringGetTextDatum(cause)}});
   if (!known)
-    ereport(WARNING, (errmsg("imagekit_cleanup stops sending for server \"%s\"", entry.account->name), errdetail("%s", cause),
-                      errhint("Queued deletions wait. See imagekit.status; sending resumes by itself once this is mended.")));
+    ereport(WARNING,
+            (errmsg("imagekit_cleanup stops sending for server \"%s\"", entry.account->name), errdetail("%s", cause),
+             errhint("Queued deletions wait. See imagekit.status; sending resumes by itself once this is mended.")));
 }
 
 void SettleAccounts(const Sender &sender) {

@@ -211,15 +211,15 @@ inline bool IsVirtualColumn([[maybe_unused]] Form_pg_attribute attribute) {
 // --- SQL functions ---------------------------------------------------------------------------------------------------
 // Since 16 PG_FUNCTION_INFO_V1 makes the function visible; before, only its record.
 
-#define IMAGEKIT_SQL_FUNCTION(name)        \
+#define IMAGEKIT_SQL_FUNCTION(name)         \
   PGDLLEXPORT Datum name(PG_FUNCTION_ARGS); \
   PG_FUNCTION_INFO_V1(name)
 
 // --- The module's magic block ----------------------------------------------------------------------------------------
 
 #if PG_VERSION_NUM >= 180000
-#define IMAGEKIT_MODULE_MAGIC(module_version) \
-  extern "C" {                                \
+#define IMAGEKIT_MODULE_MAGIC(module_version)                                 \
+  extern "C" {                                                                \
   PG_MODULE_MAGIC_EXT(.name = "imagekit_cleanup", .version = module_version); \
   }
 #else

@@ -34,10 +34,11 @@ void DefineInt(const char *name, const char *what, const char *more, int *variab
 }  // namespace
 
 void Define() {
-  DefineBool("imagekit_cleanup.enabled", "Sends deletions to ImageKit.",
-             "The kill switch: while off, watched tables go on queueing and nothing is sent from any database of the server. "
-             "Set it before starting a copy of a production server.",
-             &enabled);
+  DefineBool(
+      "imagekit_cleanup.enabled", "Sends deletions to ImageKit.",
+      "The kill switch: while off, watched tables go on queueing and nothing is sent from any database of the server. "
+      "Set it before starting a copy of a production server.",
+      &enabled);
   DefineBool("imagekit_cleanup.log_deletions", "Logs each file that was deleted or was already gone.",
              "Failures are logged in any case.", &log_deletions);
   DefineInt("imagekit_cleanup.connect_timeout", "How long to wait for a connection to ImageKit.", nullptr,
@@ -47,10 +48,12 @@ void Define() {
   DefineInt("imagekit_cleanup.max_requests", "Requests to ImageKit a process has under way at once.",
             "An account's read_rate and write_rate hold in any case.", &max_requests, 1, 64, 0);
   DefineInt("imagekit_cleanup.max_workers", "Databases that have a worker at once.",
-            "Each takes one of max_worker_processes, and the launcher one more. Workers leave when there is nothing to do, so few "
+            "Each takes one of max_worker_processes, and the launcher one more. Workers leave when there is nothing to "
+            "do, so few "
             "serve many databases.",
             &max_workers, 1, 64, 0);
-  DefineInt("imagekit_cleanup.poll_interval", "How often an armed database is looked at when nothing has woken its worker.",
+  DefineInt("imagekit_cleanup.poll_interval",
+            "How often an armed database is looked at when nothing has woken its worker.",
             "Commits wake the worker at once; this covers COMMIT PREPARED and the like.", &poll_interval, 1000, 3600000,
             GUC_UNIT_MS);
   DefineInt("imagekit_cleanup.worker_idle_timeout", "How long a worker with nothing to do stays connected.",

@@ -7,17 +7,17 @@
 
 namespace imagekit::settings {
 
-extern bool enabled;              // kill switch: nothing is sent while off; capture goes on
-extern bool log_deletions;        // one LOG line a deleted or missing file
-extern int connect_timeout;       // ms
-extern int request_timeout;       // ms, one request from start to end
-extern int max_requests;          // on the wire at once, per process
-extern int max_workers;           // databases worked for at once
-extern int poll_interval;         // ms, safety poll of armed databases
-extern int worker_idle_timeout;   // ms, a worker with nothing due leaves after this
-extern int retry_delay;           // ms, wait after the first failed attempt
-extern int retry_delay_max;       // ms, wait after many
-extern char *ca_file;             // PEM bundle; empty: the system's
+extern bool enabled;             // kill switch: nothing is sent while off; capture goes on
+extern bool log_deletions;       // one LOG line a deleted or missing file
+extern int connect_timeout;      // ms
+extern int request_timeout;      // ms, one request from start to end
+extern int max_requests;         // on the wire at once, per process
+extern int max_workers;          // databases worked for at once
+extern int poll_interval;        // ms, safety poll of armed databases
+extern int worker_idle_timeout;  // ms, a worker with nothing due leaves after this
+extern int retry_delay;          // ms, wait after the first failed attempt
+extern int retry_delay_max;      // ms, wait after many
+extern char *ca_file;            // PEM bundle; empty: the system's
 
 /// Defines and reserves them. Once, from _PG_init.
 void Define();

@@ -18,7 +18,8 @@ namespace {
 
 constexpr char kArm[] =
     "INSERT INTO imagekit.arming (system_identifier, database, armed_by) VALUES ($1, $2, $3) "
-    "ON CONFLICT (only_one) DO UPDATE SET system_identifier = excluded.system_identifier, database = excluded.database, "
+    "ON CONFLICT (only_one) DO UPDATE SET system_identifier = excluded.system_identifier, database = "
+    "excluded.database, "
     "armed_at = excluded.armed_at, armed_by = excluded.armed_by";
 
 constexpr char kDisarm[] = "DELETE FROM imagekit.arming";
@@ -28,14 +29,16 @@ constexpr char kRead[] = "SELECT system_identifier, database FROM imagekit.armin
 // What still keeps an armed database from sending, said when it is armed rather than discovered later.
 void WarnOfObstacles() {
   if (!SharedStateExists())
-    ereport(WARNING, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                      errmsg("no background worker: imagekit_cleanup is not in shared_preload_libraries"),
-                      errdetail("Deletions are queued and nothing is lost, but nobody sends them by itself."),
-                      errhint("Add it to shared_preload_libraries and restart the server, or CALL imagekit.drain() regularly.")));
+    ereport(
+        WARNING,
+        (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+         errmsg("no background worker: imagekit_cleanup is not in shared_preload_libraries"),
+         errdetail("Deletions are queued and nothing is lost, but nobody sends them by itself."),
+         errhint("Add it to shared_preload_libraries and restart the server, or CALL imagekit.drain() regularly.")));
   if (!settings::enabled)
-    ereport(WARNING, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("imagekit_cleanup.enabled is off"),
-                      errdetail("Deletions are queued and not sent."),
-                      errhint("Set it to on in postgresql.conf, and reload.")));
+    ereport(WARNING,
+            (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("imagekit_cleanup.enabled is off"),
+             errdetail("Deletions are queued and not sent."), errhint("Set it to on in postgresql.conf, and reload.")));
   List *accounts = account::LoadAccounts(CurrentMemoryContext);
   if (accounts == NIL)
     ereport(WARNING, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("no account is configured"),
@@ -119,15 +122,14 @@ Datum imagekit_disable(PG_FUNCTION_ARGS) {
 Datum imagekit_service(PG_FUNCTION_ARGS) {
   using namespace imagekit::worker;
   TupleDesc columns;
-  if (get_call_result_type(fcinfo, nullptr, &columns) != TYPEFUNC_COMPOSITE) elog(ERROR, "return type must be a row type");
+  if (get_call_result_type(fcinfo, nullptr, &columns) != TYPEFUNC_COMPOSITE)
+    elog(ERROR, "return type must be a row type");
   const char *why_disarmed = WhyDisarmed();
   ServiceState service = ReadService(MyDatabaseId);
-  Datum values[6] = {BoolGetDatum(SharedStateExists()),
-                     BoolGetDatum(imagekit::settings::enabled),
-                     BoolGetDatum(why_disarmed == nullptr),
-                     why_disarmed == nullptr ? Datum{0} : CStringGetTextDatum(why_disarmed),
-                     Int32GetDatum(service.launcher_pid),
-                     Int32GetDatum(service.worker_pid)};
+  Datum values[6] = {
+      BoolGetDatum(SharedStateExists()),     BoolGetDatum(imagekit::settings::enabled),
+      BoolGetDatum(why_disarmed == nullptr), why_disarmed == nullptr ? Datum{0} : CStringGetTextDatum(why_disarmed),
+      Int32GetDatum(service.launcher_pid),   Int32GetDatum(service.worker_pid)};
   bool nulls[6] = {false, false, false, why_disarmed == nullptr, service.launcher_pid == 0, service.worker_pid == 0};
   PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(columns), values, nulls)));
 }

@@ -96,7 +96,8 @@ Datum imagekit_delete_file(PG_FUNCTION_ARGS) {
   const QueuedFile &file = batch.files[0];
   bool gone = file.fate == Fate::kDeleted || file.fate == Fate::kNotFound;
   if (!gone)
-    ereport(WARNING, (errmsg("image was not deleted: %s", url), errdetail("%s: %s.", OutcomeWord(file.fate), file.detail)));
+    ereport(WARNING,
+            (errmsg("image was not deleted: %s", url), errdetail("%s: %s.", OutcomeWord(file.fate), file.detail)));
   PG_RETURN_BOOL(gone);
 }
 

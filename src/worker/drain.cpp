@@ -110,13 +110,9 @@ Round DrainRound(Drain *drain, int limit) {
     return round;
   }
   PG_TRY();
-  {
-    RunRound(drain, &round, limit);
-  }
+  { RunRound(drain, &round, limit); }
   PG_FINALLY();
-  {
-    outbox::ReleaseDrainLock();
-  }
+  { outbox::ReleaseDrainLock(); }
   PG_END_TRY();
   return round;
 }

@@ -73,9 +73,7 @@ void WaitForAnswers(ApiClient *client, TakeAnswer take, void *argument) {
   static Waiter waiter;
   waiter = {};
   PG_TRY();
-  {
-    Pump(&waiter, client, take, argument);
-  }
+  { Pump(&waiter, client, take, argument); }
   PG_CATCH();
   {
     Free(&waiter);

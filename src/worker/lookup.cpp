@@ -28,7 +28,8 @@ void TakeFound(Batch *batch, QueuedFile *file, const FoundFile &found) {
            psprintf("another file is at this path now: the row named fileId %s, the library has %s",
                     file->captured_file_id, file->file_id));
   else if (Max(found.created_ms, found.updated_ms) > UnixMs(file->captured_at))
-    Decide(batch, file, Fate::kSkipped, "newer upload: the file was uploaded or changed after the row stopped using it");
+    Decide(batch, file, Fate::kSkipped,
+           "newer upload: the file was uploaded or changed after the row stopped using it");
 }
 
 void TakeAnswerTo(LookUp *look_up, QueuedFile *file, bool other_reading, const Answer &answer) {
@@ -79,9 +80,10 @@ void Ask(LookUp *look_up, int index) {
 // Once all answers are in: absent is only final when no other reading is there.
 void Conclude(Batch *batch, QueuedFile *file) {
   if (file->other_reading_exists) {
-    Decide(batch, file, Fate::kParked,
-           "ambiguous: the URL can mean two library paths (an endpoint identifier and a folder of the same name), and the "
-           "library has a file at the second");
+    Decide(
+        batch, file, Fate::kParked,
+        "ambiguous: the URL can mean two library paths (an endpoint identifier and a folder of the same name), and the "
+        "library has a file at the second");
     LogError(*file, file->detail);
   } else if (file->looked_up && file->file_id == nullptr) {
     if (file->detail != nullptr)

@@ -95,7 +95,8 @@ void KeepReferencedBy(Batch *batch, const WatchedTable &table, const char *sourc
     char *url = pg::FieldText(row, 1, CurrentMemoryContext);
     int index = FileMeant(*batch, *endpoints, url);
     if (index >= 0)
-      Decide(batch, &batch->files[index], Fate::kKept, psprintf("still used by %s, source %s", table_name, source_text));
+      Decide(batch, &batch->files[index], Fate::kKept,
+             psprintf("still used by %s, source %s", table_name, source_text));
     pfree(url);
   }
   SPI_freetuptable(SPI_tuptable);
@@ -133,10 +134,11 @@ void AskTable(Batch *batch, const WatchedTable &table, Datum keys) {
   const char *name = get_rel_name(table.relation);
   if (name == nullptr) return;  // dropped meanwhile: it holds no reference
   char *why = psprintf("cannot tell whether table %s still uses it: %s", name, error->message);
-  ereport(WARNING, (errcode(error->sqlerrcode), errmsg("imagekit_cleanup cannot search watched table \"%s\"", name),
-                    errdetail("%s", error->message),
-                    errhint("Nothing is deleted until it can be searched. Call imagekit.watch() again with its sources as "
-                            "they are now, or imagekit.unwatch().")));
+  ereport(WARNING,
+          (errcode(error->sqlerrcode), errmsg("imagekit_cleanup cannot search watched table \"%s\"", name),
+           errdetail("%s", error->message),
+           errhint("Nothing is deleted until it can be searched. Call imagekit.watch() again with its sources as "
+                   "they are now, or imagekit.unwatch().")));
   for (int i = 0; i < batch->count; i++)
     if (Open(batch->files[i])) Decide(batch, &batch->files[i], Fate::kRetry, why);
 }

@@ -48,7 +48,8 @@ void ResolveFile(Batch *batch, QueuedFile *file, const UrlReading &reading, cons
   const SenderAccount *entry =
       reading.kind == UrlClass::kForeign ? nullptr : FindAccount(sender, account::AccountServer(reading.account));
   if (entry == nullptr) {
-    Decide(batch, file, Fate::kParked, "no account is configured for this URL: it is under no url_endpoint or url_aliases");
+    Decide(batch, file, Fate::kParked,
+           "no account is configured for this URL: it is under no url_endpoint or url_aliases");
     return;
   }
   file->account = entry->account;

@@ -10,14 +10,15 @@ namespace imagekit::worker {
 namespace {
 
 struct Configuration {
-  List *accounts;      // account::Account *
-  char **keys;         // one an account; NULL with a problem
+  List *accounts;  // account::Account *
+  char **keys;     // one an account; NULL with a problem
   char **problems;
   uint64 fingerprint;  // of all of it and the settings that the client is made with
 };
 
 uint64 Mix(uint64 fingerprint, const void *bytes, size_t size) {
-  return hash_combine64(fingerprint, hash_bytes_extended(static_cast<const unsigned char *>(bytes), static_cast<int>(size), 0));
+  return hash_combine64(fingerprint,
+                        hash_bytes_extended(static_cast<const unsigned char *>(bytes), static_cast<int>(size), 0));
 }
 
 uint64 MixText(uint64 fingerprint, const char *text) {

@@ -13,9 +13,9 @@ namespace imagekit::worker {
 struct SenderAccount {
   const account::Account *account;
   int number;
-  char *problem;     // in words; NULL when it can be sent to
+  char *problem;      // in words; NULL when it can be sent to
   char *pause_cause;  // what ImageKit said in this round that stops the account; NULL: nothing
-  bool answered;     // ImageKit gave a proper answer in this round
+  bool answered;      // ImageKit gave a proper answer in this round
 };
 
 struct Sender {

@@ -13,8 +13,8 @@ constexpr int kMostDatabases = 256;
 constexpr int kStartTimeout = 15000;  // ms
 
 struct DatabaseSlot {
-  Oid database;  // InvalidOid: free
-  bool woken;    // work was committed since a worker last looked
+  Oid database;             // InvalidOid: free
+  bool woken;               // work was committed since a worker last looked
   TimestampTz starting_at;  // when the launcher ordered a worker that has not come yet; 0: none ordered
   int worker_pid;
   Latch *worker_latch;
