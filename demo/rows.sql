@@ -41,7 +41,8 @@ BEGIN ATOMIC
     WHEN 2 THEN 'https://ik.imagekit.io/acme/tr:w-800,h-600' || demo.encoded(path)
     WHEN 3 THEN 'https://ik.imagekit.io/acme' || demo.encoded(path) || '?tr=w-400,h-300:rt-90'
     WHEN 4 THEN 'https://img.acme.example' || demo.encoded(path)
-    WHEN 5 THEN 'https://img.acme.example/tr:n-card' || demo.encoded(path) || '?updatedAt=' || 1700000000000 + form * 86413
+    WHEN 5 THEN 'https://img.acme.example/tr:n-card' || demo.encoded(path)
+                || '?updatedAt=' || 1700000000000 + form * 86413
     WHEN 6 THEN 'https://ik.imagekit.io/acme' || demo.encoded(path) || '?ik-t=1893456000&ik-s=' || md5(path)
     ELSE 'https://IK.ImageKit.io/acme/' || ltrim(demo.encoded(path), '/') || '#top'
   END;
@@ -53,7 +54,7 @@ BEGIN ATOMIC
   SELECT '_' || left(translate(encode(decode(md5(seed), 'hex'), 'base64'), '+/=', '-_'), 9);
 END;
 
--- The crowd: 40 users with 4 modules and 6 patches each, ids from 101 on, and 0 to 3 images a row ----------------------
+-- The crowd: 40 users with 4 modules and 6 patches each, ids from 101 on, and 0 to 3 images a row -------------------
 
 INSERT INTO users
 SELECT i, (ARRAY['Ada', 'Zoë', 'Jürgen', '美咲', 'Søren', 'Inés', 'Bob', 'Łucja'])[i % 8 + 1] || ' ' || i,
@@ -64,7 +65,8 @@ INSERT INTO demo.image
 SELECT 'modules', m.id, 'images', n, f.path, demo.url(f.path, (m.id * 3 + n)::int)
 FROM generate_series(101, 260) AS m(id), generate_series(1, (m.id % 3)::int) AS n,
      LATERAL (SELECT '/modules/'
-                     || (ARRAY['plaits', 'maths', 'Größe 2', 'oscillateur-à-vactrol', 'ノイズ', 'rings & clouds'])[m.id % 6 + 1]
+                     || (ARRAY['plaits', 'maths', 'Größe 2', 'oscillateur-à-vactrol', 'ノイズ', 'rings & clouds'])
+                        [m.id % 6 + 1]
                      || demo.suffix('module' || m.id || '.' || n)
                      || (ARRAY['.jpg', '.png', '.webp'])[m.id % 3 + 1]) AS f(path);
 
@@ -72,7 +74,8 @@ INSERT INTO demo.image
 SELECT 'patches', p.id, 'images', n, f.path, demo.url(f.path, (p.id * 5 + n)::int)
 FROM generate_series(101, 340) AS p(id), generate_series(1, (p.id % 4)::int) AS n,
      LATERAL (SELECT '/users/' || p.id % 40 + 1 || '/patches/'
-                     || (ARRAY['IMG_4711', 'acid line', 'drone-in-d', 'été', '50% wet', 'take+two', 'it''s', 'techno'])[p.id % 8 + 1]
+                     || (ARRAY['IMG_4711', 'acid line', 'drone-in-d', 'été', '50% wet', 'take+two', 'it''s', 'techno'])
+                        [p.id % 8 + 1]
                      || demo.suffix('patch' || p.id || '.' || n) || '.jpg') AS f(path);
 
 INSERT INTO demo.image
@@ -157,13 +160,15 @@ SELECT id, demo.owner(id), 'Patch ' || id,
        coalesce(demo.images('patches', id), CASE WHEN id % 2 = 0 THEN '{}'::text[] END),
        (SELECT jsonb_build_object('imageUrl', i.url, 'cables', id % 17) FROM demo.image i
         WHERE i.relation = 'patches' AND i.row_id = p.id AND i.place = 'schema')
-FROM (SELECT generate_series(1, 15) UNION ALL SELECT generate_series(91, 92) UNION ALL SELECT generate_series(101, 341)) AS p(id);
+FROM (SELECT generate_series(1, 15)
+      UNION ALL SELECT generate_series(91, 92) UNION ALL SELECT generate_series(101, 341)) AS p(id);
 
 INSERT INTO patch_modules
 SELECT p.id, m.id FROM patches p JOIN modules m ON m.user_id = p.user_id WHERE (p.id + m.id) % 2 = 0;
 
 -- A patch also shows an image of another ImageKit customer, and one of no ImageKit at all: none of our business.
-UPDATE patches SET images = images || '{https://ik.imagekit.io/globex/patches/acid/front.jpg, https://example.com/cat.jpg}'
+UPDATE patches SET images = images
+  || '{https://ik.imagekit.io/globex/patches/acid/front.jpg, https://example.com/cat.jpg}'
 WHERE id = 1;
 
 -- What updates will write into rows later on: uploaded already, as an application does it.

@@ -1,5 +1,5 @@
-# Plays steps and judges them. The verdict on a step comes from the emulator: of all files of all accounts, exactly those
-# that the step names must have gone, within a deadline, and the queue must be empty.
+# Plays steps and judges them. The verdict on a step comes from the emulator: of all files of all accounts, exactly
+# those that the step names must have gone, within a deadline, and the queue must be empty.
 package Demo::Stage;
 
 use strict;
@@ -27,7 +27,7 @@ sub new {
 #   marker   id of a patch with one image, deleted afterwards: when its file has gone, the worker had its chance
 #   log      texts the log of this step must hold
 #   look     a query to print, and
-#   shows    what its output must match
+#   shows    the text its output must hold
 #   check    code that returns what else is wrong, or nothing
 sub step {
     my ($self, $title, %step) = @_;
@@ -89,7 +89,7 @@ sub look_wrongs {
     return unless $step->{look};
     my $shown = $self->{database}->psql($step->{look}, '-A', '-t', '-F', '  ', '-U', 'postgres', '-d', 'demo');
     $self->print_field('look', $step->{look}, map {"  $_"} split /\n/, $shown);
-    return $shown =~ $step->{shows} ? () : "this should show $step->{shows}";
+    return index($shown, $step->{shows}) >= 0 ? () : "it lacks: $step->{shows}";
 }
 
 # A verdict on something other than a step: what is wrong, or nothing.
@@ -143,7 +143,7 @@ sub finish {
     return @verdicts && $right == @verdicts;
 }
 
-# Output: one block a step, the names of the fields in a column of their own --------------------------------------------
+# Output: one block a step, the names of the fields in a column of their own ----------------------------------
 
 sub print_title {
     my ($self, $title) = @_;
