@@ -80,8 +80,9 @@ start_server() {
         as_server_user "$(server_program pg_ctl)" -D data -l server.log -o "$options" -w start >/dev/null ||
             { cat server.log >&2; exit 1; }
     )
+    # The caller's own server, and how to reach it, is none of our business.
+    for setting in $(compgen -e PG); do [ "$setting" = PG_CONFIG ] || unset "$setting"; done
     export PGHOST=$scratch PGPORT=5432 PGUSER=postgres
-    unset PGDATABASE PGSERVICE PGOPTIONS
 }
 
 # Is what the server would load the same as MODULE, this checkout's control file and its SQL?
@@ -99,6 +100,6 @@ is_installed() {
 # a failure to test/run.
 require_installed() {
     is_installed "$1" && return
-    echo "skipped: the extension installed in the server is not $1; install it first"
+    echo "not run: the extension installed in the server is not $1; install it first"
     exit 77
 }
