@@ -55,6 +55,23 @@ void ObeyReload() {
   ProcessConfigFile(PGC_SIGHUP);
 }
 
+// What ALTER DATABASE or postgresql.conf set for people's sessions must not make ours fail.
+void PinSettings() {
+  constexpr struct {
+    const char *name;
+    const char *value;
+  } kPinned[] = {
+      {"default_transaction_read_only", "off"},
+      {"default_transaction_isolation", "read committed"},
+      {"default_transaction_deferrable", "off"},
+      {"session_replication_role", "origin"},
+      {"statement_timeout", "0"},
+      {"lock_timeout", "0"},
+      {"search_path", "pg_catalog, pg_temp"},
+  };
+  for (const auto &setting : kPinned) SetConfigOption(setting.name, setting.value, PGC_SUSET, PGC_S_OVERRIDE);
+}
+
 // Works until there is nothing to do; returns when the launcher shall look again.
 TimestampTz WorkUntilIdle(Drain *drain) {
   uint32 wait_event = pg::WaitEventFor("ImageKitIdle");
@@ -95,6 +112,7 @@ void imagekit_worker_main(Datum database) {
   BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(database), InvalidOid, 0);
   if (!PublishWorker(MyDatabaseId)) proc_exit(0);
   pgstat_report_appname(kWorkerType);
+  PinSettings();
 
   Drain drain = {};
   drain.parent = TopMemoryContext;

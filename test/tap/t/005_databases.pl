@@ -35,6 +35,22 @@ stays { $t->files } '/stopped.jpg', 'disable() stops sending';
 $t->sql('SELECT imagekit.enable()', 'second');
 eventually { $t->files } '', 'and enable() resumes it';
 
+# What is set for people's sessions must not stop the worker.
+$t->sql(qq{
+	ALTER DATABASE postgres SET default_transaction_read_only = on;
+	ALTER DATABASE postgres SET default_transaction_isolation = 'serializable';
+	ALTER DATABASE postgres SET search_path = '';
+	ALTER DATABASE postgres SET session_replication_role = replica});
+wait_for { $t->worker eq '' } 'the worker has left';
+$imagekit->seed('/settings.jpg');
+$t->sql(qq{
+	SET default_transaction_read_only = off;
+	SET session_replication_role = origin;
+	INSERT INTO public.patches VALUES (1, '{$ENDPOINT/settings.jpg}');
+	DELETE FROM public.patches WHERE id = 1});
+eventually { $t->files } '', 'read only, serializable, replica, without a search_path: the worker works';
+$t->sql(q{SET default_transaction_read_only = off; ALTER DATABASE postgres RESET ALL});
+
 # The kill switch ---------------------------------------------------------------------------------------------------------
 
 $t->setting('imagekit_cleanup.enabled', 'off');
