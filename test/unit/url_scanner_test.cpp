@@ -97,6 +97,8 @@ TEST(UrlScanner, Css) {
   EXPECT_EQ(Scan("<i style=\"background:url(&quot;https://a.example/cat.jpg&quot;)\">"),
             Urls{"https://a.example/cat.jpg"});
   EXPECT_EQ(Scan("url(//a.example/cat.jpg)"), Urls{"//a.example/cat.jpg"});
+  // The parenthesis is where the writer ended the URL: nothing more is taken off.
+  EXPECT_EQ(Scan("url(https://a.example/cat!)"), Urls{"https://a.example/cat!"});
 }
 
 TEST(UrlScanner, Markdown) {
