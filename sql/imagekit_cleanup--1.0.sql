@@ -1,5 +1,18 @@
 \echo Use "CREATE EXTENSION imagekit_cleanup" to load this file. \quit
 
+-- Whoever owns the schema, or may create in it, could put functions beside ours that the worker would call.
+DO $$
+BEGIN
+  IF (SELECT n.nspowner::regrole::text <> current_user::regrole::text OR n.nspacl IS NOT NULL
+      FROM pg_catalog.pg_namespace n WHERE n.nspname = 'imagekit') THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'duplicate_schema',
+      MESSAGE = 'schema "imagekit" exists already and is not this extension''s own',
+      DETAIL = 'It belongs to another role, or privileges on it were granted.',
+      HINT = 'Drop the schema, or rename it; CREATE EXTENSION makes its own.';
+  END IF;
+END $$;
+
 COMMENT ON SCHEMA imagekit IS
   'imagekit_cleanup: deletes ImageKit images that no row uses any more. Start at the view imagekit.status.';
 
@@ -50,6 +63,8 @@ CREATE TABLE imagekit.outbox (
   pack bytea NOT NULL
 ) WITH (toast_tuple_target = 8160, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0.05);
 ALTER TABLE imagekit.outbox ALTER COLUMN pack SET STORAGE EXTERNAL;
+-- Without a key, and yet deleted from: a publication FOR ALL TABLES would refuse that otherwise.
+ALTER TABLE imagekit.outbox REPLICA IDENTITY FULL;
 COMMENT ON TABLE imagekit.outbox IS
   'Journal of URLs that rows stopped using, many to a tuple. Internal: read it through the view imagekit.pending.';
 

@@ -46,43 +46,89 @@ Pack *NewPack(Oid relation, Origin origin, size_t capacity) {
   return pack;
 }
 
+bool SameKind(const Pack &a, const Pack &b) {
+  return a.relation == b.relation && a.origin == b.origin && a.role == b.role;
+}
+
+// The list is a stack: a subtransaction's packs are in front of its parent's. Within one, full packs follow the open one
+// of their kind, so the first of the kind decides.
 Pack *OpenPack(Oid relation, Origin origin) {
   SubTransactionId subtransaction = GetCurrentSubTransactionId();
   Oid role = GetUserId();
-  // Full packs follow the open ones of their kind, so the first match decides.
-  for (Pack *pack = packs; pack != nullptr; pack = pack->next)
-    if (pack->relation == relation && pack->subtransaction == subtransaction && pack->origin == origin &&
-        pack->role == role)
-      return pack->full ? nullptr : pack;
+  for (Pack *pack = packs; pack != nullptr && pack->subtransaction == subtransaction; pack = pack->next)
+    if (pack->relation == relation && pack->origin == origin && pack->role == role) return pack->full ? nullptr : pack;
   return nullptr;
 }
 
-bool Chosen(const Pack *pack, SubTransactionId subtransaction) {
-  return subtransaction == InvalidSubTransactionId || pack->subtransaction == subtransaction;
+void Free(Pack *pack) {
+  buffered -= pack->capacity;
+  pfree(pack);
 }
 
-// Takes packs of one subtransaction (or all) out of the list.
+// A subtransaction's packs are those in front.
 void Discard(SubTransactionId subtransaction) {
-  for (Pack **link = &packs; *link != nullptr;) {
-    Pack *pack = *link;
-    if (Chosen(pack, subtransaction)) {
-      *link = pack->next;
-      buffered -= pack->capacity;
-      pfree(pack);
-    } else {
-      link = &pack->next;
-    }
+  while (packs != nullptr && packs->subtransaction == subtransaction) {
+    Pack *pack = packs;
+    packs = pack->next;
+    Free(pack);
   }
 }
 
-void Write(SubTransactionId subtransaction) {
+// Writes the packs in front: all, or those of one subtransaction.
+void Write(SubTransactionId subtransaction, bool all) {
   outbox::JournalWriter journal;
   if (!journal.Open()) return;
-  for (const Pack *pack = packs; pack != nullptr; pack = pack->next)
-    if (Chosen(pack, subtransaction))
-      journal.Write({pack->captured_at, pack->relation, pack->role, pack->origin, pack->data, pack->writer.size()});
+  for (const Pack *pack = packs; pack != nullptr && (all || pack->subtransaction == subtransaction); pack = pack->next)
+    journal.Write(
+        {pack->captured_at, pack->relation, pack->role, pack->origin, pack->data, pack->writer.size()});
   journal.Close();
   worker::WakeAtCommit();
+}
+
+// Copies a child's entries behind those of its parent; false, and nothing lost, when they do not fit.
+bool Append(Pack *parent, const Pack &child) {
+  if (parent->full || parent->writer.size() + child.writer.size() + child.writer.count() * outbox::kEntryOverhead +
+                              child.writer.count() * outbox::kMostShared > parent->capacity)
+    return false;
+  outbox::PackReader reader({child.data, child.writer.size()});
+  std::string_view prefix, suffix, file_id;
+  char url[outbox::kPagePack + outbox::kMostShared];
+  while (reader.Next(&prefix, &suffix, &file_id)) {
+    memcpy(url, prefix.data(), prefix.size());
+    memcpy(url + prefix.size(), suffix.data(), suffix.size());
+    if (!parent->writer.Add({url, prefix.size() + suffix.size()}, file_id))
+      elog(ERROR, "a pack of %zu bytes does not take %zu more", parent->writer.size(), child.writer.size());
+  }
+  return true;
+}
+
+// A released subtransaction hands its packs to its parent. Where they fit they are put together: thousands of
+// subtransactions with a row each must not leave thousands of packs.
+void HandOver(SubTransactionId mine, SubTransactionId parent) {
+  Pack *kept = nullptr;
+  Pack **last_kept = &kept;
+  while (packs != nullptr && packs->subtransaction == mine) {
+    Pack *pack = packs;
+    packs = pack->next;
+    pack->subtransaction = parent;
+    *last_kept = pack;
+    last_kept = &pack->next;
+  }
+  *last_kept = nullptr;
+  while (kept != nullptr) {
+    Pack *pack = kept;
+    kept = pack->next;
+    Pack *older = packs;
+    while (older != nullptr && older->subtransaction == parent && !SameKind(*older, *pack)) older = older->next;
+    bool same = older != nullptr && older->subtransaction == parent;
+    if (same && Append(older, *pack)) {
+      Free(pack);
+    } else {
+      if (same) older->full = true;
+      pack->next = packs;
+      packs = pack;
+    }
+  }
 }
 
 void OnTransaction(XactEvent event, void *) {
@@ -90,7 +136,7 @@ void OnTransaction(XactEvent event, void *) {
   switch (event) {
     case XACT_EVENT_PRE_COMMIT:
     case XACT_EVENT_PRE_PREPARE:
-      Write(InvalidSubTransactionId);
+      Write(InvalidSubTransactionId, true);
       break;
     case XACT_EVENT_COMMIT:
     case XACT_EVENT_PREPARE:
@@ -106,9 +152,7 @@ void OnTransaction(XactEvent event, void *) {
 void OnSubtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *) {
   if (packs == nullptr) return;
   if (event == SUBXACT_EVENT_ABORT_SUB) Discard(mine);
-  if (event != SUBXACT_EVENT_COMMIT_SUB) return;
-  for (Pack *pack = packs; pack != nullptr; pack = pack->next)
-    if (pack->subtransaction == mine) pack->subtransaction = parent;
+  if (event == SUBXACT_EVENT_COMMIT_SUB) HandOver(mine, parent);
 }
 
 }  // namespace
@@ -118,9 +162,10 @@ void Queue(Oid relation, Origin origin, std::string_view url, std::string_view f
   if (pack != nullptr && pack->writer.Add(url, file_id)) return;
   if (pack != nullptr) pack->full = true;
 
-  if (buffered > kMostBuffered) {
-    Write(GetCurrentSubTransactionId());
-    Discard(GetCurrentSubTransactionId());
+  SubTransactionId subtransaction = GetCurrentSubTransactionId();
+  if (buffered > kMostBuffered && packs->subtransaction == subtransaction) {
+    Write(subtransaction, false);
+    Discard(subtransaction);
   }
   // A URL longer than a page gets a pack of its own; the journal's TOAST table takes it.
   size_t need = 1 + url.size() + file_id.size() + outbox::kEntryOverhead;

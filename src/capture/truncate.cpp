@@ -37,12 +37,13 @@ void ExtractRow(const WatchedRelation &watched, TupleTableSlot *row, UrlSink *si
 
 // TRUNCATE holds the exclusive lock and destroys rows whatever our snapshot says, so the latest one decides: under
 // REPEATABLE READ the transaction's own would miss rows committed since.
-void CaptureTable(Relation relation, const Trigger *trigger, const EndpointMap *endpoints) {
+// `watched_table` is the one whose trigger fired: the table itself, or the partitioned one above it.
+void CaptureTable(Relation relation, Oid watched_table, const Trigger *trigger, const EndpointMap *endpoints) {
   const WatchedRelation *watched = LookUp(relation, trigger, 1);
   TruncateSink sink;
   sink.take = Take;
   sink.endpoints = endpoints;
-  sink.watched = watched->watched;
+  sink.watched = watched_table;
   MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "imagekit truncate", ALLOCSET_DEFAULT_SIZES);
   Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
   TupleTableSlot *row = table_slot_create(relation, nullptr);
@@ -87,14 +88,15 @@ Datum imagekit_capture_truncate(PG_FUNCTION_ARGS) {
   const imagekit::EndpointMap *endpoints = imagekit::account::Endpoints();
   if (endpoints->empty()) return Datum{0};
   if (relation->rd_rel->relkind != RELKIND_PARTITIONED_TABLE) {
-    CaptureTable(relation, trigger->tg_trigger, endpoints);
+    CaptureTable(relation, RelationGetRelid(relation), trigger->tg_trigger, endpoints);
     return Datum{0};
   }
   // Statement triggers are not copied to partitions; TRUNCATE of the parent has locked them all.
   ListCell *cell;
   foreach (cell, find_all_inheritors(RelationGetRelid(relation), NoLock, nullptr)) {
     Relation partition = table_open(lfirst_oid(cell), NoLock);
-    if (partition->rd_rel->relkind == RELKIND_RELATION) CaptureTable(partition, trigger->tg_trigger, endpoints);
+    if (partition->rd_rel->relkind == RELKIND_RELATION)
+      CaptureTable(partition, RelationGetRelid(relation), trigger->tg_trigger, endpoints);
     table_close(partition, NoLock);
   }
   return Datum{0};

@@ -15,14 +15,10 @@ void Touch(WatchedRelation *entry) {
 
 void Invalidate(Datum, Oid relation) {
   if (cache == nullptr) return;
-  if (OidIsValid(relation)) {
-    auto *entry = static_cast<WatchedRelation *>(hash_search(cache, &relation, HASH_FIND, nullptr));
-    if (entry != nullptr) Touch(entry);
-    return;
-  }
   HASH_SEQ_STATUS scan;
   hash_seq_init(&scan, cache);
-  while (auto *entry = static_cast<WatchedRelation *>(hash_seq_search(&scan))) Touch(entry);
+  while (auto *entry = static_cast<WatchedRelation *>(hash_seq_search(&scan)))
+    if (!OidIsValid(relation) || entry->key.relation == relation) Touch(entry);
 }
 
 bool HasTrigger(Oid relation, Oid function) {
@@ -59,7 +55,7 @@ void Fill(WatchedRelation *entry, Relation relation, const Trigger *trigger, int
 }  // namespace
 
 const WatchedRelation *LookUp(Relation relation, const Trigger *trigger, int first_argument) {
-  Oid key = RelationGetRelid(relation);
+  WatchedKey key = {RelationGetRelid(relation), trigger->tgoid};
   bool found;
   auto *entry = static_cast<WatchedRelation *>(hash_search(cache, &key, HASH_ENTER, &found));
   if (!found) {
@@ -79,7 +75,7 @@ const WatchedRelation *LookUp(Relation relation, const Trigger *trigger, int fir
 
 void InitializeWatchedRelations() {
   HASHCTL control = {};
-  control.keysize = sizeof(Oid);
+  control.keysize = sizeof(WatchedKey);
   control.entrysize = sizeof(WatchedRelation);
   cache = hash_create("imagekit watched relations", 64, &control, HASH_ELEM | HASH_BLOBS);
   CacheRegisterRelcacheCallback(Invalidate, 0);

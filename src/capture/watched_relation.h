@@ -7,8 +7,14 @@
 
 namespace imagekit::capture {
 
-struct WatchedRelation {
+/// A partition is looked up for its own row trigger, and for the TRUNCATE trigger of the table above it.
+struct WatchedKey {
   Oid relation;  // the table with the row
+  Oid trigger;
+};
+
+struct WatchedRelation {
+  WatchedKey key;
   bool fresh;
   bool touched;  // invalidated since it was last begun to be filled
   Oid watched;   // the table imagekit.watch() was called for: itself, or the partitioned table above

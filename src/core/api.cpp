@@ -110,6 +110,8 @@ class ApiClient::Impl {
   int AddAccount(const AccountAccess& access);
   void Find(uint64_t ticket, int account, const LibraryPath& path);
   void Delete(uint64_t ticket, int account, const std::string& file_id);
+  int DeletesReady(int account) const;
+  int DeleteWaitMs(int account) const;
   bool Busy() const noexcept { return queued_ > 0 || !on_wire_.empty() || !answers_.empty(); }
   bool NextAnswer(Answer* answer);
   void Abandon() noexcept;
@@ -191,6 +193,19 @@ void ApiClient::Impl::Delete(uint64_t ticket, int account, const std::string& fi
   Job job = {ticket, account, Operation::kDelete, PathSearch(), file_id};
   if (!IsFileId(file_id)) return Refuse(job, "the fileId is not made of letters and digits");
   Queue(std::move(job));
+}
+
+int ApiClient::Impl::DeletesReady(int account) const {
+  Checked(account);
+  const size_t busy = on_wire_.size() + static_cast<size_t>(queued_);
+  const size_t room = max_in_flight_ > busy ? max_in_flight_ - busy : 0;
+  const int tokens = lanes_[static_cast<size_t>(account) * 2 + 1].bucket.Ready(MonotonicMs());
+  return std::min(tokens, static_cast<int>(room));
+}
+
+int ApiClient::Impl::DeleteWaitMs(int account) const {
+  Checked(account);
+  return static_cast<int>(lanes_[static_cast<size_t>(account) * 2 + 1].bucket.WaitMs(MonotonicMs()));
 }
 
 std::string ApiClient::Impl::TargetOf(const Job& job) const {
@@ -351,6 +366,8 @@ void ApiClient::Find(uint64_t ticket, int account, const LibraryPath& path) { im
 void ApiClient::Delete(uint64_t ticket, int account, const std::string& file_id) {
   impl_->Delete(ticket, account, file_id);
 }
+int ApiClient::DeletesReady(int account) const { return impl_->DeletesReady(account); }
+int ApiClient::DeleteWaitMs(int account) const { return impl_->DeleteWaitMs(account); }
 bool ApiClient::Busy() const noexcept { return impl_->Busy(); }
 bool ApiClient::NextAnswer(Answer* answer) { return impl_->NextAnswer(answer); }
 void ApiClient::Abandon() noexcept { impl_->Abandon(); }

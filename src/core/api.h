@@ -99,6 +99,12 @@ class ApiClient {
   /// Queues a delete. `file_id` outside [0-9A-Za-z_-]+ is answered kRejected without a request.
   void Delete(uint64_t ticket, int account, const std::string& file_id);
 
+  /// How many deletes of this account would be sent at once, if they were queued now: what its pacing lets through and
+  /// the wire has room for.
+  int DeletesReady(int account) const;
+  /// Milliseconds until DeletesReady() is above 0; 0: it is.
+  int DeleteWaitMs(int account) const;
+
   /// Anything queued, on the wire, or answered and not yet taken.
   bool Busy() const noexcept;
 

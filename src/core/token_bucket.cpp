@@ -40,6 +40,8 @@ int64_t TokenBucket::WaitMs(int64_t now_ms) const noexcept {
   return static_cast<int64_t>(std::clamp(pause + std::ceil(missing / rate_per_ms_), 1.0, kLongestWaitMs));
 }
 
+int TokenBucket::Ready(int64_t now_ms) const noexcept { return static_cast<int>(std::min(TokensAt(now_ms), 1e6)); }
+
 void TokenBucket::PauseUntil(int64_t until_ms) noexcept {
   tokens_ = 0;
   filled_ms_ = std::max(filled_ms_, until_ms);

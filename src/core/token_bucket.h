@@ -23,6 +23,9 @@ class TokenBucket {
   /// Milliseconds until TryTake can succeed; 0: at once. A clock that went back counts as standing still.
   int64_t WaitMs(int64_t now_ms) const noexcept;
 
+  /// How many tokens could be taken at once.
+  int Ready(int64_t now_ms) const noexcept;
+
   /// After a 429: no token before `until_ms`, and none of the saved-up burst after it either, because the server has
   /// just said that its own bucket is empty. A pause never shortens an earlier one.
   void PauseUntil(int64_t until_ms) noexcept;

@@ -1,14 +1,21 @@
 // Step 3: the proof, just before the call, that no watched row uses the file any more.
 //
-// Asked of every source of every watched table. The database narrows by imagekit.url_key(), which all spellings of one
-// file share; which of the URLs found mean the very same library path is decided by the same reading that the drain uses.
+// Every row of every watched table is read, in C++ and straight from the heap: SQL over a user's table would evaluate
+// what its owner put into indexes and statistics with the extension owner's rights. Rows that another transaction has
+// inserted and not committed count as well: they may be committed a moment after the file has gone.
+//
+// A URL counts as a use when it means the file, or could: in another reading, or when it cannot be read with certainty
+// and shares the file's key. In doubt the file stays.
 
-#include <set>
+
 #include <string>
-#include <utility>
+#include <unordered_map>
+#include <vector>
 
 #include "account/account.h"
+#include "capture/extract.h"
 #include "capture/source.h"
+#include "core/url.h"
 #include "pg/bridge.h"
 #include "pg/sql.h"
 #include "worker/steps.h"
@@ -45,67 +52,123 @@ WatchedTable *ReadWatchedTables(int *count) {
   return tables;
 }
 
-// The keys of the files in question, each once.
-Datum KeysOf(const Batch &batch) {
-  auto *keys = pg::Own<std::set<std::string>>(CurrentMemoryContext);
-  pg::CallCxx([&] {
-    for (int i = 0; i < batch.count; i++)
-      if (Open(batch.files[i])) keys->insert(UrlKey(batch.files[i].url));
-  });
-  auto **texts = static_cast<const char **>(palloc(sizeof(char *) * (keys->size() + 1)));
-  int count = 0;
-  for (const std::string &key : *keys) texts[count++] = key.c_str();
-  return pg::TextArray(texts, count);
+// The open files, by the key that every use of them shares.
+using FilesByKey = std::unordered_map<std::string, std::vector<int>>;
+
+struct Search : capture::UrlSink {
+  Batch *batch;
+  FilesByKey *files;
+  const EndpointMap *endpoints;
+  const char *table;
+  const char *source;
+};
+
+enum class Use { kNone, kSure, kDoubtful };
+
+Use UseOf(const UrlReading &reference, const UrlReading &file) {
+  if (reference.account != file.account) return Use::kNone;
+  if (reference.kind == UrlClass::kRefused || reference.kind == UrlClass::kSkipped) return Use::kDoubtful;
+  if (reference.path == file.path) return Use::kSure;
+  for (const LibraryPath &other : reference.other_readings)
+    if (other == file.path) return Use::kDoubtful;
+  return Use::kNone;
 }
 
-// The index of the open file that `url` means; -1 when it means none of them.
-int FileMeant(const Batch &batch, const EndpointMap &endpoints, const char *url) {
-  return pg::CallCxx([&] {
-    UrlReading reading = endpoints.Read(url);
-    if (reading.kind != UrlClass::kLibraryFile) return -1;
-    for (int i = 0; i < batch.count; i++) {
-      const UrlReading &ours = (*batch.readings)[static_cast<size_t>(i)];
-      if (Open(batch.files[i]) && ours.account == reading.account && ours.path == reading.path) return i;
-    }
-    return -1;
-  });
-}
-
-void KeepReferencedBy(Batch *batch, const WatchedTable &table, const char *source_text, Datum keys) {
-  // The table may have been dropped or changed since watch_config was read.
-  Relation relation = try_relation_open(table.relation, AccessShareLock);
-  if (relation == nullptr) return;
-  // Reading anything but a table could run its owner's code with our rights.
-  if (relation->rd_rel->relkind != RELKIND_RELATION && relation->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
-    ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("it is no table any more")));
-  capture::Source source = capture::ParseSource(source_text);
-  capture::ResolvedSource resolved;
-  // A column that cannot be found may have been renamed, and still hold the URL: no proof, no deletion.
-  (void)capture::ResolveSource(source, relation, ERROR, &resolved);
-  char *table_name =
-      quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)), RelationGetRelationName(relation));
-  char *sql = psprintf(
-      "SELECT DISTINCT u.url COLLATE \"C\" FROM %s AS t "
-      "CROSS JOIN LATERAL pg_catalog.unnest(imagekit.urls_in(t.%s, %s)) AS u(url) "
-      "WHERE imagekit.url_key(u.url) OPERATOR(pg_catalog.=) ANY ($1)",
-      table_name, quote_identifier(source.column), quote_literal_cstr(capture::FormatPath(resolved.path)));
-  uint64 found = pg::RunSql(sql, SPI_OK_SELECT, {{TEXTARRAYOID, keys}});
-  const EndpointMap *endpoints = account::Endpoints();
-  for (uint64 row = 0; row < found; row++) {
-    char *url = pg::FieldText(row, 1, CurrentMemoryContext);
-    int index = FileMeant(*batch, *endpoints, url);
-    if (index >= 0)
-      Decide(batch, &batch->files[index], Fate::kKept,
-             psprintf("still used by %s, source %s", table_name, source_text));
-    pfree(url);
+// The next open file, from position *next of those with the reference's key on, that the reference uses; -1: none. C++
+// throughout.
+int NextUsed(const Search &search, std::string_view url, size_t *next, Use *use) {
+  auto found = search.files->find(UrlKey(url));
+  if (found == search.files->end()) return -1;
+  UrlReading reference = search.endpoints->Read(url);
+  for (; *next < found->second.size(); ++*next) {
+    int index = found->second[*next];
+    if (!Open(search.batch->files[index])) continue;
+    *use = UseOf(reference, (*search.batch->readings)[static_cast<size_t>(index)]);
+    if (*use != Use::kNone) return index;
   }
-  SPI_freetuptable(SPI_tuptable);
-  relation_close(relation, NoLock);
+  return -1;
+}
+
+void TakeReference(capture::UrlSink *self, std::string_view url, std::string_view) {
+  auto *search = static_cast<Search *>(self);
+  if (!search->endpoints->Owns(url)) return;
+  size_t next = 0;
+  for (;;) {
+    Use use = Use::kNone;
+    int index = pg::CallCxx([&] { return NextUsed(*search, url, &next, &use); });
+    if (index < 0) return;
+    Decide(search->batch, &search->batch->files[index], Fate::kKept,
+           psprintf(use == Use::kSure ? "still used by %s, source %s"
+                                      : "perhaps still used by %s, source %s: a URL there cannot be read with certainty",
+                    search->table, search->source));
+  }
+}
+
+void FillFiles(const Batch &batch, FilesByKey *files) {
+  for (int i = 0; i < batch.count; i++)
+    if (Open(batch.files[i])) (*files)[UrlKey(batch.files[i].url)].push_back(i);
+}
+
+[[noreturn]] void CannotSearch(Relation relation, const char *why) {
+  ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                  errmsg("table \"%s\" %s", RelationGetRelationName(relation), why)));
+  pg_unreachable();
+}
+
+// One heap: a table or a partition. Its column numbers are its own.
+void SearchHeap(Relation relation, const WatchedTable &table, Search *search) {
+  auto *sources = static_cast<capture::ResolvedSource *>(palloc0(sizeof(capture::ResolvedSource) * (table.count + 1)));
+  // A column that cannot be found may have been renamed, and still hold the URL: no proof, no deletion.
+  for (int i = 0; i < table.count; i++)
+    (void)capture::ResolveSource(capture::ParseSource(table.sources[i]), relation, ERROR, &sources[i]);
+
+  MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "imagekit row", ALLOCSET_DEFAULT_SIZES);
+  // Dirty: what others have inserted and not committed is seen, and what they have deleted and not committed, too.
+  SnapshotData dirty;
+  InitDirtySnapshot(dirty);
+  TupleTableSlot *row = table_slot_create(relation, nullptr);
+  TableScanDesc scan = pg::BeginScan(relation, &dirty);
+  while (table_scan_getnextslot(scan, ForwardScanDirection, row)) {
+    CHECK_FOR_INTERRUPTS();
+    MemoryContext before = MemoryContextSwitchTo(row_context);
+    for (int i = 0; i < table.count; i++) {
+      bool null;
+      Datum value = slot_getattr(row, sources[i].column, &null);
+      search->source = table.sources[i];
+      if (!null) capture::ExtractUrls(value, sources[i].kind, sources[i].path, {}, search);
+    }
+    MemoryContextSwitchTo(before);
+    MemoryContextReset(row_context);
+  }
+  table_endscan(scan);
+  ExecDropSingleTupleTableSlot(row);
+  MemoryContextDelete(row_context);
+}
+
+// The table and all below it, partitions and inheritance children alike.
+void SearchTable(const WatchedTable &table, Search *search) {
+  // Never waits: whoever locks a table exclusively must not stop the drain of all others.
+  if (!ConditionalLockRelationOid(table.relation, AccessShareLock))
+    ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE), errmsg("it is locked")));
+  Relation root = try_relation_open(table.relation, NoLock);
+  if (root == nullptr) return;  // dropped meanwhile: it holds no reference
+  search->table = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(root)), RelationGetRelationName(root));
+  relation_close(root, NoLock);
+  ListCell *cell;
+  foreach (cell, find_all_inheritors(table.relation, AccessShareLock, nullptr)) {
+    Relation relation = table_open(lfirst_oid(cell), NoLock);
+    char kind = relation->rd_rel->relkind;
+    if (kind == RELKIND_RELATION)
+      SearchHeap(relation, table, search);
+    else if (kind != RELKIND_PARTITIONED_TABLE)
+      CannotSearch(relation, "is no plain table and cannot be searched");
+    table_close(relation, NoLock);
+  }
 }
 
 // Each table is asked in a subtransaction: one that cannot be read must not stop the drain for the others' sake. The
 // files stay undeleted, for without its answer there is no proof.
-void AskTable(Batch *batch, const WatchedTable &table, Datum keys) {
+void AskTable(const WatchedTable &table, Search *search) {
   MemoryContext context = CurrentMemoryContext;
   ResourceOwner owner = CurrentResourceOwner;
   ErrorData *volatile error = nullptr;
@@ -114,7 +177,7 @@ void AskTable(Batch *batch, const WatchedTable &table, Datum keys) {
   PG_TRY();
   {
     (void)set_config_option("lock_timeout", "2s", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-    for (int i = 0; i < table.count; i++) KeepReferencedBy(batch, table, table.sources[i], keys);
+    SearchTable(table, search);
     ReleaseCurrentSubTransaction();
   }
   PG_CATCH();
@@ -133,12 +196,12 @@ void AskTable(Batch *batch, const WatchedTable &table, Datum keys) {
   if (error->sqlerrcode == ERRCODE_QUERY_CANCELED) ReThrowError(error);
   const char *name = get_rel_name(table.relation);
   if (name == nullptr) return;  // dropped meanwhile: it holds no reference
+  Batch *batch = search->batch;
   char *why = psprintf("cannot tell whether table %s still uses it: %s", name, error->message);
-  ereport(WARNING,
-          (errcode(error->sqlerrcode), errmsg("imagekit_cleanup cannot search watched table \"%s\"", name),
-           errdetail("%s", error->message),
-           errhint("Nothing is deleted until it can be searched. Call imagekit.watch() again with its sources as "
-                   "they are now, or imagekit.unwatch().")));
+  ereport(WARNING, (errcode(error->sqlerrcode), errmsg("imagekit_cleanup cannot search watched table \"%s\"", name),
+                    errdetail("%s", error->message),
+                    errhint("Nothing is deleted until it can be searched. Call imagekit.watch() again with its sources "
+                            "as they are now, or imagekit.unwatch().")));
   for (int i = 0; i < batch->count; i++)
     if (Open(batch->files[i])) Decide(batch, &batch->files[i], Fate::kRetry, why);
 }
@@ -155,10 +218,18 @@ void KeepReferenced(Batch *batch) {
   if (!AnyOpen(*batch)) return;
   MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "imagekit references", ALLOCSET_DEFAULT_SIZES);
   MemoryContext before = MemoryContextSwitchTo(scratch);
-  Datum keys = KeysOf(*batch);
+  Search search = {};
+  search.take = TakeReference;
+  search.batch = batch;
+  search.files = pg::Own<FilesByKey>(scratch);
+  pg::CallCxx([&] { FillFiles(*batch, search.files); });
   int count;
   WatchedTable *tables = ReadWatchedTables(&count);
-  for (int i = 0; i < count && AnyOpen(*batch); i++) AskTable(batch, tables[i], keys);
+  for (int i = 0; i < count && AnyOpen(*batch); i++) {
+    // Each time anew: reading catalogs may renew the map.
+    search.endpoints = account::Endpoints();
+    AskTable(tables[i], &search);
+  }
   MemoryContextSwitchTo(before);
   MemoryContextDelete(scratch);
 }
