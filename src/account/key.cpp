@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include "account/account.h"
+#include "core/api_request.h"
+#include "pg/bridge.h"
 
 namespace imagekit::account {
 
@@ -53,6 +55,17 @@ char *ReadKeyFile(const char *path, char **problem) {
   return key;
 }
 
+bool IsUsable(const char *key) {
+  return pg::CallCxx([&] {
+    try {
+      CheckPrivateKey(key);
+      return true;
+    } catch (const std::invalid_argument &) {
+      return false;
+    }
+  });
+}
+
 }  // namespace
 
 char *LoadKey(const Account *account, MemoryContext context, char **problem) {
@@ -73,6 +86,12 @@ char *LoadKey(const Account *account, MemoryContext context, char **problem) {
         account->name, quote_identifier(account->name));
   else if (key == nullptr && *problem == nullptr)
     *problem = psprintf("the user mapping of server \"%s\" holds no key", account->name);
+  if (key != nullptr && !IsUsable(key)) {
+    explicit_bzero(key, strlen(key));
+    key = nullptr;
+    *problem = psprintf("the key of server \"%s\" holds what no key can: spaces, a colon, or other than ASCII",
+                        account->name);
+  }
   MemoryContextSwitchTo(before);
   return key;
 }

@@ -10,6 +10,11 @@ namespace imagekit::account {
 /// "a, b ,c" -> List of char *, trimmed, empty items dropped; in the current context.
 List *SplitList(const char *text);
 
+/// True for a wait of more than ten years: added to a time it could leave the range of timestamps.
+inline bool IsTooLong(const Interval &interval) {
+  return interval.month > 120 || interval.day > 3660 || interval.time > USECS_PER_DAY * 3660;
+}
+
 /// Value of an option as checked by the validator.
 double RateValue(const char *text);
 bool BoolValue(const char *text);

@@ -3,6 +3,7 @@
 // The caller must own the table; the triggers and the settings are then made with the extension owner's rights, so that
 // nobody needs a privilege on schema imagekit beyond these functions.
 
+#include "account/options.h"
 #include "capture/source.h"
 #include "pg/sql.h"
 
@@ -131,6 +132,9 @@ Datum imagekit_watch(PG_FUNCTION_ARGS) {
     if (grace->time < 0 || grace->day < 0 || grace->month < 0)
       RejectArgument("grace must not be negative", "It is how long a URL waits before it is deleted.",
                      "Use '0' for no wait.");
+    if (imagekit::account::IsTooLong(*grace))
+      RejectArgument("grace must not be longer than ten years", "It is how long a URL waits before it is deleted.",
+                     "To keep files for ever, do not watch the table, or protect their path.");
   }
   char *on_truncate = PG_ARGISNULL(4) ? pstrdup("capture") : text_to_cstring(PG_GETARG_TEXT_PP(4));
   if (strcmp(on_truncate, "capture") != 0 && strcmp(on_truncate, "deny") != 0 && strcmp(on_truncate, "ignore") != 0)

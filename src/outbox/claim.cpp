@@ -61,10 +61,12 @@ constexpr char kNextDue[] =
     "   AND (b.server OPERATOR(pg_catalog.=) ANY ($1) OR b.server IS NULL"
     "        OR b.server OPERATOR(pg_catalog.<>) ALL ($2))"
     "   ORDER BY b.due_at, b.id LIMIT 1),"
-    "  (SELECT pg_catalog.min(s.paused_until) FROM imagekit.account_state s"
-    "   WHERE s.server OPERATOR(pg_catalog.=) ANY ($3)"
-    "   AND EXISTS (SELECT FROM imagekit.backlog b WHERE b.server OPERATOR(pg_catalog.=) s.server"
-    "               AND b.state IN ('waiting', 'retrying') AND NOT b.claimed)))";
+    "  (SELECT pg_catalog.min(GREATEST(s.paused_until, w.due_at)) FROM imagekit.account_state s"
+    "   CROSS JOIN LATERAL (SELECT pg_catalog.min(b.due_at) FROM imagekit.backlog b"
+    "                       WHERE b.server OPERATOR(pg_catalog.=) s.server"
+    "                       AND b.state IN ('waiting', 'retrying') AND NOT b.claimed) AS w(due_at)"
+    "   WHERE s.server OPERATOR(pg_catalog.=) ANY ($3) AND w.due_at IS NOT NULL"
+    "   AND s.paused_until OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()))";
 
 constexpr char kPaused[] =
     "SELECT server FROM imagekit.account_state WHERE paused_until OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()";

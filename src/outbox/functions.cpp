@@ -1,6 +1,7 @@
 // SQL functions on the queue: unpack() shows a journal tuple, enqueue() puts URLs in by hand.
 
 #include "account/account.h"
+#include "account/options.h"
 #include "outbox/journal.h"
 #include "outbox/pack.h"
 #include "pg/bridge.h"
@@ -58,6 +59,9 @@ Datum imagekit_enqueue(PG_FUNCTION_ARGS) {
     ereport(ERROR,
             (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("delay must not be negative"),
              errdetail("It is how long the images wait before they are deleted."), errhint("Use '0' for no wait.")));
+  if (imagekit::account::IsTooLong(*delay))
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("delay must not be longer than ten years"),
+                    errhint("Use a shorter one.")));
   pg::SqlSession session;
   pg::OpenSql(&session);
   auto queued = static_cast<int64>(

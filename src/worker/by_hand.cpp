@@ -46,15 +46,19 @@ void DeleteNow(Batch *batch, char **urls, int count) {
   Resolve(batch, sender);
   MemoryContext before = MemoryContextSwitchTo(batch->context);
   LookUpFiles(batch, sender);
-  KeepReferenced(batch);
-  DeleteFiles(batch, sender);
+  // Somebody waits for the answer, so the account's pace is waited for as well.
+  auto prove = [](void *, Batch *open) { KeepReferenced(open); };
+  DeleteProven(batch, sender, 60 * 1000, 10 * 60 * 1000, prove, nullptr);
   MemoryContextSwitchTo(before);
   DecideDoubles(batch);
   outbox::Record(*batch);
   pg::CloseSql(&session);
 }
 
-void RequireNoDisarm() {
+// A delete cannot be taken back, so it must be possible to record it; and a standby's rows are no proof.
+void RequireMayDelete(const char *what) {
+  PreventCommandIfReadOnly(what);
+  PreventCommandDuringRecovery(what);
   const char *why = !settings::enabled ? "imagekit_cleanup.enabled is off" : WhyDisarmed();
   if (why != nullptr)
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("this database may not delete images"),
@@ -70,7 +74,7 @@ void DrainAll(Drain *drain, int64 most) {
     if (round.busy) {
       (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 100, pg::WaitEventFor("ImageKitIdle"));
       ResetLatch(MyLatch);
-    } else if (round.next_due > GetCurrentTimestamp()) {
+    } else if (round.idle || round.next_due > GetCurrentTimestamp()) {
       return;
     }
   }
@@ -89,7 +93,7 @@ IMAGEKIT_SQL_FUNCTION(imagekit_drain);
 // delete_file(url text) -> boolean
 Datum imagekit_delete_file(PG_FUNCTION_ARGS) {
   using namespace imagekit::worker;
-  RequireNoDisarm();
+  RequireMayDelete("imagekit.delete_file()");
   char *url = text_to_cstring(PG_GETARG_TEXT_PP(0));
   Batch batch = {};
   DeleteNow(&batch, &url, 1);
@@ -104,7 +108,7 @@ Datum imagekit_delete_file(PG_FUNCTION_ARGS) {
 // delete_files(urls text[]) -> TABLE (url text, outcome text, detail text)
 Datum imagekit_delete_files(PG_FUNCTION_ARGS) {
   using namespace imagekit::worker;
-  RequireNoDisarm();
+  RequireMayDelete("imagekit.delete_files()");
   Datum *elements;
   bool *nulls;
   int given, count = 0;
@@ -140,7 +144,7 @@ Datum imagekit_drain(PG_FUNCTION_ARGS) {
   if (most < 0)
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_files must not be negative"),
                     errhint("Leave it out to drain all that is due.")));
-  RequireNoDisarm();
+  RequireMayDelete("imagekit.drain()");
 
   auto *drain = static_cast<Drain *>(MemoryContextAllocZero(PortalContext, sizeof(Drain)));
   drain->procedure = true;

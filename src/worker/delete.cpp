@@ -1,6 +1,7 @@
-// Step 4: the delete itself, and what any failed answer means.
+// Step 4: the delete itself, in slices as the account's pace allows, and what any failed answer means.
 
-#include "core/backoff.h"
+#include <climits>
+
 #include "pg/bridge.h"
 #include "pg/settings.h"
 #include "worker/steps.h"
@@ -37,6 +38,55 @@ void StopAccount(Sender *sender, SenderAccount *entry, const char *detail) {
   if (request_id != nullptr) *request_id = '\0';
 }
 
+// True when there is an open file whose delete would be sent at once. Sleeps until then; false when none is left.
+bool WaitForPace(Batch *batch, Sender *sender, int longest_wait_ms) {
+  for (;;) {
+    CHECK_FOR_INTERRUPTS();
+    int shortest = INT_MAX;
+    for (int i = 0; i < batch->count; i++) {
+      QueuedFile *file = &batch->files[i];
+      if (!Open(*file)) continue;
+      int number = FindAccount(sender, file->account->server)->number;
+      int wait = pg::CallCxx([&] { return sender->client->DeleteWaitMs(number); });
+      if (wait > longest_wait_ms) {
+        Decide(batch, file, Fate::kReleased, "waits for its turn: the account's write_rate, or ImageKit's, is spent");
+        file->release_wait_ms = wait;
+      } else {
+        shortest = Min(shortest, wait);
+      }
+    }
+    if (shortest == INT_MAX) return false;
+    if (shortest == 0) return true;
+    (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, shortest, pg::WaitEventFor("ImageKitPace"));
+    ResetLatch(MyLatch);
+  }
+}
+
+// Sends, of each account, as many deletes as go out at once, and waits for the answers.
+void SendSlice(Batch *batch, Sender *sender) {
+  Deletion deletion = {batch, sender};
+  ListCell *cell;
+  foreach (cell, sender->accounts) {
+    auto *entry = static_cast<SenderAccount *>(lfirst(cell));
+    if (entry->number >= 0)
+      entry->slice = pg::CallCxx([&] { return sender->client->DeletesReady(entry->number); });
+  }
+  for (int i = 0; i < batch->count; i++) {
+    QueuedFile *file = &batch->files[i];
+    if (!Open(*file)) continue;
+    SenderAccount *entry = FindAccount(sender, file->account->server);
+    if (file->account->dry_run) {
+      Decide(batch, file, Fate::kSkipped, "dry run: it would have been deleted");
+    } else if (entry->pause_cause != nullptr) {
+      Decide(batch, file, Fate::kReleased, entry->pause_cause);
+    } else if (entry->slice > 0) {
+      entry->slice--;
+      pg::CallCxx([&] { sender->client->Delete(static_cast<uint64_t>(i), entry->number, file->file_id); });
+    }
+  }
+  WaitForAnswers(sender->client, Take, &deletion);
+}
+
 // One line of the log, whatever bytes the row held.
 char *Printable(const char *url) {
   char *copy = pstrdup(url);
@@ -49,19 +99,16 @@ char *Printable(const char *url) {
 
 }  // namespace
 
-void DeleteFiles(Batch *batch, Sender *sender) {
-  Deletion deletion = {batch, sender};
-  for (int i = 0; i < batch->count; i++) {
-    QueuedFile *file = &batch->files[i];
-    if (!Open(*file)) continue;
-    if (file->account->dry_run) {
-      Decide(batch, file, Fate::kSkipped, "dry run: it would have been deleted");
-      continue;
-    }
-    int number = FindAccount(sender, file->account->server)->number;
-    pg::CallCxx([&] { sender->client->Delete(static_cast<uint64_t>(i), number, file->file_id); });
+void DeleteProven(Batch *batch, Sender *sender, int longest_wait_ms, int longest_ms, Prove prove, void *argument) {
+  TimestampTz stop_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), longest_ms);
+  while (WaitForPace(batch, sender, longest_wait_ms)) {
+    prove(argument, batch);
+    SendSlice(batch, sender);
+    if (GetCurrentTimestamp() < stop_at) continue;
+    // What was found is getting old: whatever is left is looked up anew.
+    for (int i = 0; i < batch->count; i++)
+      if (Open(batch->files[i])) Decide(batch, &batch->files[i], Fate::kReleased, nullptr);
   }
-  WaitForAnswers(sender->client, Take, &deletion);
 }
 
 void DecideFailure(Batch *batch, Sender *sender, QueuedFile *file, const Answer &answer) {

@@ -1,7 +1,7 @@
-// One round, as a story. Database work is in three short transactions; between them, while ImageKit is asked, none is
+// One round, as a story. Database work is in short transactions; between them, while ImageKit is asked, none is
 // open in the worker, and in a procedure no snapshot is held.
 //
-//   [take in, claim, resolve]  look up  [still used?]  delete  [settle]
+//   [take in, claim, resolve]  look up  ([still used?]  delete)*  [settle]
 //
 // A round that ends anywhere in between loses nothing: what it claimed is given back by the next drain, and a file that
 // was deleted but not settled is then found to be gone.
@@ -9,7 +9,9 @@
 #include "worker/drain.h"
 
 #include "outbox/backlog.h"
+#include "pg/settings.h"
 #include "pg/sql.h"
+#include "worker/arming.h"
 #include "worker/steps.h"
 
 namespace imagekit::worker {
@@ -18,6 +20,11 @@ namespace {
 
 // Journal tuples taken in at once: some hundreds of URLs, so that a transaction stays short.
 constexpr int kTuplesPerRound = 10;
+
+// A file that would wait longer for its account's pace goes back to the queue, and so does what is left of a round that
+// takes longer: what was looked up must not grow old.
+constexpr int kLongestPace = 2000;    // ms
+constexpr int kLongestRound = 15000;  // ms
 
 // A short transaction with SQL open in it. In a procedure, one is always open: it is committed at the end, and the next
 // begins.
@@ -28,6 +35,11 @@ struct Step {
 
 void Begin(Step *step, const Drain *drain) {
   step->drain = drain;
+  // Also in a procedure, however long it runs: the kill switch must reach it.
+  if (ConfigReloadPending) {
+    ConfigReloadPending = false;
+    ProcessConfigFile(PGC_SIGHUP);
+  }
   if (drain->procedure) {
     EnsurePortalSnapshotExists();
   } else {
@@ -52,7 +64,9 @@ void ClaimBatch(Drain *drain, Batch *batch, Round *round, int limit) {
   Step step;
   Begin(&step, drain);
   outbox::TakeBackOrphans();
-  (void)outbox::TakeIn(kTuplesPerRound);
+  // In a procedure the operator's word may have come since the last round.
+  if (!settings::enabled || WhyDisarmed() != nullptr) limit = 0;
+  uint64 taken_in = outbox::TakeIn(kTuplesPerRound);
   Refresh(&drain->sender, drain->parent);
   ListCell *cell;
   foreach (cell, drain->sender.accounts) {
@@ -60,19 +74,30 @@ void ClaimBatch(Drain *drain, Batch *batch, Round *round, int limit) {
     entry->pause_cause = nullptr;
     entry->answered = false;
   }
-  outbox::Claim(batch, drain->sender, outbox::Probing(drain->sender) ? 1 : Min(limit, kRoundFiles));
+  outbox::Claim(batch, drain->sender, outbox::Probing(drain->sender) ? Min(limit, 1) : Min(limit, kRoundFiles));
   Resolve(batch, &drain->sender);
   for (int i = 0; i < batch->count; i++)
     if (batch->files[i].fate == Fate::kParked) LogError(batch->files[i], batch->files[i].detail);
   round->files = batch->count;
+  round->idle = taken_in == 0 && batch->count == 0;
   End(&step);
 }
 
-void CheckReferences(Drain *drain, Batch *batch) {
+// The proof, and the operator's word, asked again right before each slice of deletes.
+void ProveSlice(void *argument, Batch *batch) {
+  auto *drain = static_cast<Drain *>(argument);
+  MemoryContext before = CurrentMemoryContext;
   Step step;
   Begin(&step, drain);
-  KeepReferenced(batch);
+  const char *stopped = !settings::enabled ? "imagekit_cleanup.enabled is off" : WhyDisarmed();
+  if (stopped != nullptr) {
+    for (int i = 0; i < batch->count; i++)
+      if (Open(batch->files[i])) Decide(batch, &batch->files[i], Fate::kReleased, stopped);
+  } else {
+    KeepReferenced(batch);
+  }
   End(&step);
+  MemoryContextSwitchTo(before);
 }
 
 void SettleBatch(Drain *drain, Batch *batch, Round *round) {
@@ -91,9 +116,7 @@ pg_noinline void RunRound(Drain *drain, Round *round, int limit) {
   ClaimBatch(drain, &batch, round, limit);
   MemoryContext before = MemoryContextSwitchTo(batch.context);
   LookUpFiles(&batch, &drain->sender);
-  CheckReferences(drain, &batch);
-  MemoryContextSwitchTo(batch.context);
-  DeleteFiles(&batch, &drain->sender);
+  DeleteProven(&batch, &drain->sender, kLongestPace, kLongestRound, ProveSlice, drain);
   SettleBatch(drain, &batch, round);
   MemoryContextSwitchTo(before);
   MemoryContextDelete(batch.context);
@@ -104,7 +127,7 @@ pg_noinline void RunRound(Drain *drain, Round *round, int limit) {
 Round DrainRound(Drain *drain, int limit) {
   // Static: locals that change between setjmp and longjmp would be lost.
   static Round round;
-  round = {false, 0, DT_NOEND};
+  round = {false, 0, false, DT_NOEND};
   if (!outbox::TryDrainLock()) {
     round.busy = true;
     return round;

@@ -16,6 +16,7 @@ struct Drain {
 struct Round {
   bool busy;             // another process is draining this database
   int files;             // worked on in this round
+  bool idle;             // nothing was taken in and nothing claimed, so another round at once would do the same
   TimestampTz next_due;  // DT_NOEND: nothing waits
 };
 

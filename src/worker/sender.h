@@ -16,6 +16,7 @@ struct SenderAccount {
   char *problem;      // in words; NULL when it can be sent to
   char *pause_cause;  // what ImageKit said in this round that stops the account; NULL: nothing
   bool answered;      // ImageKit gave a proper answer in this round
+  int slice;          // deletes that may still be sent in this slice
 };
 
 struct Sender {

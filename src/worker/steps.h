@@ -21,8 +21,12 @@ void LookUpFiles(Batch *batch, Sender *sender);
 /// without the proof nothing is deleted. Needs an open SqlSession.
 void KeepReferenced(Batch *batch);
 
-/// 4. Deletes what is still open and was found.
-void DeleteFiles(Batch *batch, Sender *sender);
+/// 3 and 4 in turn, in slices: waits until the account's pace lets deletes through, proves that what is open is unused,
+/// and sends at once what may be sent at once, so that no proof is older than the moment it takes to send. Files of an
+/// account that would have to wait longer than `longest_wait_ms`, and those left after `longest_ms`, are released.
+/// `prove` must leave the memory context as it was.
+using Prove = void (*)(void *argument, Batch *batch);
+void DeleteProven(Batch *batch, Sender *sender, int longest_wait_ms, int longest_ms, Prove prove, void *argument);
 
 /// Doubles get the fate of the file they stand for.
 void DecideDoubles(Batch *batch);

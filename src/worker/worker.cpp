@@ -86,10 +86,10 @@ TimestampTz WorkUntilIdle(Drain *drain) {
     Round round = DrainRound(drain, kRoundFiles);
     TimestampTz now = GetCurrentTimestamp();
     if (round.files > 0) idle_since = now;
-    if (!round.busy && round.next_due <= now) continue;
+    if (!round.busy && !round.idle && round.next_due <= now) continue;
 
-    // Another process has the drain: it may leave work behind when it is done.
-    TimestampTz due = round.busy ? Later(1000) : round.next_due;
+    // Another process has the drain, or somebody has locked the rows that are due: look again, but do not spin.
+    TimestampTz due = round.busy ? Later(1000) : Max(round.next_due, Later(round.idle ? 500 : 0));
     TimestampTz leave_at = TimestampTzPlusMilliseconds(idle_since, settings::worker_idle_timeout);
     bool woken = Sleep(Min(due, leave_at), wait_event);
     if (!woken && due > GetCurrentTimestamp()) return Min(due, Later(settings::poll_interval));
