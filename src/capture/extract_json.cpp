@@ -115,10 +115,11 @@ JsonParseErrorType Parse(char *json, int length, const SourcePath &path, UrlSink
   return pg_parse_json(pg::MakeJsonLexer(json, length), &actions);
 }
 
-// json accepts escapes that no text can hold: \u0000 and halves of surrogate pairs. None of them is in a URL, so they
-// become \ufffd and the rest of the document is read.
+// json accepts escapes that no text can hold: \u0000, halves of surrogate pairs, and in a database that is not UTF8 most
+// others. A URL with one of them could not be read anyway, so they become a question mark and the rest is read.
 char *WithoutImpossibleEscapes(const char *json, int length) {
   char *copy = pnstrdup(json, length);
+  bool only_ascii = GetDatabaseEncoding() != PG_UTF8;
   for (char *c = copy; *c != '\0'; c++) {
     if (*c != '\\') continue;
     c++;  // the escaped character; a backslash never ends a valid document
@@ -126,7 +127,8 @@ char *WithoutImpossibleEscapes(const char *json, int length) {
     char *hex = c + 1;
     bool zero = strncmp(hex, "0000", 4) == 0;
     bool surrogate = (hex[0] == 'd' || hex[0] == 'D') && strchr("89abcdefABCDEF", hex[1]) != nullptr;
-    if (zero || surrogate) memcpy(hex, "fffd", 4);
+    bool ascii = hex[0] == '0' && hex[1] == '0' && hex[2] >= '0' && hex[2] <= '7';
+    if (zero || surrogate || (only_ascii && !ascii)) memcpy(hex, "003f", 4);
   }
   return copy;
 }
@@ -144,24 +146,24 @@ void Collect(UrlSink *self, std::string_view url, std::string_view file_id) {
   appendStringInfoChar(bytes, '\0');
 }
 
-bool ParseOrRepair(char *json, int length, const SourcePath &path, Collected *collected) {
-  if (Parse(json, length, path, collected) == JSON_SUCCESS) return true;
-  resetStringInfo(&collected->bytes);
-  return Parse(WithoutImpossibleEscapes(json, length), length, path, collected) == JSON_SUCCESS;
-}
-
-// The parser recurses, and may meet the stack limit in a document that was accepted with more stack to spare. It holds
-// nothing but memory, so its error can be dropped here without a subtransaction.
-pg_noinline bool ParseWithinStack(char *json, int length, const SourcePath &path, Collected *collected) {
+// True when the whole document was read. Errors stay here: the stack limit, met in a document that was accepted with more
+// stack to spare, or an escape that the encoding lacks. The parser holds nothing but memory, so no subtransaction is
+// needed; a cancel, and running out of memory, go on their way.
+pg_noinline bool ParseWhole(char *json, int length, const SourcePath &path, Collected *collected) {
   volatile bool parsed = false;
   MemoryContext before = CurrentMemoryContext;
+  resetStringInfo(&collected->bytes);
   PG_TRY();
-  { parsed = ParseOrRepair(json, length, path, collected); }
+  {
+    parsed = Parse(json, length, path, collected) == JSON_SUCCESS;
+  }
   PG_CATCH();
   {
     MemoryContextSwitchTo(before);
-    ErrorData *error = CopyErrorData();
-    if (error->sqlerrcode != ERRCODE_STATEMENT_TOO_COMPLEX) PG_RE_THROW();
+    int error_class = ERRCODE_TO_CATEGORY(CopyErrorData()->sqlerrcode);
+    bool of_the_value = error_class == ERRCODE_DATA_EXCEPTION || error_class == ERRCODE_FEATURE_NOT_SUPPORTED ||
+                        error_class == ERRCODE_TO_CATEGORY(ERRCODE_STATEMENT_TOO_COMPLEX);
+    if (!of_the_value) PG_RE_THROW();
     FlushErrorState();
   }
   PG_END_TRY();
@@ -174,11 +176,14 @@ void ExtractFromJson(text *document, const SourcePath &path, UrlSink *sink) {
   Collected collected;
   collected.take = Collect;
   initStringInfo(&collected.bytes);
-  if (!ParseWithinStack(VARDATA_ANY(document), static_cast<int>(VARSIZE_ANY_EXHDR(document)), path, &collected)) {
-    ereport(WARNING,
+  char *json = VARDATA_ANY(document);
+  auto length = static_cast<int>(VARSIZE_ANY_EXHDR(document));
+  if (!ParseWhole(json, length, path, &collected) &&
+      !ParseWhole(WithoutImpossibleEscapes(json, length), length, path, &collected)) {
+    ereport(sink->must_read_all ? ERROR : WARNING,
             (errcode(ERRCODE_STATEMENT_TOO_COMPLEX), errmsg("a json value could not be searched for image URLs"),
-             errdetail("It is nested too deeply, or holds escapes that no text can hold. Its images are not queued."),
-             errhint("Raise max_stack_depth, or use jsonb.")));
+             errdetail("It is nested too deeply, or holds what the database's encoding cannot."),
+             errhint("Its images are not queued. Raise max_stack_depth, or use jsonb.")));
     return;
   }
   for (int at = 0; at < collected.bytes.len;) {

@@ -87,11 +87,8 @@ Datum imagekit_capture_truncate(PG_FUNCTION_ARGS) {
 
   const imagekit::EndpointMap *endpoints = imagekit::account::Endpoints();
   if (endpoints->empty()) return Datum{0};
-  if (relation->rd_rel->relkind != RELKIND_PARTITIONED_TABLE) {
-    CaptureTable(relation, RelationGetRelid(relation), trigger->tg_trigger, endpoints);
-    return Datum{0};
-  }
-  // Statement triggers are not copied to partitions; TRUNCATE of the parent has locked them all.
+  // Statement triggers are not copied to partitions or inheritance children; TRUNCATE of the parent has locked them all.
+  // TRUNCATE ONLY spares children, which cannot be seen here: what they still use is kept by the drain's check.
   ListCell *cell;
   foreach (cell, find_all_inheritors(RelationGetRelid(relation), NoLock, nullptr)) {
     Relation partition = table_open(lfirst_oid(cell), NoLock);

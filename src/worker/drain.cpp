@@ -63,6 +63,9 @@ void End(Step *step) {
 void ClaimBatch(Drain *drain, Batch *batch, Round *round, int limit) {
   Step step;
   Begin(&step, drain);
+  // Before anything irreversible, what this rests on must be on disk: with synchronous_commit off, a crash could bring the
+  // row back after its file has gone. Our commit record comes after the user's.
+  ForceSyncCommit();
   outbox::TakeBackOrphans();
   // In a procedure the operator's word may have come since the last round.
   if (!settings::enabled || WhyDisarmed() != nullptr) limit = 0;

@@ -145,25 +145,34 @@ void SearchHeap(Relation relation, const WatchedTable &table, Search *search) {
   MemoryContextDelete(row_context);
 }
 
+// Never waits for a lock, and keeps none: whoever changes tables must neither stop the drain of all others nor meet a
+// deadlock with it.
+void LockOrFail(Oid relation) {
+  if (!ConditionalLockRelationOid(relation, AccessShareLock))
+    ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE), errmsg("it is locked")));
+}
+
 // The table and all below it, partitions and inheritance children alike.
 void SearchTable(const WatchedTable &table, Search *search) {
-  // Never waits: whoever locks a table exclusively must not stop the drain of all others.
-  if (!ConditionalLockRelationOid(table.relation, AccessShareLock))
-    ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE), errmsg("it is locked")));
+  LockOrFail(table.relation);
   Relation root = try_relation_open(table.relation, NoLock);
   if (root == nullptr) return;  // dropped meanwhile: it holds no reference
-  search->table = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(root)), RelationGetRelationName(root));
-  relation_close(root, NoLock);
+  search->table =
+      quote_qualified_identifier(get_namespace_name(RelationGetNamespace(root)), RelationGetRelationName(root));
+  relation_close(root, NoLock);  // the lock stays: no partition can be detached meanwhile without waiting for us
   ListCell *cell;
-  foreach (cell, find_all_inheritors(table.relation, AccessShareLock, nullptr)) {
-    Relation relation = table_open(lfirst_oid(cell), NoLock);
+  foreach (cell, find_all_inheritors(table.relation, NoLock, nullptr)) {
+    LockOrFail(lfirst_oid(cell));
+    Relation relation = try_relation_open(lfirst_oid(cell), NoLock);
+    if (relation == nullptr) continue;
     char kind = relation->rd_rel->relkind;
     if (kind == RELKIND_RELATION)
       SearchHeap(relation, table, search);
     else if (kind != RELKIND_PARTITIONED_TABLE)
       CannotSearch(relation, "is no plain table and cannot be searched");
-    table_close(relation, NoLock);
+    relation_close(relation, AccessShareLock);
   }
+  UnlockRelationOid(table.relation, AccessShareLock);
 }
 
 // Each table is asked in a subtransaction: one that cannot be read must not stop the drain for the others' sake. The
@@ -176,7 +185,6 @@ void AskTable(const WatchedTable &table, Search *search) {
   MemoryContextSwitchTo(context);
   PG_TRY();
   {
-    (void)set_config_option("lock_timeout", "2s", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
     SearchTable(table, search);
     ReleaseCurrentSubTransaction();
   }
@@ -198,7 +206,10 @@ void AskTable(const WatchedTable &table, Search *search) {
   if (name == nullptr) return;  // dropped meanwhile: it holds no reference
   Batch *batch = search->batch;
   char *why = psprintf("cannot tell whether table %s still uses it: %s", name, error->message);
-  ereport(WARNING, (errcode(error->sqlerrcode), errmsg("imagekit_cleanup cannot search watched table \"%s\"", name),
+  // Said for a file's first attempt; last_error has it for the others, which come again and again.
+  bool first = false;
+  for (int i = 0; i < batch->count; i++) first |= Open(batch->files[i]) && batch->files[i].attempts <= 1;
+  ereport(first ? WARNING : DEBUG1, (errcode(error->sqlerrcode), errmsg("imagekit_cleanup cannot search watched table \"%s\"", name),
                     errdetail("%s", error->message),
                     errhint("Nothing is deleted until it can be searched. Call imagekit.watch() again with its sources "
                             "as they are now, or imagekit.unwatch().")));
@@ -220,6 +231,7 @@ void KeepReferenced(Batch *batch) {
   MemoryContext before = MemoryContextSwitchTo(scratch);
   Search search = {};
   search.take = TakeReference;
+  search.must_read_all = true;
   search.batch = batch;
   search.files = pg::Own<FilesByKey>(scratch);
   pg::CallCxx([&] { FillFiles(*batch, search.files); });

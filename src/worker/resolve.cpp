@@ -34,7 +34,13 @@ void ReadUrls(Batch *batch, const EndpointMap &endpoints) {
     UrlReading reading = endpoints.Read(batch->files[i].url);
     if (reading.kind == UrlClass::kLibraryFile) {
       auto [known, inserted] = first_with.emplace(std::make_pair(reading.account, reading.path.FilePath()), i);
-      if (!inserted) batch->files[i].same_as = known->second;
+      if (!inserted) {
+        // The one captured last stands for all: what was uploaded before that is not newer than every use.
+        int other = known->second;
+        bool later = batch->files[i].captured_at > batch->files[other].captured_at;
+        batch->files[later ? other : i].same_as = later ? i : other;
+        if (later) known->second = i;
+      }
     }
     batch->readings->push_back(std::move(reading));
   }
@@ -92,7 +98,9 @@ void DecideDoubles(Batch *batch) {
   for (int i = 0; i < batch->count; i++) {
     QueuedFile *file = &batch->files[i];
     if (file->same_as < 0 || file->fate != Fate::kOpen) continue;
-    const QueuedFile &first = batch->files[file->same_as];
+    int index = file->same_as;
+    while (batch->files[index].same_as >= 0) index = batch->files[index].same_as;
+    const QueuedFile &first = batch->files[index];
     file->fate = first.fate;
     file->detail = first.detail;
     file->file_id = first.file_id;
