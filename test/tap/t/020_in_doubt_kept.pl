@@ -102,6 +102,23 @@ $t->sql('CREATE SCHEMA imagekit AUTHORIZATION mallory', 'squatted');
 like($t->messages('CREATE EXTENSION imagekit_cleanup', 'squatted'), qr/schema "imagekit" exists already and is not this extension's own/,
 	'CREATE EXTENSION refuses a schema that somebody else owns');
 
+# What an encoding lacks --------------------------------------------------------------------------------------------------
+
+for my $encoding ('LATIN1', 'SQL_ASCII')
+{
+	my $db = lc $encoding;
+	$t->sql("CREATE DATABASE $db ENCODING '$encoding' LOCALE 'C' TEMPLATE template0");
+	$t->prepare(db => $db);
+	$imagekit->seed("/$db.jpg", "/$db-used.jpg");
+	$t->sql(q{CREATE TABLE docs (id int, doc json); SELECT imagekit.watch('docs', '{doc}')}, $db);
+	# json keeps the text as it was written, also what a text of this database could not hold.
+	$t->sql(qq[INSERT INTO docs VALUES (1, '{"price": "5 \\u20ac", "url": "$ENDPOINT/$db.jpg"}'), (2, '{"price": "5 \\u20ac", "url": "$ENDPOINT/$db-used.jpg"}')], $db);
+	is($t->messages(q{DELETE FROM docs WHERE id = 1}, $db), '', "$encoding: an escape that the encoding lacks does not fail the DELETE");
+	eventually { $t->files(prefix => "/$db.jpg") } '', "$encoding: and its image goes";
+	$t->sql("INSERT INTO patches VALUES (1, '{$ENDPOINT/$db-used.jpg}'); DELETE FROM patches", $db);
+	eventually { $t->sql(q{SELECT outcome FROM imagekit.history ORDER BY id DESC LIMIT 1}, $db) } 'kept', "$encoding: such a document is a use like any other";
+}
+
 # Where a delete could not be recorded ------------------------------------------------------------------------------------
 
 $imagekit->seed('/readonly.jpg');
