@@ -89,8 +89,8 @@ char *LoadKey(const Account *account, MemoryContext context, char **problem) {
   if (key != nullptr && !IsUsable(key)) {
     explicit_bzero(key, strlen(key));
     key = nullptr;
-    *problem = psprintf("the key of server \"%s\" holds what no key can: spaces, a colon, or other than ASCII",
-                        account->name);
+    *problem =
+        psprintf("the key of server \"%s\" holds what no key can: spaces, a colon, or other than ASCII", account->name);
   }
   MemoryContextSwitchTo(before);
   return key;

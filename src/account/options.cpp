@@ -79,7 +79,8 @@ void CheckInterval(const char *name, const char *value) {
   PG_END_TRY();
   if (interval->time < 0 || interval->day < 0 || interval->month < 0)
     RejectValue(name, value, "A wait cannot be negative.", "Give an interval like '1 day' or '0'.");
-  if (IsTooLong(*interval)) RejectValue(name, value, "A wait is at most ten years.", "Give an interval like '1 day' or '0'.");
+  if (IsTooLong(*interval))
+    RejectValue(name, value, "A wait is at most ten years.", "Give an interval like '1 day' or '0'.");
 }
 
 void CheckBool(const char *name, const char *value) {

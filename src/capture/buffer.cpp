@@ -79,8 +79,7 @@ void Write(SubTransactionId subtransaction, bool all) {
   outbox::JournalWriter journal;
   if (!journal.Open()) return;
   for (const Pack *pack = packs; pack != nullptr && (all || pack->subtransaction == subtransaction); pack = pack->next)
-    journal.Write(
-        {pack->captured_at, pack->relation, pack->role, pack->origin, pack->data, pack->writer.size()});
+    journal.Write({pack->captured_at, pack->relation, pack->role, pack->origin, pack->data, pack->writer.size()});
   journal.Close();
   worker::WakeAtCommit();
 }
@@ -88,7 +87,8 @@ void Write(SubTransactionId subtransaction, bool all) {
 // Copies a child's entries behind those of its parent; false, and nothing lost, when they do not fit.
 bool Append(Pack *parent, const Pack &child) {
   if (parent->full || parent->writer.size() + child.writer.size() + child.writer.count() * outbox::kEntryOverhead +
-                              child.writer.count() * outbox::kMostShared > parent->capacity)
+                              child.writer.count() * outbox::kMostShared >
+                          parent->capacity)
     return false;
   outbox::PackReader reader({child.data, child.writer.size()});
   std::string_view prefix, suffix, file_id;

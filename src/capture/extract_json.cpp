@@ -154,9 +154,7 @@ pg_noinline bool ParseWhole(char *json, int length, const SourcePath &path, Coll
   MemoryContext before = CurrentMemoryContext;
   resetStringInfo(&collected->bytes);
   PG_TRY();
-  {
-    parsed = Parse(json, length, path, collected) == JSON_SUCCESS;
-  }
+  { parsed = Parse(json, length, path, collected) == JSON_SUCCESS; }
   PG_CATCH();
   {
     MemoryContextSwitchTo(before);

@@ -57,7 +57,8 @@ bool WaitForPace(Batch *batch, Sender *sender, int longest_wait_ms) {
     }
     if (shortest == INT_MAX) return false;
     if (shortest == 0) return true;
-    (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, shortest, pg::WaitEventFor("ImageKitPace"));
+    (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, shortest,
+                    pg::WaitEventFor("ImageKitPace"));
     ResetLatch(MyLatch);
   }
 }
@@ -68,8 +69,7 @@ void SendSlice(Batch *batch, Sender *sender) {
   ListCell *cell;
   foreach (cell, sender->accounts) {
     auto *entry = static_cast<SenderAccount *>(lfirst(cell));
-    if (entry->number >= 0)
-      entry->slice = pg::CallCxx([&] { return sender->client->DeletesReady(entry->number); });
+    if (entry->number >= 0) entry->slice = pg::CallCxx([&] { return sender->client->DeletesReady(entry->number); });
   }
   for (int i = 0; i < batch->count; i++) {
     QueuedFile *file = &batch->files[i];

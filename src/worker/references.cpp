@@ -7,7 +7,6 @@
 // A URL counts as a use when it means the file, or could: in another reading, or when it cannot be read with certainty
 // and shares the file's key. In doubt the file stays.
 
-
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -97,10 +96,11 @@ void TakeReference(capture::UrlSink *self, std::string_view url, std::string_vie
     Use use = Use::kNone;
     int index = pg::CallCxx([&] { return NextUsed(*search, url, &next, &use); });
     if (index < 0) return;
-    Decide(search->batch, &search->batch->files[index], Fate::kKept,
-           psprintf(use == Use::kSure ? "still used by %s, source %s"
-                                      : "perhaps still used by %s, source %s: a URL there cannot be read with certainty",
-                    search->table, search->source));
+    Decide(
+        search->batch, &search->batch->files[index], Fate::kKept,
+        psprintf(use == Use::kSure ? "still used by %s, source %s"
+                                   : "perhaps still used by %s, source %s: a URL there cannot be read with certainty",
+                 search->table, search->source));
   }
 }
 
@@ -209,10 +209,11 @@ void AskTable(const WatchedTable &table, Search *search) {
   // Said for a file's first attempt; last_error has it for the others, which come again and again.
   bool first = false;
   for (int i = 0; i < batch->count; i++) first |= Open(batch->files[i]) && batch->files[i].attempts <= 1;
-  ereport(first ? WARNING : DEBUG1, (errcode(error->sqlerrcode), errmsg("imagekit_cleanup cannot search watched table \"%s\"", name),
-                    errdetail("%s", error->message),
-                    errhint("Nothing is deleted until it can be searched. Call imagekit.watch() again with its sources "
-                            "as they are now, or imagekit.unwatch().")));
+  ereport(first ? WARNING : DEBUG1,
+          (errcode(error->sqlerrcode), errmsg("imagekit_cleanup cannot search watched table \"%s\"", name),
+           errdetail("%s", error->message),
+           errhint("Nothing is deleted until it can be searched. Call imagekit.watch() again with its sources "
+                   "as they are now, or imagekit.unwatch().")));
   for (int i = 0; i < batch->count; i++)
     if (Open(batch->files[i])) Decide(batch, &batch->files[i], Fate::kRetry, why);
 }
