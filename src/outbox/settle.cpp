@@ -11,6 +11,7 @@ namespace {
 
 using worker::Batch;
 using worker::Fate;
+using worker::OutcomeOf;
 using worker::QueuedFile;
 using worker::Sender;
 using worker::SenderAccount;
@@ -46,21 +47,6 @@ constexpr char kReadPause[] =
     "SELECT failures, cause FROM imagekit.account_state WHERE server OPERATOR(pg_catalog.=) $1";
 
 constexpr char kResume[] = "DELETE FROM imagekit.account_state WHERE server OPERATOR(pg_catalog.=) $1";
-
-const char *OutcomeOf(Fate fate) {
-  switch (fate) {
-    case Fate::kDeleted:
-      return "deleted";
-    case Fate::kNotFound:
-      return "not_found";
-    case Fate::kKept:
-      return "kept";
-    case Fate::kSkipped:
-      return "skipped";
-    default:
-      return nullptr;  // not settled
-  }
-}
 
 // Growing arrays of one type, for unnest().
 struct Column {

@@ -58,6 +58,9 @@ struct Batch {
 /// Decides a file's fate unless it is decided; `detail` (may be NULL) is copied.
 void Decide(Batch *batch, QueuedFile *file, Fate fate, const char *detail);
 
+/// The word for a settled fate, as in imagekit.history.outcome; NULL for one that is not settled.
+const char *OutcomeOf(Fate fate);
+
 /// True while the file has no fate and is not a double of another.
 inline bool Open(const QueuedFile &file) { return file.fate == Fate::kOpen && file.same_as < 0; }
 

@@ -13,18 +13,8 @@ namespace imagekit::worker {
 namespace {
 
 const char *OutcomeWord(Fate fate) {
-  switch (fate) {
-    case Fate::kDeleted:
-      return "deleted";
-    case Fate::kNotFound:
-      return "not_found";
-    case Fate::kKept:
-      return "kept";
-    case Fate::kSkipped:
-      return "skipped";
-    default:
-      return "failed";
-  }
+  const char *settled = OutcomeOf(fate);
+  return settled != nullptr ? settled : "failed";
 }
 
 // All steps for the given URLs, within the caller's transaction; ImageKit is asked meanwhile. What was done is recorded

@@ -75,6 +75,21 @@ void ResolveFile(Batch *batch, QueuedFile *file, const UrlReading &reading, cons
 
 }  // namespace
 
+const char *OutcomeOf(Fate fate) {
+  switch (fate) {
+    case Fate::kDeleted:
+      return "deleted";
+    case Fate::kNotFound:
+      return "not_found";
+    case Fate::kKept:
+      return "kept";
+    case Fate::kSkipped:
+      return "skipped";
+    default:
+      return nullptr;  // not settled
+  }
+}
+
 void Decide(Batch *batch, QueuedFile *file, Fate fate, const char *detail) {
   if (file->fate != Fate::kOpen) return;
   file->fate = fate;
