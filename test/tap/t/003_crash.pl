@@ -40,10 +40,17 @@ $imagekit->release;
 sub kill_worker
 {
 	my ($pid) = @_;
+	my $launcher = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'imagekit_cleanup launcher'";
+	my $before = $t->sql($launcher);
 	kill 'KILL', $pid;
-	# The whole server restarts itself; connections fail meanwhile.
-	wait_for { !kill(0, $pid) } 'the process is gone';
-	wait_for { $node->psql('postgres', 'SELECT 1') == 0 } 'the server is back';
+	# The whole server restarts itself. Connections succeed for a moment before, and fail meanwhile: a new launcher is the
+	# sign that it is over.
+	wait_for
+	{
+		my ($status, $now) = $node->psql('postgres', $launcher);
+		$status == 0 && $now =~ /^\d+$/ && $now ne $before;
+	}
+	'the server is back';
 	return;
 }
 
