@@ -90,9 +90,13 @@ INSERT INTO patches VALUES (20, 'hostile', ARRAY[
 DELETE FROM patches WHERE id = 20;
 SELECT * FROM queued();
 -- longer than a page
-INSERT INTO patches VALUES (21, 'long', ARRAY['https://ik.imagekit.io/acme/' || repeat('long', 25000) || '.jpg']);
+INSERT INTO patches VALUES (21, 'long', ARRAY['https://ik.imagekit.io/acme/' || repeat('long', 16000) || '.jpg']);
 DELETE FROM patches WHERE id = 21;
 SELECT length(url), right(url, 10) FROM queued();
+-- longer than any URL: said once a transaction, and never in part
+INSERT INTO patches SELECT i, 'too long', ARRAY['https://ik.imagekit.io/acme/' || i || repeat('long', 25000) || '.jpg'] FROM generate_series(21, 22) i;
+DELETE FROM patches WHERE id IN (21, 22);
+SELECT count(*) FROM queued();
 
 -- no privilege on schema imagekit is needed, and nothing on the search path is
 CREATE ROLE regress_imagekit_clerk;

@@ -34,10 +34,23 @@ CREATE TABLE imagekit.watch_config (
   sources text[] NOT NULL,
   owner text,
   grace interval,
-  on_truncate text NOT NULL CHECK (on_truncate IN ('capture', 'deny', 'ignore'))
+  on_truncate text NOT NULL CHECK (on_truncate IN ('capture', 'deny', 'ignore')),
+  replication text NOT NULL CHECK (replication IN ('origin', 'always', 'replica')),
+  since timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
 );
 COMMENT ON TABLE imagekit.watch_config IS 'What imagekit.watch() was told. Read it through the view imagekit.watched.';
 SELECT pg_catalog.pg_extension_config_dump('imagekit.watch_config', '');
+
+-- Not dumped: a restored table numbers its columns anew. src/capture/watch_config.cpp knows the columns of both by position.
+CREATE TABLE imagekit.watch_columns (
+  relation regclass PRIMARY KEY,
+  columns smallint[] NOT NULL,
+  owner smallint
+);
+COMMENT ON TABLE imagekit.watch_columns IS
+  'The columns of imagekit.watch_config by number, so that renamed ones are found again. Internal.';
+COMMENT ON COLUMN imagekit.watch_columns.columns IS
+  'Two for each source: the column (negative: its type can hold no URL any more) and the fileId column, or 0.';
 
 -- State: never dumped, so that a restored copy of this database has nothing to send -----------------------------------
 
@@ -56,6 +69,7 @@ COMMENT ON TABLE imagekit.arming IS
 -- toast_tuple_target keeps a page-sized pack in its tuple; only a URL longer than a page goes to the TOAST table.
 CREATE TABLE imagekit.outbox (
   captured_at timestamptz NOT NULL,
+  due_at timestamptz,
   transaction xid8 NOT NULL,
   relation oid NOT NULL,
   role oid NOT NULL,
@@ -67,6 +81,9 @@ ALTER TABLE imagekit.outbox ALTER COLUMN pack SET STORAGE EXTERNAL;
 ALTER TABLE imagekit.outbox REPLICA IDENTITY FULL;
 COMMENT ON TABLE imagekit.outbox IS
   'Journal of URLs that rows stopped using, many to a tuple. Internal: read it through the view imagekit.pending.';
+COMMENT ON COLUMN imagekit.outbox.due_at IS 'By the grace of the table when it was captured; NULL: by the account''s.';
+COMMENT ON COLUMN imagekit.outbox.origin IS
+  'D delete, U update, T truncate, M the row moved to another partition: no removal until the drain finds one.';
 
 CREATE TABLE imagekit.backlog (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -135,27 +152,65 @@ COMMENT ON COLUMN imagekit.history.settled_at IS 'When the outcome was known.';
 CREATE FUNCTION imagekit.capture() RETURNS trigger
   LANGUAGE c AS 'MODULE_PATHNAME', 'imagekit_capture';
 COMMENT ON FUNCTION imagekit.capture() IS
-  'Trigger function of watched tables: queues the image URLs a deleted or updated row no longer uses. Arguments: the sources.';
+  'Trigger function of watched tables: queues the image URLs a deleted or updated row no longer uses.';
 
 CREATE FUNCTION imagekit.capture_truncate() RETURNS trigger
   LANGUAGE c AS 'MODULE_PATHNAME', 'imagekit_capture_truncate';
 COMMENT ON FUNCTION imagekit.capture_truncate() IS
-  'Trigger function of watched tables for TRUNCATE. Arguments: capture or deny, then the sources.';
+  'Trigger function of watched tables for TRUNCATE: queues the image URLs of all rows, or forbids it.';
 
 CREATE FUNCTION imagekit.watch(
     relation regclass, sources text[], owner text DEFAULT NULL, grace interval DEFAULT NULL,
-    on_truncate text DEFAULT 'capture') RETURNS void
+    on_truncate text DEFAULT 'capture', replication text DEFAULT 'origin') RETURNS void
   LANGUAGE c AS 'MODULE_PATHNAME', 'imagekit_watch';
-COMMENT ON FUNCTION imagekit.watch(regclass, text[], text, interval, text) IS
-  'Watches a table: image URLs that its rows stop using are queued for deletion. A source is column, column.key.key, '
-  'column.list[*].key or url_column:file_id_column. owner: the column that says whose row it is. grace: how long to '
-  'wait, instead of the account''s grace_period. on_truncate: capture, deny or ignore. Called again, it replaces. '
-  'You must own the table.';
+COMMENT ON FUNCTION imagekit.watch(regclass, text[], text, interval, text, text) IS
+  'Watches a table, its partitions and children: image URLs that its rows stop using are queued for deletion. A source is '
+  'column, column.key.key, column.list[*].key or url_column:file_id_column. owner: the column that says whose row it is. '
+  'grace: how long to wait, instead of the account''s grace_period. on_truncate: capture, deny or ignore. replication: '
+  'origin captures where rows are changed, replica where changes arrive by logical replication, always both. Called '
+  'again, it replaces. You must own the table.';
 
 CREATE FUNCTION imagekit.unwatch(relation regclass) RETURNS boolean
   LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'imagekit_unwatch';
 COMMENT ON FUNCTION imagekit.unwatch(regclass) IS
   'Stops watching a table. What is queued stays queued. False when it was not watched. You must own the table.';
+
+-- Event triggers: watched tables through DDL. ALWAYS, because tables change in sessions of every session_replication_role.
+
+CREATE FUNCTION imagekit.before_ddl() RETURNS event_trigger
+  LANGUAGE c AS 'MODULE_PATHNAME', 'imagekit_before_ddl';
+COMMENT ON FUNCTION imagekit.before_ddl() IS
+  'Event trigger function: a watched table that becomes a partition of a watched one gives up its own settings.';
+
+CREATE FUNCTION imagekit.after_ddl() RETURNS event_trigger
+  LANGUAGE c AS 'MODULE_PATHNAME', 'imagekit_after_ddl';
+COMMENT ON FUNCTION imagekit.after_ddl() IS
+  'Event trigger function: follows renamed columns, new partitions and children, and says what is not watched any more.';
+
+CREATE FUNCTION imagekit.after_drop() RETURNS event_trigger
+  LANGUAGE c AS 'MODULE_PATHNAME', 'imagekit_after_drop';
+COMMENT ON FUNCTION imagekit.after_drop() IS
+  'Event trigger function: says which watched tables are dropped, and forgets them.';
+
+CREATE EVENT TRIGGER imagekit_before_ddl ON ddl_command_start
+  WHEN TAG IN ('ALTER TABLE')
+  EXECUTE FUNCTION imagekit.before_ddl();
+ALTER EVENT TRIGGER imagekit_before_ddl ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER imagekit_before_ddl IS
+  'imagekit_cleanup: lets a watched table be attached to a watched one.';
+
+CREATE EVENT TRIGGER imagekit_after_ddl ON ddl_command_end
+  WHEN TAG IN ('ALTER TABLE', 'ALTER TYPE', 'CREATE SCHEMA', 'CREATE TABLE', 'CREATE TRIGGER')
+  EXECUTE FUNCTION imagekit.after_ddl();
+ALTER EVENT TRIGGER imagekit_after_ddl ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER imagekit_after_ddl IS
+  'imagekit_cleanup: follows changes of watched tables. Without it, partitions and children made later may go unwatched.';
+
+CREATE EVENT TRIGGER imagekit_after_drop ON sql_drop
+  EXECUTE FUNCTION imagekit.after_drop();
+ALTER EVENT TRIGGER imagekit_after_drop ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER imagekit_after_drop IS
+  'imagekit_cleanup: says which watched tables are dropped.';
 
 -- URLs ----------------------------------------------------------------------------------------------------------------
 
@@ -186,18 +241,17 @@ CREATE FUNCTION imagekit.unpack(pack bytea) RETURNS TABLE (url text, file_id tex
 COMMENT ON FUNCTION imagekit.unpack(bytea) IS
   'The URLs of one tuple of imagekit.outbox, with the fileId where the row held one.';
 
-CREATE FUNCTION imagekit.grace_of(server oid, watched oid) RETURNS interval
+CREATE FUNCTION imagekit.grace_of(server oid) RETURNS interval
   LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
   SELECT coalesce(
-    (SELECT w.grace FROM imagekit.watch_config w WHERE w.relation = watched),
     (SELECT o.option_value::interval
      FROM pg_foreign_server s CROSS JOIN LATERAL pg_options_to_table(s.srvoptions) o
      WHERE s.oid = server AND o.option_name = 'grace_period'),
     '0'::interval);
 END;
-COMMENT ON FUNCTION imagekit.grace_of(oid, oid) IS
-  'How long a URL of this account, from this table, waits between its capture and its deletion.';
+COMMENT ON FUNCTION imagekit.grace_of(oid) IS
+  'The account''s grace_period: how long a URL waits between its capture and its deletion, unless its table says otherwise.';
 
 -- By hand -------------------------------------------------------------------------------------------------------------
 
@@ -253,11 +307,20 @@ COMMENT ON FUNCTION imagekit.account_problem(oid) IS
 -- Resolved here, with the search path of CREATE EXTENSION; stored views do not look at a search path again.
 
 CREATE VIEW imagekit.watched AS
-SELECT w.relation, w.sources, w.owner, w.grace, w.on_truncate,
-       EXISTS (SELECT FROM pg_trigger t
-               WHERE t.tgrelid = w.relation AND t.tgfoid = 'imagekit.capture'::regproc AND t.tgenabled <> 'D') AS active
+SELECT w.relation, w.sources, w.owner, w.grace, w.on_truncate, w.replication,
+       x.problem IS NULL AS active, x.problem
 FROM imagekit.watch_config w
-WHERE EXISTS (SELECT FROM pg_class c WHERE c.oid = w.relation);
+LEFT JOIN imagekit.watch_columns c ON c.relation = w.relation
+LEFT JOIN pg_trigger t ON t.tgrelid = w.relation AND t.tgfoid = 'imagekit.capture'::regproc
+CROSS JOIN LATERAL (
+  SELECT CASE WHEN t.oid IS NULL THEN 'the trigger imagekit_capture is missing: nothing is captured'
+              WHEN t.tgenabled = 'D' THEN 'the trigger imagekit_capture is disabled: nothing is captured'
+              WHEN w.sources = '{}' THEN 'no source is left: nothing is captured'
+              ELSE (SELECT 'not captured, for the type of the column: ' || string_agg(s.source, ', ' ORDER BY s.n)
+                    FROM unnest(w.sources) WITH ORDINALITY AS s(source, n)
+                    WHERE c.columns[2 * s.n - 1] < 0)
+         END AS problem) x
+WHERE EXISTS (SELECT FROM pg_class r WHERE r.oid = w.relation);
 COMMENT ON VIEW imagekit.watched IS
   'Watched tables, one row each. Change them with imagekit.watch() and imagekit.unwatch().';
 COMMENT ON COLUMN imagekit.watched.relation IS 'The table; all its partitions are watched with it.';
@@ -266,8 +329,11 @@ COMMENT ON COLUMN imagekit.watched.owner IS 'Column that says whose row it is.';
 COMMENT ON COLUMN imagekit.watched.grace IS
   'How long a URL waits before it is deleted; NULL: the account''s grace_period.';
 COMMENT ON COLUMN imagekit.watched.on_truncate IS 'What TRUNCATE does: capture, deny or ignore.';
+COMMENT ON COLUMN imagekit.watched.replication IS
+  'Which changes are captured: origin, those made here; replica, those that arrive by logical replication; always, both.';
 COMMENT ON COLUMN imagekit.watched.active IS
-  'False when the trigger is missing or disabled: call imagekit.watch() again.';
+  'False when something is not captured, see problem: call imagekit.watch() again.';
+COMMENT ON COLUMN imagekit.watched.problem IS 'What is not captured and why, in words.';
 
 CREATE VIEW imagekit.pending AS
 SELECT q.url, s.srvname AS server,
@@ -277,10 +343,11 @@ FROM (SELECT b.url, b.server, b.relation, b.state, b.captured_at, b.due_at, b.at
       FROM imagekit.backlog b
       UNION ALL
       SELECT u.url, a.server, o.relation, 'waiting', o.captured_at,
-             o.captured_at + imagekit.grace_of(a.server, o.relation), 0, NULL
+             coalesce(o.due_at, o.captured_at + imagekit.grace_of(a.server)), 0, NULL
       FROM imagekit.outbox o
       CROSS JOIN LATERAL imagekit.unpack(o.pack) u
-      CROSS JOIN LATERAL imagekit.account_of(u.url) AS a(server)) q
+      CROSS JOIN LATERAL imagekit.account_of(u.url) AS a(server)
+      WHERE o.origin <> 'M') q
 LEFT JOIN pg_foreign_server s ON s.oid = q.server;
 COMMENT ON VIEW imagekit.pending IS 'URLs that are queued and not settled, one row each.';
 COMMENT ON COLUMN imagekit.pending.url IS 'As the row held it.';

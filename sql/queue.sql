@@ -17,7 +17,10 @@ INSERT INTO patches VALUES (1, '{https://ik.imagekit.io/acme/g1.jpg}'), (2, '{ht
 DELETE FROM patches WHERE id = 1;
 SELECT url, due_at - captured_at AS wait FROM imagekit.pending WHERE relation IS NOT NULL;
 SELECT imagekit.watch('patches', '{images}', grace => '7 days');
-SELECT url, due_at - captured_at AS wait FROM imagekit.pending WHERE relation IS NOT NULL;
+DELETE FROM patches WHERE id = 2;
+-- what was captured before keeps the grace it was captured with, whatever becomes of the settings
+SELECT imagekit.unwatch('patches');
+SELECT url, due_at - captured_at AS wait FROM imagekit.pending WHERE relation IS NOT NULL ORDER BY url COLLATE "C";
 
 -- nothing may be sent from here
 SELECT imagekit.delete_file('https://ik.imagekit.io/acme/a.jpg');

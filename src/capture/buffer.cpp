@@ -2,6 +2,7 @@
 
 #include "capture/buffer.h"
 
+#include "capture/seen.h"
 #include "outbox/pack.h"
 #include "worker/wake.h"
 
@@ -18,25 +19,39 @@ struct Pack {
   Oid role;
   Origin origin;
   TimestampTz captured_at;
+  TimestampTz due_at;
   outbox::PackWriter writer;
   size_t capacity;
   bool full;
   char data[FLEXIBLE_ARRAY_MEMBER];
 };
 
-constexpr size_t kMostBuffered = 4 * 1024 * 1024;
+// ImageKit's are 24 characters.
+constexpr size_t kLongestFileId = 256;
+
+constexpr size_t kMostBuffered = 2 * 1024 * 1024;
 
 // All in TopTransactionContext; forgotten, not freed, when the transaction ends.
 Pack *packs = nullptr;  // newest first
 size_t buffered = 0;    // bytes of all packs
+bool written = false;   // the commit has come so far that nothing will ask us again
+bool told_too_long = false;
 
-Pack *NewPack(Oid relation, Origin origin, size_t capacity) {
+// Fixed now, so that a later unwatch(), watch() or DROP TABLE does not shorten the wait.
+TimestampTz DueAt(const WatchedRelation &watched, TimestampTz captured_at) {
+  if (watched.grace == nullptr) return outbox::kByAccount;
+  return DatumGetTimestampTz(
+      DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(captured_at), IntervalPGetDatum(watched.grace)));
+}
+
+Pack *NewPack(const WatchedRelation &watched, Origin origin, size_t capacity) {
   auto *pack = static_cast<Pack *>(MemoryContextAlloc(TopTransactionContext, offsetof(Pack, data) + capacity));
   pack->subtransaction = GetCurrentSubTransactionId();
-  pack->relation = relation;
+  pack->relation = watched.watched;
   pack->role = GetUserId();
   pack->origin = origin;
   pack->captured_at = GetCurrentStatementStartTimestamp();
+  pack->due_at = DueAt(watched, pack->captured_at);
   pack->capacity = capacity;
   pack->full = false;
   pack->writer.Start(pack->data, capacity);
@@ -79,7 +94,8 @@ void Write(SubTransactionId subtransaction, bool all) {
   outbox::JournalWriter journal;
   if (!journal.Open()) return;
   for (const Pack *pack = packs; pack != nullptr && (all || pack->subtransaction == subtransaction); pack = pack->next)
-    journal.Write({pack->captured_at, pack->relation, pack->role, pack->origin, pack->data, pack->writer.size()});
+    journal.Write(
+        {pack->captured_at, pack->due_at, pack->relation, pack->role, pack->origin, pack->data, pack->writer.size()});
   journal.Close();
   worker::WakeAtCommit();
 }
@@ -131,18 +147,31 @@ void HandOver(SubTransactionId mine, SubTransactionId parent) {
   }
 }
 
+void WriteAll() {
+  if (packs != nullptr) Write(InvalidSubTransactionId, true);
+  packs = nullptr;
+  buffered = 0;
+}
+
+void Forget() {
+  packs = nullptr;
+  buffered = 0;
+  written = false;
+  told_too_long = false;
+  ForgetSeen();
+}
+
 void OnTransaction(XactEvent event, void *) {
-  if (packs == nullptr) return;
   switch (event) {
     case XACT_EVENT_PRE_COMMIT:
     case XACT_EVENT_PRE_PREPARE:
-      Write(InvalidSubTransactionId, true);
+      WriteAll();
+      written = true;
       break;
     case XACT_EVENT_COMMIT:
     case XACT_EVENT_PREPARE:
     case XACT_EVENT_ABORT:
-      packs = nullptr;
-      buffered = 0;
+      Forget();
       break;
     default:  // parallel workers never run triggers
       break;
@@ -150,15 +179,18 @@ void OnTransaction(XactEvent event, void *) {
 }
 
 void OnSubtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *) {
-  if (packs == nullptr) return;
-  if (event == SUBXACT_EVENT_ABORT_SUB) Discard(mine);
-  if (event == SUBXACT_EVENT_COMMIT_SUB) HandOver(mine, parent);
+  // The level is still the subtransaction's own.
+  if (event == SUBXACT_EVENT_ABORT_SUB) {
+    Discard(mine);
+    UnseeSince(GetCurrentTransactionNestLevel());
+  } else if (event == SUBXACT_EVENT_COMMIT_SUB) {
+    HandOver(mine, parent);
+    SeenByParent(GetCurrentTransactionNestLevel());
+  }
 }
 
-}  // namespace
-
-void Queue(Oid relation, Origin origin, std::string_view url, std::string_view file_id) {
-  Pack *pack = OpenPack(relation, origin);
+void Add(const WatchedRelation &watched, Origin origin, std::string_view url, std::string_view file_id) {
+  Pack *pack = OpenPack(watched.watched, origin);
   if (pack != nullptr && pack->writer.Add(url, file_id)) return;
   if (pack != nullptr) pack->full = true;
 
@@ -169,8 +201,34 @@ void Queue(Oid relation, Origin origin, std::string_view url, std::string_view f
   }
   // A URL longer than a page gets a pack of its own; the journal's TOAST table takes it.
   size_t need = 1 + url.size() + file_id.size() + outbox::kEntryOverhead;
-  pack = NewPack(relation, origin, need > outbox::kPagePack ? need : outbox::kPagePack);
+  pack = NewPack(watched, origin, need > outbox::kPagePack ? need : outbox::kPagePack);
   if (!pack->writer.Add(url, file_id)) elog(ERROR, "a URL of %zu bytes does not fit its own pack", url.size());
+}
+
+void TellTooLong(const WatchedRelation &watched, size_t size) {
+  if (told_too_long) return;
+  told_too_long = true;
+  ereport(WARNING,
+          (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("a URL of %zu bytes is not queued for deletion", size),
+           errdetail("It stands in table \"%s\" and is longer than %zu bytes, more than any URL that can be used.",
+                     get_rel_name(watched.watched), kLongestUrl),
+           errhint("If an image is meant, delete it by hand. Further ones of this transaction are not reported.")));
+}
+
+}  // namespace
+
+void Queue(const WatchedRelation &watched, Origin origin, std::string_view url, std::string_view file_id) {
+  if (url.size() > kLongestUrl) {
+    TellTooLong(watched, url.size());
+    return;
+  }
+  // A table's own grace is its own promise: what another table removes at once does not stand for it. Nor does a move,
+  // which is no removal.
+  if (!SeeFirst(url, watched.grace == nullptr ? 0 : watched.watched, origin == outbox::kMove)) return;
+  // Cut, it is no file's id, and so lets no file be deleted.
+  Add(watched, origin, url, file_id.substr(0, kLongestFileId));
+  // Another extension deletes rows at PRE_COMMIT, after our turn.
+  if (written) WriteAll();
 }
 
 void InitializeBuffer() {

@@ -10,12 +10,17 @@
 
 #include <string_view>
 
+#include "capture/watched_relation.h"
 #include "outbox/journal.h"
 
 namespace imagekit::capture {
 
-/// Queues a URL in the current transaction. `relation` is the watched table.
-void Queue(Oid relation, outbox::Origin origin, std::string_view url, std::string_view file_id);
+/// Longer than any URL that a browser, a proxy or ImageKit would take. What is longer is said once in a transaction, and
+/// not queued.
+constexpr size_t kLongestUrl = 64 * 1024;
+
+/// Queues a URL in the current transaction, unless the transaction has queued it already.
+void Queue(const WatchedRelation &watched, outbox::Origin origin, std::string_view url, std::string_view file_id);
 
 /// Registers the transaction callbacks. Once per backend, from _PG_init: registering per transaction would make each
 /// one dearer than the last.

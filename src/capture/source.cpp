@@ -63,6 +63,27 @@ void ParseSteps(Cursor *cursor, SourcePath *path) {
   }
 }
 
+void AppendName(StringInfo text, const char *name) {
+  bool quote = strpbrk(name, ".[:\"") != nullptr;
+  if (quote) appendStringInfoChar(text, '"');
+  for (; *name != '\0'; name++) {
+    if (*name == '"') appendStringInfoChar(text, '"');
+    appendStringInfoChar(text, *name);
+  }
+  if (quote) appendStringInfoChar(text, '"');
+}
+
+void AppendSteps(StringInfo text, const SourcePath &path) {
+  for (int i = 0; i < path.steps; i++) {
+    if (path.step[i].key == nullptr) {
+      appendStringInfoString(text, "[*]");
+      continue;
+    }
+    if (text->len > 0) appendStringInfoChar(text, '.');
+    AppendName(text, path.step[i].key);
+  }
+}
+
 bool IsTextType(Oid type) { return type == TEXTOID || type == VARCHAROID || type == BPCHAROID; }
 
 Form_pg_attribute FindColumn(Relation relation, const char *name) {
@@ -95,6 +116,20 @@ Form_pg_attribute ColumnOrComplain(const Source &source, const char *name, Relat
                     level >= ERROR ? errhint("Write the name as in the catalog, case and all.")
                                    : errhint("Call imagekit.watch() again with the sources as they are now.")));
   return column;
+}
+
+bool IsPlain(ColumnKind kind) { return kind == ColumnKind::kText || kind == ColumnKind::kTextArray; }
+
+void FillColumn(const Source &source, Form_pg_attribute column, ResolvedSource *resolved) {
+  resolved->column = column->attnum;
+  resolved->type = column->atttypid;
+  resolved->kind = KindOfType(column->atttypid);
+  resolved->path = source.path;
+  resolved->file_id_column = 0;
+  // "images[*]" is another way to say "images" of a text array.
+  bool elements =
+      resolved->kind == ColumnKind::kTextArray && source.path.steps == 1 && source.path.step[0].key == nullptr;
+  if (elements) resolved->path = SourcePath{};
 }
 
 }  // namespace
@@ -135,20 +170,18 @@ SourcePath ParsePath(const char *text) {
 char *FormatPath(const SourcePath &path) {
   StringInfoData text;
   initStringInfo(&text);
-  for (int i = 0; i < path.steps; i++) {
-    const char *key = path.step[i].key;
-    if (key == nullptr) {
-      appendStringInfoString(&text, "[*]");
-      continue;
-    }
-    if (i > 0) appendStringInfoChar(&text, '.');
-    bool quote = strpbrk(key, ".[:\"") != nullptr;
-    if (quote) appendStringInfoChar(&text, '"');
-    for (; *key != '\0'; key++) {
-      if (*key == '"') appendStringInfoChar(&text, '"');
-      appendStringInfoChar(&text, *key);
-    }
-    if (quote) appendStringInfoChar(&text, '"');
+  AppendSteps(&text, path);
+  return text.data;
+}
+
+char *FormatSource(const Source &source) {
+  StringInfoData text;
+  initStringInfo(&text);
+  AppendName(&text, source.column);
+  AppendSteps(&text, source.path);
+  if (source.file_id_column != nullptr) {
+    appendStringInfoChar(&text, ':');
+    AppendName(&text, source.file_id_column);
   }
   return text.data;
 }
@@ -156,26 +189,23 @@ char *FormatPath(const SourcePath &path) {
 bool ResolveSource(const Source &source, Relation relation, int level, ResolvedSource *resolved) {
   Form_pg_attribute column = ColumnOrComplain(source, source.column, relation, level);
   if (column == nullptr) return false;
-  resolved->column = column->attnum;
-  resolved->kind = KindOfType(column->atttypid);
-  resolved->path = source.path;
-  resolved->file_id_column = 0;
-
-  // "images[*]" is another way to say "images" of a text array.
-  bool elements =
-      resolved->kind == ColumnKind::kTextArray && source.path.steps == 1 && source.path.step[0].key == nullptr;
-  if (elements) resolved->path = SourcePath{};
-  bool plain = resolved->kind == ColumnKind::kText || resolved->kind == ColumnKind::kTextArray;
+  FillColumn(source, column, resolved);
+  bool plain = IsPlain(resolved->kind);
   const char *why = resolved->kind == ColumnKind::kUnsupported ? "It can hold no URL in a text or a JSON document."
                     : pg::IsVirtualColumn(column) ? "Its values are computed when read, and a deleted row has none."
                     : plain && resolved->path.steps > 0 ? "A path goes into JSON documents only."
                                                         : nullptr;
   if (why != nullptr) {
     ereport(level,
-            (errcode(ERRCODE_DATATYPE_MISMATCH), errmsg("source \"%s\" addresses no text or JSON", source.text),
+            (errcode(ERRCODE_DATATYPE_MISMATCH),
+             level >= ERROR ? errmsg("source \"%s\" addresses no text or JSON", source.text)
+                            : errmsg("source \"%s\" of watched table \"%s\" is not captured any more", source.text,
+                                     RelationGetRelationName(relation)),
              errdetail("Column \"%s\" of table \"%s\" has type %s. %s", source.column,
                        RelationGetRelationName(relation), format_type_be(column->atttypid), why),
-             errhint("Watch columns of type text, varchar, json, jsonb, arrays of text, or domains over these.")));
+             level >= ERROR
+                 ? errhint("Watch columns of type text, varchar, json, jsonb, arrays of text, or domains over these.")
+                 : errhint("Call imagekit.watch() again with the sources as they are now.")));
     return false;
   }
 
@@ -191,6 +221,14 @@ bool ResolveSource(const Source &source, Relation relation, int level, ResolvedS
     }
     resolved->file_id_column = id->attnum;
   }
+  return true;
+}
+
+bool ResolveForSearch(const Source &source, Relation relation, ResolvedSource *resolved) {
+  Form_pg_attribute column = FindColumn(relation, source.column);
+  if (column == nullptr) return false;
+  FillColumn(source, column, resolved);
+  if (resolved->kind != ColumnKind::kJson && resolved->kind != ColumnKind::kJsonb) resolved->path = SourcePath{};
   return true;
 }
 

@@ -30,13 +30,14 @@ struct Source {
   char *file_id_column;  // NULL when none
 };
 
-/// How the URLs are found in a column's values.
+/// How the URLs are found in a column's values. kUnsupported: capture finds none there.
 enum class ColumnKind { kText, kTextArray, kJson, kJsonb, kUnsupported };
 ColumnKind KindOfType(Oid type);
 
 /// A source found in a table.
 struct ResolvedSource {
   AttrNumber column;
+  Oid type;
   ColumnKind kind;
   SourcePath path;
   AttrNumber file_id_column;  // 0 when none
@@ -46,12 +47,17 @@ struct ResolvedSource {
 Source ParseSource(const char *text);
 /// "key.list[*].key": a path without a column, as imagekit.urls_in() takes it; "" is the whole value.
 SourcePath ParsePath(const char *text);
-/// The reverse of ParsePath.
+/// The reverse of ParsePath and ParseSource.
 char *FormatPath(const SourcePath &path);
+char *FormatSource(const Source &source);
 
-/// Looks the source up in a table's columns. What is wrong is raised at `level`: ERROR when watch() is called,
-/// WARNING when a trigger meets a table that has changed since; then false.
+/// Looks the source up in a table's columns, to capture from it. What is wrong is raised at `level`: ERROR when watch() is
+/// called, WARNING when the table has changed since; then false.
 bool ResolveSource(const Source &source, Relation relation, int level, ResolvedSource *resolved);
+
+/// The same to look for uses in it. In doubt more is searched: all of a text that once was a JSON document with a path, and
+/// (kUnsupported) values of other types as they are printed. False when there is no such column.
+bool ResolveForSearch(const Source &source, Relation relation, ResolvedSource *resolved);
 
 }  // namespace imagekit::capture
 

@@ -9,7 +9,6 @@
 #include "capture/buffer.h"
 #include "capture/difference.h"
 #include "capture/extract.h"
-#include "capture/watched_relation.h"
 
 namespace imagekit::capture {
 
@@ -18,7 +17,7 @@ namespace {
 // Queues each URL of ours at once.
 struct QueueSink : UrlSink {
   const EndpointMap *endpoints;
-  Oid relation;
+  const WatchedRelation *watched;
   outbox::Origin origin;
 };
 
@@ -30,7 +29,7 @@ struct ListSink : UrlSink {
 
 void TakeIntoQueue(UrlSink *self, std::string_view url, std::string_view file_id) {
   auto *sink = static_cast<QueueSink *>(self);
-  if (sink->endpoints->Owns(url)) Queue(sink->relation, sink->origin, url, file_id);
+  if (sink->endpoints->Owns(url)) Queue(*sink->watched, sink->origin, url, file_id);
 }
 
 void TakeIntoList(UrlSink *self, std::string_view url, std::string_view file_id) {
@@ -72,13 +71,13 @@ bool SameBytes(const ResolvedSource &source, HeapTuple before, HeapTuple after, 
 }
 
 void CaptureDelete(const WatchedRelation &watched, HeapTuple row, TupleDesc columns, const EndpointMap *endpoints) {
-  // Moving a row to another partition deletes it here and inserts it there; the marked tuple is the only sign.
-  if (HeapTupleHeaderIndicatesMovedPartitions(row->t_data)) return;
   QueueSink sink;
   sink.take = TakeIntoQueue;
   sink.endpoints = endpoints;
-  sink.relation = watched.watched;
-  sink.origin = outbox::kDelete;
+  sink.watched = &watched;
+  // Moving a row to another partition deletes it here and inserts it there; the marked tuple is the only sign. Whether the
+  // same UPDATE dropped an image cannot be seen here: the drain looks.
+  sink.origin = HeapTupleHeaderIndicatesMovedPartitions(row->t_data) ? outbox::kMove : outbox::kDelete;
   for (int i = 0; i < watched.count; i++) ExtractSource(watched.sources[i], row, columns, &sink);
 }
 
@@ -95,7 +94,7 @@ void CaptureUpdate(const WatchedRelation &watched, HeapTuple before, HeapTuple a
   for (int i = 0; i < watched.count; i++) ExtractSource(watched.sources[i], after, columns, &new_urls);
   Subtract(&old_urls.list, new_urls.list, *endpoints);
   for (int i = 0; i < old_urls.list.count; i++)
-    Queue(watched.watched, outbox::kUpdate, old_urls.list.items[i].url, old_urls.list.items[i].file_id);
+    Queue(watched, outbox::kUpdate, old_urls.list.items[i].url, old_urls.list.items[i].file_id);
 }
 
 }  // namespace
@@ -106,7 +105,7 @@ extern "C" {
 
 IMAGEKIT_SQL_FUNCTION(imagekit_capture);
 
-// capture(): AFTER DELETE OR UPDATE row trigger; arguments are the sources.
+// capture(): AFTER DELETE OR UPDATE row trigger.
 Datum imagekit_capture(PG_FUNCTION_ARGS) {
   using namespace imagekit::capture;
   auto *trigger = reinterpret_cast<TriggerData *>(fcinfo->context);
@@ -119,7 +118,7 @@ Datum imagekit_capture(PG_FUNCTION_ARGS) {
 
   const imagekit::EndpointMap *endpoints = imagekit::account::Endpoints();
   if (endpoints->empty()) return Datum{0};
-  const WatchedRelation *watched = LookUp(trigger->tg_relation, trigger->tg_trigger, 0);
+  const WatchedRelation *watched = LookUp(trigger->tg_relation);
   TupleDesc columns = RelationGetDescr(trigger->tg_relation);
   if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
     CaptureDelete(*watched, trigger->tg_trigtuple, columns, endpoints);

@@ -3,7 +3,6 @@
 #include "account/account.h"
 #include "capture/buffer.h"
 #include "capture/extract.h"
-#include "capture/watched_relation.h"
 
 namespace imagekit::capture {
 
@@ -11,12 +10,12 @@ namespace {
 
 struct TruncateSink : UrlSink {
   const EndpointMap *endpoints;
-  Oid watched;
+  const WatchedRelation *watched;
 };
 
 void Take(UrlSink *self, std::string_view url, std::string_view file_id) {
   auto *sink = static_cast<TruncateSink *>(self);
-  if (sink->endpoints->Owns(url)) Queue(sink->watched, outbox::kTruncate, url, file_id);
+  if (sink->endpoints->Owns(url)) Queue(*sink->watched, outbox::kTruncate, url, file_id);
 }
 
 // A slot's columns are read lazily, so each source costs only the columns up to its own.
@@ -37,13 +36,13 @@ void ExtractRow(const WatchedRelation &watched, TupleTableSlot *row, UrlSink *si
 
 // TRUNCATE holds the exclusive lock and destroys rows whatever our snapshot says, so the latest one decides: under
 // REPEATABLE READ the transaction's own would miss rows committed since.
-// `watched_table` is the one whose trigger fired: the table itself, or the partitioned one above it.
-void CaptureTable(Relation relation, Oid watched_table, const Trigger *trigger, const EndpointMap *endpoints) {
-  const WatchedRelation *watched = LookUp(relation, trigger, 1);
+void CaptureTable(Relation relation, const EndpointMap *endpoints) {
+  const WatchedRelation *watched = LookUp(relation);
+  if (watched->count == 0) return;
   TruncateSink sink;
   sink.take = Take;
   sink.endpoints = endpoints;
-  sink.watched = watched_table;
+  sink.watched = watched;
   MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "imagekit truncate", ALLOCSET_DEFAULT_SIZES);
   Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
   TupleTableSlot *row = table_slot_create(relation, nullptr);
@@ -69,33 +68,26 @@ extern "C" {
 
 IMAGEKIT_SQL_FUNCTION(imagekit_capture_truncate);
 
-// capture_truncate(): BEFORE TRUNCATE statement trigger; arguments are "capture" or "deny", then the sources.
+// capture_truncate(): BEFORE TRUNCATE statement trigger, on the watched table, its partitions and its children. Each takes
+// care of its own rows: TRUNCATE fires the triggers of every table that it empties.
 Datum imagekit_capture_truncate(PG_FUNCTION_ARGS) {
   using namespace imagekit::capture;
   auto *trigger = reinterpret_cast<TriggerData *>(fcinfo->context);
   if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigger->tg_event) ||
-      !TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event) || trigger->tg_trigger->tgnargs < 1)
+      !TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
     ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
                     errmsg("imagekit.capture_truncate() must be fired BEFORE TRUNCATE"),
                     errhint("Let imagekit.watch() create the trigger.")));
   Relation relation = trigger->tg_relation;
-  if (strcmp(trigger->tg_trigger->tgargs[0], "deny") == 0)
+  OnTruncate on_truncate = LookUp(relation)->on_truncate;
+  if (on_truncate == OnTruncate::kDeny)
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                     errmsg("cannot truncate table \"%s\"", RelationGetRelationName(relation)),
                     errdetail("It is watched by imagekit_cleanup with on_truncate 'deny'."),
                     errhint("Use DELETE, or call imagekit.watch() with on_truncate => 'capture' or 'ignore'.")));
-
+  if (on_truncate == OnTruncate::kIgnore || relation->rd_rel->relkind != RELKIND_RELATION) return Datum{0};
   const imagekit::EndpointMap *endpoints = imagekit::account::Endpoints();
-  if (endpoints->empty()) return Datum{0};
-  // Statement triggers are not copied to partitions or inheritance children; TRUNCATE of the parent has locked them all.
-  // TRUNCATE ONLY spares children, which cannot be seen here: what they still use is kept by the drain's check.
-  ListCell *cell;
-  foreach (cell, find_all_inheritors(RelationGetRelid(relation), NoLock, nullptr)) {
-    Relation partition = table_open(lfirst_oid(cell), NoLock);
-    if (partition->rd_rel->relkind == RELKIND_RELATION)
-      CaptureTable(partition, RelationGetRelid(relation), trigger->tg_trigger, endpoints);
-    table_close(partition, NoLock);
-  }
+  if (!endpoints->empty()) CaptureTable(relation, endpoints);
   return Datum{0};
 }
 }

@@ -1,26 +1,20 @@
-// imagekit.watch() and unwatch(): checks the sources, creates the triggers, remembers the settings.
+// imagekit.watch() and unwatch(): checks the sources, remembers the settings, sees to the triggers.
 //
 // The caller must own the table; the triggers and the settings are then made with the extension owner's rights, so that
 // nobody needs a privilege on schema imagekit beyond these functions.
 
+#include "capture/watch.h"
+
 #include "account/options.h"
-#include "capture/source.h"
+#include "capture/triggers.h"
+#include "capture/watched_relation.h"
 #include "pg/sql.h"
 
 namespace imagekit::capture {
 
 namespace {
 
-constexpr char kRowTrigger[] = "imagekit_capture";
-constexpr char kTruncateTrigger[] = "imagekit_capture_truncate";
-constexpr const char *kTriggers[] = {kRowTrigger, kTruncateTrigger};
-
-char *QualifiedName(Relation relation) {
-  return quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
-                                    RelationGetRelationName(relation));
-}
-
-// Locks as CREATE TRIGGER will, so that nothing changes between the checks and the trigger.
+// Locks as CREATE TRIGGER will, so that nothing changes between the checks and the trigger, and no DELETE is under way.
 Relation OpenOwnTable(Oid oid) {
   Relation relation = try_relation_open(oid, ShareRowExclusiveLock);
   if (relation == nullptr)
@@ -40,41 +34,20 @@ Relation OpenOwnTable(Oid oid) {
   return relation;
 }
 
-bool HasTrigger(Relation relation, const char *name) {
-  for (int i = 0; relation->trigdesc != nullptr && i < relation->trigdesc->numtriggers; i++)
-    if (strcmp(relation->trigdesc->triggers[i].tgname, name) == 0) return true;
-  return false;
-}
-
-void DropTriggers(Relation relation) {
-  for (const char *name : kTriggers)
-    if (HasTrigger(relation, name))
-      pg::RunSql(psprintf("DROP TRIGGER %s ON %s", name, QualifiedName(relation)), SPI_OK_UTILITY);
-}
-
-void CreateTriggers(Relation relation, char **sources, int count, const char *on_truncate) {
-  StringInfoData arguments;
-  initStringInfo(&arguments);
-  for (int i = 0; i < count; i++)
-    appendStringInfo(&arguments, "%s%s", i > 0 ? ", " : "", quote_literal_cstr(sources[i]));
-  pg::RunSql(
-      psprintf("CREATE TRIGGER %s AFTER DELETE OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION imagekit.capture(%s)",
-               kRowTrigger, QualifiedName(relation), arguments.data),
-      SPI_OK_UTILITY);
-  if (strcmp(on_truncate, "ignore") != 0)
-    pg::RunSql(psprintf("CREATE TRIGGER %s BEFORE TRUNCATE ON %s FOR EACH STATEMENT "
-                        "EXECUTE FUNCTION imagekit.capture_truncate(%s, %s)",
-                        kTruncateTrigger, QualifiedName(relation), quote_literal_cstr(on_truncate), arguments.data),
-               SPI_OK_UTILITY);
-}
-
+// $7 two column numbers for each source, $8 that of the owner column
 constexpr char kRemember[] =
-    "INSERT INTO imagekit.watch_config (relation, sources, owner, grace, on_truncate) "
-    "VALUES ($1::pg_catalog.regclass, $2, $3, $4, $5) "
+    "WITH numbers AS ("
+    "  INSERT INTO imagekit.watch_columns (relation, columns, owner) VALUES ($1::pg_catalog.regclass, $7, $8)"
+    "  ON CONFLICT (relation) DO UPDATE SET columns = excluded.columns, owner = excluded.owner) "
+    "INSERT INTO imagekit.watch_config AS w (relation, sources, owner, grace, on_truncate, replication) "
+    "VALUES ($1::pg_catalog.regclass, $2, $3, $4, $5, $6) "
     "ON CONFLICT (relation) DO UPDATE SET sources = excluded.sources, owner = excluded.owner, "
-    "grace = excluded.grace, on_truncate = excluded.on_truncate";
+    "grace = excluded.grace, on_truncate = excluded.on_truncate, replication = excluded.replication, "
+    "since = CASE WHEN w.sources OPERATOR(pg_catalog.=) excluded.sources THEN w.since ELSE excluded.since END";
 
 constexpr char kForget[] =
+    "WITH numbers AS (DELETE FROM imagekit.watch_columns WHERE relation OPERATOR(pg_catalog.=) "
+    "$1::pg_catalog.regclass) "
     "DELETE FROM imagekit.watch_config WHERE relation OPERATOR(pg_catalog.=) $1::pg_catalog.regclass";
 
 [[noreturn]] void RejectArgument(const char *message, const char *detail, const char *hint) {
@@ -83,26 +56,83 @@ constexpr char kForget[] =
   pg_unreachable();
 }
 
-// The sources as C strings, each checked against the table.
-char **CheckedSources(ArrayType *array, Relation relation, int *count) {
+// Each source checked against the table. Returns the numbers of their columns, two a source.
+Datum CheckedSources(ArrayType *array, Relation relation) {
+  int given;
+  int *count = &given;
   Datum *elements;
   bool *nulls;
   deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, count);
   if (*count == 0)
     RejectArgument("no source is given", "Nothing of the table would be watched.",
                    "Name the columns that hold image URLs, like '{images, schema.imageUrl}'.");
-  auto **sources = static_cast<char **>(palloc(sizeof(char *) * *count));
+  auto *numbers = static_cast<Datum *>(palloc(sizeof(Datum) * 2 * *count));
   for (int i = 0; i < *count; i++) {
     if (nulls[i])
       RejectArgument("a source is NULL", "A source is the name of a column, or a path in it.", "Leave it out.");
-    sources[i] = TextDatumGetCString(elements[i]);
-    ResolvedSource ignored;
-    (void)ResolveSource(ParseSource(sources[i]), relation, ERROR, &ignored);
+    ResolvedSource resolved = {};
+    (void)ResolveSource(ParseSource(TextDatumGetCString(elements[i])), relation, ERROR, &resolved);
+    numbers[2 * i] = Int16GetDatum(resolved.column);
+    numbers[2 * i + 1] = Int16GetDatum(resolved.file_id_column);
   }
-  return sources;
+  return PointerGetDatum(construct_array(numbers, 2 * *count, INT2OID, sizeof(int16), true, TYPALIGN_SHORT));
 }
 
+// The text argument, or its default; one of three words.
+char *OneOf(FunctionCallInfo fcinfo, int argument, const char *name, const char *const (&words)[3],
+            const char *detail) {
+  char *given = PG_ARGISNULL(argument) ? pstrdup(words[0]) : text_to_cstring(PG_GETARG_TEXT_PP(argument));
+  for (const char *word : words)
+    if (strcmp(given, word) == 0) return given;
+  RejectArgument(psprintf("invalid %s \"%s\"", name, given), detail,
+                 psprintf("Use '%s', '%s' or '%s'.", words[0], words[1], words[2]));
+}
+
+void CheckGrace(const Interval &grace) {
+  if (grace.time < 0 || grace.day < 0 || grace.month < 0)
+    RejectArgument("grace must not be negative", "It is how long a URL waits before it is deleted.",
+                   "Use '0' for no wait.");
+  if (account::IsTooLong(grace))
+    RejectArgument("grace must not be longer than ten years", "It is how long a URL waits before it is deleted.",
+                   "To keep files for ever, do not watch the table, or protect their path.");
+}
+
+// A table goes by the settings of what it is a partition or child of; two sets of settings would contradict each other.
+void RejectIfCovered(Oid relation, const char *function) {
+  ListCell *cell;
+  foreach (cell, WatchedAbove(relation))
+    if (lfirst_oid(cell) != relation)
+      ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                      errmsg("table \"%s\" is watched through table \"%s\"", get_rel_name(relation),
+                             get_rel_name(lfirst_oid(cell))),
+                      errdetail("It is a partition or child of that table, whose settings hold for it."),
+                      errhint("Call imagekit.%s() for that table.", function)));
+}
+
+// What is below is watched as well, so it must be the caller's too.
+void RejectForeignChildren(Oid relation) {
+  ListCell *cell;
+  foreach (cell, find_all_inheritors(relation, ShareRowExclusiveLock, nullptr))
+    if (!pg::OwnsRelation(lfirst_oid(cell), GetUserId()))
+      aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(lfirst_oid(cell)));
+}
+
+bool Forget(Oid relation) { return pg::RunSql(kForget, SPI_OK_DELETE, {{OIDOID, ObjectIdGetDatum(relation)}}) > 0; }
+
 }  // namespace
+
+void WatchedByParent(Oid relation, Oid parent) {
+  ListCell *cell;
+  foreach (cell, find_all_inheritors(relation, AccessExclusiveLock, nullptr)) {
+    Oid below = lfirst_oid(cell);
+    if (!Forget(below)) continue;
+    DropTriggers(below);
+    ereport(NOTICE,
+            (errmsg("table \"%s\" is watched through \"%s\" from now on", get_rel_name(below), get_rel_name(parent)),
+             errdetail("Its own settings of imagekit.watch() are gone; those of \"%s\" hold for it.",
+                       get_rel_name(parent))));
+  }
+}
 
 }  // namespace imagekit::capture
 
@@ -111,48 +141,51 @@ extern "C" {
 IMAGEKIT_SQL_FUNCTION(imagekit_watch);
 IMAGEKIT_SQL_FUNCTION(imagekit_unwatch);
 
-// watch(relation regclass, sources text[], owner text, grace interval, on_truncate text) -> void
+// watch(relation regclass, sources text[], owner text, grace interval, on_truncate text, replication text) -> void
 Datum imagekit_watch(PG_FUNCTION_ARGS) {
   using namespace imagekit::capture;
   namespace pg = imagekit::pg;
   if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
     RejectArgument("relation and sources must not be NULL", "They say which rows are watched, and where in them.",
                    "Call imagekit.watch('patches', '{images, schema.imageUrl}').");
-  Relation relation = OpenOwnTable(PG_GETARG_OID(0));
-  int count;
-  char **sources = CheckedSources(PG_GETARG_ARRAYTYPE_P(1), relation, &count);
+  Oid oid = PG_GETARG_OID(0);
+  Relation relation = OpenOwnTable(oid);
+  Datum numbers = CheckedSources(PG_GETARG_ARRAYTYPE_P(1), relation);
   char *owner = PG_ARGISNULL(2) ? nullptr : text_to_cstring(PG_GETARG_TEXT_PP(2));
-  if (owner != nullptr && get_attnum(RelationGetRelid(relation), owner) == InvalidAttrNumber)
+  AttrNumber owner_number = owner == nullptr ? InvalidAttrNumber : get_attnum(oid, owner);
+  if (owner != nullptr && owner_number == InvalidAttrNumber)
     ereport(ERROR,
             (errcode(ERRCODE_UNDEFINED_COLUMN),
              errmsg("owner column \"%s\" does not exist in table \"%s\"", owner, RelationGetRelationName(relation)),
              errhint("Name the column that says whose row it is, or leave owner out.")));
-  if (!PG_ARGISNULL(3)) {
-    Interval *grace = PG_GETARG_INTERVAL_P(3);
-    if (grace->time < 0 || grace->day < 0 || grace->month < 0)
-      RejectArgument("grace must not be negative", "It is how long a URL waits before it is deleted.",
-                     "Use '0' for no wait.");
-    if (imagekit::account::IsTooLong(*grace))
-      RejectArgument("grace must not be longer than ten years", "It is how long a URL waits before it is deleted.",
-                     "To keep files for ever, do not watch the table, or protect their path.");
-  }
-  char *on_truncate = PG_ARGISNULL(4) ? pstrdup("capture") : text_to_cstring(PG_GETARG_TEXT_PP(4));
-  if (strcmp(on_truncate, "capture") != 0 && strcmp(on_truncate, "deny") != 0 && strcmp(on_truncate, "ignore") != 0)
-    RejectArgument(psprintf("invalid on_truncate \"%s\"", on_truncate), "TRUNCATE can be captured, denied or ignored.",
-                   "Use 'capture', 'deny' or 'ignore'.");
+  if (!PG_ARGISNULL(3)) CheckGrace(*PG_GETARG_INTERVAL_P(3));
+  char *on_truncate =
+      OneOf(fcinfo, 4, "on_truncate", {"capture", "deny", "ignore"}, "TRUNCATE can be captured, denied or ignored.");
+  char *replication = OneOf(fcinfo, 5, "replication", {"origin", "always", "replica"},
+                            "Rows can be captured where they are changed, where changes are replicated to, or both.");
+  RejectIfCovered(oid, "watch");
+  RejectForeignChildren(oid);
+  relation_close(relation, NoLock);  // keeping the lock; ALTER TABLE minds whoever has the table open
 
   pg::SqlSession session;
   pg::OpenSql(&session);
-  DropTriggers(relation);
-  CreateTriggers(relation, sources, count, on_truncate);
+  ListCell *cell;
+  foreach (cell, find_all_inheritors(oid, ShareRowExclusiveLock, nullptr))
+    if (lfirst_oid(cell) != oid) WatchedByParent(lfirst_oid(cell), oid);
   pg::RunSql(kRemember, SPI_OK_INSERT,
-             {{OIDOID, PG_GETARG_DATUM(0)},
+             {{OIDOID, ObjectIdGetDatum(oid)},
               {TEXTARRAYOID, PG_GETARG_DATUM(1)},
-              {TEXTOID, PG_GETARG_DATUM(2), PG_ARGISNULL(2)},
+              {TEXTOID, PG_GETARG_DATUM(2), owner == nullptr},
               {INTERVALOID, PG_GETARG_DATUM(3), PG_ARGISNULL(3)},
-              {TEXTOID, CStringGetTextDatum(on_truncate)}});
+              {TEXTOID, CStringGetTextDatum(on_truncate)},
+              {TEXTOID, CStringGetTextDatum(replication)},
+              {INT2ARRAYOID, numbers},
+              {INT2OID, Int16GetDatum(owner_number), owner == nullptr}});
+  Watch watch;
+  if (!ReadWatch(oid, &watch)) elog(ERROR, "the settings of table %u cannot be read back", oid);
+  EnsureTriggers(watch, true);
+  ForgetWatched(oid);
   pg::CloseSql(&session);
-  relation_close(relation, NoLock);
   PG_RETURN_VOID();
 }
 
@@ -160,14 +193,15 @@ Datum imagekit_watch(PG_FUNCTION_ARGS) {
 Datum imagekit_unwatch(PG_FUNCTION_ARGS) {
   using namespace imagekit::capture;
   namespace pg = imagekit::pg;
-  Relation relation = OpenOwnTable(PG_GETARG_OID(0));
+  Oid oid = PG_GETARG_OID(0);
+  Relation relation = OpenOwnTable(oid);
+  relation_close(relation, NoLock);
   pg::SqlSession session;
   pg::OpenSql(&session);
-  bool watched = HasTrigger(relation, kRowTrigger);
-  DropTriggers(relation);
-  watched |= pg::RunSql(kForget, SPI_OK_DELETE, {{OIDOID, PG_GETARG_DATUM(0)}}) > 0;
+  bool watched = Forget(oid) || HasOwnTriggers(oid);
+  RejectIfCovered(oid, "unwatch");
+  DropTriggers(oid);
   pg::CloseSql(&session);
-  relation_close(relation, NoLock);
   PG_RETURN_BOOL(watched);
 }
 }

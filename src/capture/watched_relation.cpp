@@ -15,47 +15,62 @@ void Touch(WatchedRelation *entry) {
 
 void Invalidate(Datum, Oid relation) {
   if (cache == nullptr) return;
+  if (OidIsValid(relation)) {
+    auto *entry = static_cast<WatchedRelation *>(hash_search(cache, &relation, HASH_FIND, nullptr));
+    if (entry != nullptr) Touch(entry);
+    return;
+  }
   HASH_SEQ_STATUS scan;
   hash_seq_init(&scan, cache);
-  while (auto *entry = static_cast<WatchedRelation *>(hash_seq_search(&scan)))
-    if (!OidIsValid(relation) || entry->key.relation == relation) Touch(entry);
+  while (auto *entry = static_cast<WatchedRelation *>(hash_seq_search(&scan))) Touch(entry);
 }
 
-bool HasTrigger(Oid relation, Oid function) {
-  Relation open = table_open(relation, AccessShareLock);
-  bool found = false;
-  for (int i = 0; open->trigdesc != nullptr && i < open->trigdesc->numtriggers; i++)
-    found |= open->trigdesc->triggers[i].tgfoid == function;
-  table_close(open, AccessShareLock);
-  return found;
+void AddSources(WatchedRelation *entry, const Watch &watch, Relation relation) {
+  entry->sources = static_cast<ResolvedSource *>(
+      entry->sources == nullptr ? palloc(sizeof(ResolvedSource) * (watch.count + 1))
+                                : repalloc(entry->sources, sizeof(ResolvedSource) * (entry->count + watch.count + 1)));
+  for (int i = 0; i < watch.count; i++) {
+    const WatchedSource &source = watch.sources[i];
+    // Dropped, or known to hold no URL any more: said when it happened.
+    if (source.dropped || !source.captured) continue;
+    if (ResolveSource(source.source, relation, WARNING, &entry->sources[entry->count])) entry->count++;
+  }
 }
 
-// A partition's trigger is a copy of its parent's: settings, grace and names go by the table that was watched.
-Oid WatchedTable(Relation relation, const Trigger *trigger) {
-  Oid watched = RelationGetRelid(relation);
-  if (!relation->rd_rel->relispartition || !trigger->tgisclone) return watched;
-  ListCell *cell;
-  foreach (cell, get_partition_ancestors(watched))
-    if (HasTrigger(lfirst_oid(cell), trigger->tgfoid)) watched = lfirst_oid(cell);
-  return watched;
-}
-
-void Fill(WatchedRelation *entry, Relation relation, const Trigger *trigger, int first_argument) {
+// A partition, or a child by inheritance, goes by the settings of the table that was watched.
+void Fill(WatchedRelation *entry, Relation relation) {
   MemoryContextReset(entry->context);
   MemoryContext before = MemoryContextSwitchTo(entry->context);
   entry->count = 0;
-  entry->sources = static_cast<ResolvedSource *>(palloc0(sizeof(ResolvedSource) * (trigger->tgnargs + 1)));
-  for (int i = first_argument; i < trigger->tgnargs; i++)
-    if (ResolveSource(ParseSource(trigger->tgargs[i]), relation, WARNING, &entry->sources[entry->count]))
-      entry->count++;
-  entry->watched = WatchedTable(relation, trigger);
+  entry->sources = nullptr;
+  entry->watched = InvalidOid;
+  entry->grace = nullptr;
+  entry->on_truncate = OnTruncate::kCapture;
+  ListCell *cell;
+  foreach (cell, WatchedAbove(entry->relation)) {
+    Watch watch;
+    if (!ReadWatch(lfirst_oid(cell), &watch)) continue;
+    if (!OidIsValid(entry->watched)) {
+      entry->watched = watch.relation;
+      entry->grace = watch.grace;
+      entry->on_truncate = watch.on_truncate;
+    }
+    AddSources(entry, watch, relation);
+  }
+  if (!OidIsValid(entry->watched))
+    ereport(
+        WARNING,
+        (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+         errmsg("table \"%s\" has the triggers of imagekit_cleanup but no settings", RelationGetRelationName(relation)),
+         errdetail("Images that its rows stop using are not queued."),
+         errhint("Call imagekit.watch() to have them queued, or imagekit.unwatch() to drop the triggers.")));
   MemoryContextSwitchTo(before);
 }
 
 }  // namespace
 
-const WatchedRelation *LookUp(Relation relation, const Trigger *trigger, int first_argument) {
-  WatchedKey key = {RelationGetRelid(relation), trigger->tgoid};
+const WatchedRelation *LookUp(Relation relation) {
+  Oid key = RelationGetRelid(relation);
   bool found;
   auto *entry = static_cast<WatchedRelation *>(hash_search(cache, &key, HASH_ENTER, &found));
   if (!found) {
@@ -67,15 +82,20 @@ const WatchedRelation *LookUp(Relation relation, const Trigger *trigger, int fir
   while (!entry->fresh) {
     // An invalidation that arrives while the catalogs are read makes us read again; an error leaves the entry stale.
     entry->touched = false;
-    Fill(entry, relation, trigger, first_argument);
+    Fill(entry, relation);
     entry->fresh = !entry->touched;
   }
   return entry;
 }
 
+void ForgetWatched(Oid relation) {
+  ListCell *cell;
+  foreach (cell, find_all_inheritors(relation, NoLock, nullptr)) CacheInvalidateRelcacheByRelid(lfirst_oid(cell));
+}
+
 void InitializeWatchedRelations() {
   HASHCTL control = {};
-  control.keysize = sizeof(WatchedKey);
+  control.keysize = sizeof(Oid);
   control.entrysize = sizeof(WatchedRelation);
   cache = hash_create("imagekit watched relations", 64, &control, HASH_ELEM | HASH_BLOBS);
   CacheRegisterRelcacheCallback(Invalidate, 0);

@@ -7,11 +7,16 @@
 
 namespace imagekit::outbox {
 
-/// Where a removed URL came from; the letters stand in the tables.
-enum Origin : char { kDelete = 'D', kUpdate = 'U', kTruncate = 'T', kEnqueue = 'E' };
+/// Where a removed URL came from; the letters stand in the tables. kMove is no removal: the row has gone to another
+/// partition, perhaps without one of its images, which the drain finds out.
+enum Origin : char { kDelete = 'D', kUpdate = 'U', kTruncate = 'T', kMove = 'M', kEnqueue = 'E' };
+
+/// JournalEntry.due_at of a table without a grace of its own: NULL in the journal.
+constexpr TimestampTz kByAccount = DT_NOBEGIN;
 
 struct JournalEntry {
   TimestampTz captured_at;
+  TimestampTz due_at;
   Oid relation;
   Oid role;
   Origin origin;

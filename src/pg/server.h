@@ -45,6 +45,7 @@ extern "C" {
 #include <catalog/pg_user_mapping.h>
 #include <commands/dbcommands.h>
 #include <commands/defrem.h>
+#include <commands/event_trigger.h>
 #include <commands/extension.h>
 #include <commands/trigger.h>
 #include <common/hashfn.h>
@@ -73,6 +74,7 @@ extern "C" {
 #include <storage/proc.h>
 #include <storage/procarray.h>
 #include <storage/shmem.h>
+#include <tcop/cmdtag.h>
 #include <tcop/pquery.h>
 #include <tcop/tcopprot.h>
 #include <tcop/utility.h>

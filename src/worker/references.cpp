@@ -13,8 +13,9 @@
 
 #include "account/account.h"
 #include "capture/extract.h"
-#include "capture/source.h"
+#include "capture/watch_config.h"
 #include "core/url.h"
+#include "pg/attempt.h"
 #include "pg/bridge.h"
 #include "pg/sql.h"
 #include "worker/steps.h"
@@ -23,34 +24,6 @@ namespace imagekit::worker {
 
 namespace {
 
-struct WatchedTable {
-  Oid relation;
-  char **sources;
-  int count;
-};
-
-constexpr char kWatchedTables[] =
-    "SELECT w.relation::pg_catalog.oid, w.sources FROM imagekit.watch_config w "
-    "WHERE EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) w.relation::pg_catalog.oid)";
-
-// In the current context, as the rows of SPI_tuptable go with the next statement.
-WatchedTable *ReadWatchedTables(int *count) {
-  MemoryContext context = CurrentMemoryContext;
-  *count = static_cast<int>(pg::RunSql(kWatchedTables, SPI_OK_SELECT));
-  auto *tables = static_cast<WatchedTable *>(MemoryContextAllocZero(context, sizeof(WatchedTable) * (*count + 1)));
-  for (int i = 0; i < *count; i++) {
-    bool null;
-    tables[i].relation = DatumGetObjectId(pg::Field(i, 1, &null));
-    Datum *elements;
-    deconstruct_array(DatumGetArrayTypeP(pg::Field(i, 2, &null)), TEXTOID, -1, false, TYPALIGN_INT, &elements, nullptr,
-                      &tables[i].count);
-    tables[i].sources = static_cast<char **>(MemoryContextAllocZero(context, sizeof(char *) * (tables[i].count + 1)));
-    for (int j = 0; j < tables[i].count; j++)
-      tables[i].sources[j] = MemoryContextStrdup(context, TextDatumGetCString(elements[j]));
-  }
-  return tables;
-}
-
 // The open files, by the key that every use of them shares.
 using FilesByKey = std::unordered_map<std::string, std::vector<int>>;
 
@@ -58,7 +31,8 @@ struct Search : capture::UrlSink {
   Batch *batch;
   FilesByKey *files;
   const EndpointMap *endpoints;
-  const char *table;
+  Oid relation;       // the watched table that is asked
+  const char *table;  // its name
   const char *source;
 };
 
@@ -115,13 +89,47 @@ void FillFiles(const Batch &batch, FilesByKey *files) {
   pg_unreachable();
 }
 
-// One heap: a table or a partition. Its column numbers are its own.
-void SearchHeap(Relation relation, const WatchedTable &table, Search *search) {
-  auto *sources = static_cast<capture::ResolvedSource *>(palloc0(sizeof(capture::ResolvedSource) * (table.count + 1)));
-  // A column that cannot be found may have been renamed, and still hold the URL: no proof, no deletion.
-  for (int i = 0; i < table.count; i++)
-    (void)capture::ResolveSource(capture::ParseSource(table.sources[i]), relation, ERROR, &sources[i]);
+// A place in the rows of one heap.
+struct Place {
+  const char *source;
+  capture::ResolvedSource resolved;
+  FmgrInfo print;  // of a type that is searched as it is printed
+};
 
+// A heap's places. Its column numbers are its own.
+Place *FindPlaces(Relation relation, const capture::Watch &watch, int *count) {
+  auto *places = static_cast<Place *>(palloc0(sizeof(Place) * (watch.count + 1)));
+  for (int i = 0; i < watch.count; i++) {
+    const capture::WatchedSource &source = watch.sources[i];
+    if (source.dropped) continue;  // and nothing is left to search
+    Place *place = &places[*count];
+    place->source = source.source.text;
+    // A column that is looked for by its name may have been renamed, and still hold the URL: no proof, no deletion.
+    if (!capture::ResolveForSearch(source.source, relation, &place->resolved))
+      CannotSearch(relation, psprintf("has no column \"%s\"", source.source.column));
+    if (place->resolved.kind == capture::ColumnKind::kUnsupported) {
+      Oid function;
+      bool varlena;
+      getTypeOutputInfo(place->resolved.type, &function, &varlena);
+      fmgr_info(function, &place->print);
+    }
+    ++*count;
+  }
+  return places;
+}
+
+void SearchValue(Place *place, Datum value, Search *search) {
+  search->source = place->source;
+  if (place->resolved.kind == capture::ColumnKind::kUnsupported)
+    capture::ExtractFromText(OutputFunctionCall(&place->print, value), {}, search);
+  else
+    capture::ExtractUrls(value, place->resolved.kind, place->resolved.path, {}, search);
+}
+
+// One heap: a table or a partition.
+void SearchHeap(Relation relation, const capture::Watch &watch, Search *search) {
+  int count = 0;
+  Place *places = FindPlaces(relation, watch, &count);
   MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "imagekit row", ALLOCSET_DEFAULT_SIZES);
   // Dirty: what others have inserted and not committed is seen, and what they have deleted and not committed, too.
   SnapshotData dirty;
@@ -131,11 +139,10 @@ void SearchHeap(Relation relation, const WatchedTable &table, Search *search) {
   while (table_scan_getnextslot(scan, ForwardScanDirection, row)) {
     CHECK_FOR_INTERRUPTS();
     MemoryContext before = MemoryContextSwitchTo(row_context);
-    for (int i = 0; i < table.count; i++) {
+    for (int i = 0; i < count; i++) {
       bool null;
-      Datum value = slot_getattr(row, sources[i].column, &null);
-      search->source = table.sources[i];
-      if (!null) capture::ExtractUrls(value, sources[i].kind, sources[i].path, {}, search);
+      Datum value = slot_getattr(row, places[i].resolved.column, &null);
+      if (!null) SearchValue(&places[i], value, search);
     }
     MemoryContextSwitchTo(before);
     MemoryContextReset(row_context);
@@ -153,57 +160,39 @@ void LockOrFail(Oid relation) {
 }
 
 // The table and all below it, partitions and inheritance children alike.
-void SearchTable(const WatchedTable &table, Search *search) {
-  LockOrFail(table.relation);
-  Relation root = try_relation_open(table.relation, NoLock);
-  if (root == nullptr) return;  // dropped meanwhile: it holds no reference
-  search->table =
-      quote_qualified_identifier(get_namespace_name(RelationGetNamespace(root)), RelationGetRelationName(root));
+void SearchTable(void *argument) {
+  auto *search = static_cast<Search *>(argument);
+  LockOrFail(search->relation);
+  Relation root = try_relation_open(search->relation, NoLock);
+  capture::Watch watch;
+  // Dropped, or not watched any more, meanwhile: it holds no reference that counts.
+  if (root == nullptr) return;
   relation_close(root, NoLock);  // the lock stays: no partition can be detached meanwhile without waiting for us
+  if (!capture::ReadWatch(search->relation, &watch)) return;
   ListCell *cell;
-  foreach (cell, find_all_inheritors(table.relation, NoLock, nullptr)) {
+  foreach (cell, find_all_inheritors(search->relation, NoLock, nullptr)) {
     LockOrFail(lfirst_oid(cell));
     Relation relation = try_relation_open(lfirst_oid(cell), NoLock);
     if (relation == nullptr) continue;
     char kind = relation->rd_rel->relkind;
     if (kind == RELKIND_RELATION)
-      SearchHeap(relation, table, search);
+      SearchHeap(relation, watch, search);
     else if (kind != RELKIND_PARTITIONED_TABLE)
       CannotSearch(relation, "is no plain table and cannot be searched");
     relation_close(relation, AccessShareLock);
   }
-  UnlockRelationOid(table.relation, AccessShareLock);
+  UnlockRelationOid(search->relation, AccessShareLock);
 }
 
-// Each table is asked in a subtransaction: one that cannot be read must not stop the drain for the others' sake. The
-// files stay undeleted, for without its answer there is no proof.
-void AskTable(const WatchedTable &table, Search *search) {
-  MemoryContext context = CurrentMemoryContext;
-  ResourceOwner owner = CurrentResourceOwner;
-  ErrorData *volatile error = nullptr;
-  BeginInternalSubTransaction(nullptr);
-  MemoryContextSwitchTo(context);
-  PG_TRY();
-  {
-    SearchTable(table, search);
-    ReleaseCurrentSubTransaction();
-  }
-  PG_CATCH();
-  {
-    MemoryContextSwitchTo(context);
-    error = CopyErrorData();
-    FlushErrorState();
-    RollbackAndReleaseCurrentSubTransaction();
-  }
-  PG_END_TRY();
-  MemoryContextSwitchTo(context);
-  CurrentResourceOwner = owner;
-  if (error == nullptr) return;
-
-  // A cancel is the operator's word and not the table's fault.
-  if (error->sqlerrcode == ERRCODE_QUERY_CANCELED) ReThrowError(error);
-  const char *name = get_rel_name(table.relation);
-  if (name == nullptr) return;  // dropped meanwhile: it holds no reference
+// One that cannot be read must not stop the drain for the others' sake. The files stay undeleted, for without its answer
+// there is no proof.
+void AskTable(Oid table, Search *search) {
+  search->relation = table;
+  const char *name = get_rel_name(table);
+  if (name == nullptr) return;  // dropped: it holds no reference
+  search->table = quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)), name);
+  const ErrorData *error = pg::Attempt(SearchTable, search);
+  if (error == nullptr || get_rel_name(table) == nullptr) return;
   Batch *batch = search->batch;
   char *why = psprintf("cannot tell whether table %s still uses it: %s", name, error->message);
   // Said for a file's first attempt; last_error has it for the others, which come again and again.
@@ -236,12 +225,12 @@ void KeepReferenced(Batch *batch) {
   search.batch = batch;
   search.files = pg::Own<FilesByKey>(scratch);
   pg::CallCxx([&] { FillFiles(*batch, search.files); });
-  int count;
-  WatchedTable *tables = ReadWatchedTables(&count);
-  for (int i = 0; i < count && AnyOpen(*batch); i++) {
+  ListCell *cell;
+  foreach (cell, capture::WatchedTables()) {
+    if (!AnyOpen(*batch)) break;
     // Each time anew: reading catalogs may renew the map.
     search.endpoints = account::Endpoints();
-    AskTable(tables[i], &search);
+    AskTable(lfirst_oid(cell), &search);
   }
   MemoryContextSwitchTo(before);
   MemoryContextDelete(scratch);

@@ -1,0 +1,31 @@
+// The URLs the current transaction has queued already: the same one removed twice is queued once.
+//
+// Kept as 64-bit fingerprints, keyed anew in every process so that nobody can choose URLs that collide. A transaction of
+// more than kMostSeen distinct URLs starts over: memory stays bounded, and a double that slips through is one review more.
+
+#ifndef IMAGEKIT_CAPTURE_SEEN_H
+#define IMAGEKIT_CAPTURE_SEEN_H
+
+#include <string_view>
+
+#include "pg/server.h"
+
+namespace imagekit::capture {
+
+constexpr uint32 kMostSeen = 256 * 1024;
+
+/// False when the transaction has seen the URL before. `group` and `moved` tell apart
+/// what must not stand for one another.
+bool SeeFirst(std::string_view url, uint32 group, bool moved);
+
+/// A subtransaction ends: what it saw first has not been seen, or was seen by its parent. The levels are those of
+/// GetCurrentTransactionNestLevel(), the top being 1.
+void UnseeSince(int nest_level);
+void SeenByParent(int nest_level);
+
+/// The transaction ends.
+void ForgetSeen();
+
+}  // namespace imagekit::capture
+
+#endif  // IMAGEKIT_CAPTURE_SEEN_H

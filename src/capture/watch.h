@@ -1,0 +1,16 @@
+// What imagekit.watch() does that DDL can do as well.
+
+#ifndef IMAGEKIT_CAPTURE_WATCH_H
+#define IMAGEKIT_CAPTURE_WATCH_H
+
+#include "pg/server.h"
+
+namespace imagekit::capture {
+
+/// A table has become, or is about to become, a partition or child of a watched one: its own settings and triggers, and
+/// those below it, make way, with a NOTICE. Needs an open SqlSession.
+void WatchedByParent(Oid relation, Oid parent);
+
+}  // namespace imagekit::capture
+
+#endif  // IMAGEKIT_CAPTURE_WATCH_H
