@@ -180,7 +180,7 @@ COMMENT ON FUNCTION imagekit.unwatch(regclass) IS
 CREATE FUNCTION imagekit.before_ddl() RETURNS event_trigger
   LANGUAGE c AS 'MODULE_PATHNAME', 'imagekit_before_ddl';
 COMMENT ON FUNCTION imagekit.before_ddl() IS
-  'Event trigger function: a watched table that becomes a partition of a watched one gives up its own settings.';
+  'Event trigger function: takes out of the way what PostgreSQL would refuse an ALTER TABLE of a watched table for.';
 
 CREATE FUNCTION imagekit.after_ddl() RETURNS event_trigger
   LANGUAGE c AS 'MODULE_PATHNAME', 'imagekit_after_ddl';
@@ -193,11 +193,11 @@ COMMENT ON FUNCTION imagekit.after_drop() IS
   'Event trigger function: says which watched tables are dropped, and forgets them.';
 
 CREATE EVENT TRIGGER imagekit_before_ddl ON ddl_command_start
-  WHEN TAG IN ('ALTER TABLE')
+  WHEN TAG IN ('ALTER TABLE', 'ALTER TYPE')
   EXECUTE FUNCTION imagekit.before_ddl();
 ALTER EVENT TRIGGER imagekit_before_ddl ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER imagekit_before_ddl IS
-  'imagekit_cleanup: lets a watched table be attached to a watched one.';
+  'imagekit_cleanup: makes way for ATTACH PARTITION, DROP COLUMN and ALTER COLUMN TYPE of watched tables.';
 
 CREATE EVENT TRIGGER imagekit_after_ddl ON ddl_command_end
   WHEN TAG IN ('ALTER TABLE', 'ALTER TYPE', 'CREATE SCHEMA', 'CREATE TABLE', 'CREATE TRIGGER')
@@ -316,6 +316,9 @@ CROSS JOIN LATERAL (
   SELECT CASE WHEN t.oid IS NULL THEN 'the trigger imagekit_capture is missing: nothing is captured'
               WHEN t.tgenabled = 'D' THEN 'the trigger imagekit_capture is disabled: nothing is captured'
               WHEN w.sources = '{}' THEN 'no source is left: nothing is captured'
+              WHEN t.tgattr[0] IS NOT NULL AND EXISTS (
+                     SELECT FROM pg_trigger b WHERE b.tgrelid = w.relation AND b.tgtype & 19 = 19)
+                   THEN 'a BEFORE UPDATE trigger can change images unseen: call imagekit.watch() again'
               ELSE (SELECT 'not captured, for the type of the column: ' || string_agg(s.source, ', ' ORDER BY s.n)
                     FROM unnest(w.sources) WITH ORDINALITY AS s(source, n)
                     WHERE c.columns[2 * s.n - 1] < 0)

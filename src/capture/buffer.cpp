@@ -89,13 +89,36 @@ void Discard(SubTransactionId subtransaction) {
   }
 }
 
+// A URL that moved along with its row, and that the transaction removed as well, is reviewed as removed and not twice.
+outbox::PackWriter WithoutRemoved(const Pack &pack) {
+  SeenGroup removed = {pack.due_at == outbox::kByAccount ? InvalidOid : pack.relation, false};
+  // Entries that lose the one before them share less with the next.
+  size_t capacity = pack.writer.size() + size_t{pack.writer.count()} * (outbox::kEntryOverhead + outbox::kMostShared);
+  outbox::PackWriter kept;
+  kept.Start(static_cast<char *>(palloc(capacity)), capacity);
+  outbox::PackReader reader({pack.data, pack.writer.size()});
+  auto *url = static_cast<char *>(palloc(pack.writer.size() + outbox::kMostShared));
+  std::string_view prefix, suffix, file_id;
+  while (reader.Next(&prefix, &suffix, &file_id)) {
+    memcpy(url, prefix.data(), prefix.size());
+    memcpy(url + prefix.size(), suffix.data(), suffix.size());
+    std::string_view whole(url, prefix.size() + suffix.size());
+    if (!HasSeen(whole, removed)) (void)kept.Add(whole, file_id);
+  }
+  return kept;
+}
+
 // Writes the packs in front: all, or those of one subtransaction.
 void Write(SubTransactionId subtransaction, bool all) {
   outbox::JournalWriter journal;
   if (!journal.Open()) return;
-  for (const Pack *pack = packs; pack != nullptr && (all || pack->subtransaction == subtransaction); pack = pack->next)
-    journal.Write(
-        {pack->captured_at, pack->due_at, pack->relation, pack->role, pack->origin, pack->data, pack->writer.size()});
+  for (const Pack *pack = packs; pack != nullptr && (all || pack->subtransaction == subtransaction);
+       pack = pack->next) {
+    outbox::PackWriter writer = pack->origin == outbox::kMove ? WithoutRemoved(*pack) : pack->writer;
+    if (writer.count() > 0)
+      journal.Write(
+          {pack->captured_at, pack->due_at, pack->relation, pack->role, pack->origin, writer.data(), writer.size()});
+  }
   journal.Close();
   worker::WakeAtCommit();
 }
@@ -222,11 +245,12 @@ void Queue(const WatchedRelation &watched, Origin origin, std::string_view url, 
     TellTooLong(watched, url.size());
     return;
   }
-  // A table's own grace is its own promise: what another table removes at once does not stand for it. Nor does a move,
-  // which is no removal.
-  if (!SeeFirst(url, watched.grace == nullptr ? 0 : watched.watched, origin == outbox::kMove)) return;
   // Cut, it is no file's id, and so lets no file be deleted.
-  Add(watched, origin, url, file_id.substr(0, kLongestFileId));
+  file_id = file_id.substr(0, kLongestFileId);
+  // A table's own grace is its own promise: what another table removes at once does not stand for it.
+  if (!SeeFirst(url, file_id, {watched.grace == nullptr ? InvalidOid : watched.watched, origin == outbox::kMove}))
+    return;
+  Add(watched, origin, url, file_id);
   // Another extension deletes rows at PRE_COMMIT, after our turn.
   if (written) WriteAll();
 }

@@ -90,18 +90,37 @@ void FollowColumns(const Watch &watch, Relation relation) {
                       errhint("Call imagekit.watch() with the sources it has now, or imagekit.unwatch().")));
 }
 
-void FollowTable(Oid table) {
+// What a command may have done to watched tables.
+struct Alteration {
+  Oid table;       // ALTER TABLE's
+  Oid attached;    // the partition it attaches
+  List *parted;    // what it takes off a partitioned table or a parent
+  bool structure;  // there may be new partitions or children
+  bool columns;    // it drops columns, or changes their types
+};
+
+bool Exists(Oid table) { return SearchSysCacheExists1(RELOID, ObjectIdGetDatum(table)); }
+
+void FollowTable(Oid table, const Alteration &alteration) {
   // A table that somebody else is changing is not the one this command has changed.
   if (!ConditionalLockRelationOid(table, AccessShareLock)) return;
   Watch watch;
-  if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(table)) && ReadWatch(table, &watch)) {
+  if (Exists(table) && ReadWatch(table, &watch)) {
     Relation relation = table_open(table, NoLock);
     FollowColumns(watch, relation);
     table_close(relation, NoLock);
-    ListCell *cell;
-    foreach (cell, find_all_inheritors(table, NoLock, nullptr))
-      if (lfirst_oid(cell) != table) WatchedByParent(lfirst_oid(cell), table);
-    EnsureTriggers(watch, false);
+    (void)ReadWatch(table, &watch);
+    // Only new ones get triggers. Those of a table that is just being restored come from the dump.
+    if (alteration.structure) {
+      ListCell *cell;
+      foreach (cell, find_all_inheritors(table, NoLock, nullptr))
+        if (lfirst_oid(cell) != table) WatchedByParent(lfirst_oid(cell), table);
+      AddTriggers(watch);
+    }
+    if (alteration.columns)
+      FormTriggers(watch, false);
+    else if (NeedsPlainForm(table))
+      FormTriggers(watch, true);
   }
   UnlockRelationOid(table, AccessShareLock);
 }
@@ -115,45 +134,91 @@ void StopWatching(Oid relation) {
                    errhint("Call imagekit.watch() to have it watched by itself.")));
 }
 
-// ALTER TABLE's own words: the tables that it takes apart, or puts together.
-struct Alteration {
-  Oid table;
-  Oid attached;
-  List *parted;
-};
-
 Oid NamedTable(const RangeVar *name) { return RangeVarGetRelid(name, NoLock, true); }
 
-Alteration ReadAlteration(Node *command) {
+Alteration ReadAlteration(const EventTriggerData &event) {
   Alteration alteration = {};
-  if (command == nullptr || !IsA(command, AlterTableStmt)) return alteration;
+  Node *command = event.parsetree;
+  if (command == nullptr) return alteration;
+  alteration.structure = IsA(command, CreateStmt) || IsA(command, CreateSchemaStmt);
+  if (!IsA(command, AlterTableStmt)) return alteration;
   auto *statement = reinterpret_cast<AlterTableStmt *>(command);
   if (statement->objtype != OBJECT_TABLE) return alteration;
   alteration.table = NamedTable(statement->relation);
   ListCell *cell;
   foreach (cell, statement->cmds) {
     auto *step = static_cast<AlterTableCmd *>(lfirst(cell));
-    if (step->subtype == AT_AttachPartition)
-      alteration.attached = NamedTable(reinterpret_cast<PartitionCmd *>(step->def)->name);
-    else if (step->subtype == AT_DetachPartition || step->subtype == AT_DetachPartitionFinalize)
-      alteration.parted = lappend_oid(alteration.parted, NamedTable(reinterpret_cast<PartitionCmd *>(step->def)->name));
-    else if (step->subtype == AT_DropInherit)
-      alteration.parted = lappend_oid(alteration.parted, alteration.table);
+    switch (step->subtype) {
+      case AT_AttachPartition:
+        alteration.attached = NamedTable(reinterpret_cast<PartitionCmd *>(step->def)->name);
+        alteration.structure = true;
+        break;
+      case AT_AddInherit:
+        alteration.structure = true;
+        break;
+      case AT_DetachPartition:
+      case AT_DetachPartitionFinalize:
+        alteration.parted =
+            lappend_oid(alteration.parted, NamedTable(reinterpret_cast<PartitionCmd *>(step->def)->name));
+        break;
+      case AT_DropInherit:
+        alteration.parted = lappend_oid(alteration.parted, alteration.table);
+        break;
+      case AT_DropColumn:
+      case AT_AlterColumnType:
+        alteration.columns = true;
+        break;
+      default:
+        break;
+    }
   }
   return alteration;
 }
 
-// --- ddl_command_start: ATTACH PARTITION copies the row trigger, and would fail on one that is there already. ------------
+// --- ddl_command_start: what PostgreSQL would refuse because of our triggers. ---------------------------------------------
+
+// ATTACH PARTITION copies the row trigger, and would fail on one that is there already.
+void MakeWayForCopy(const Alteration &alteration) {
+  if (!OidIsValid(alteration.attached)) return;
+  // As ATTACH PARTITION itself locks, parent first.
+  LockRelationOid(alteration.table, ShareUpdateExclusiveLock);
+  List *above = WatchedAbove(alteration.table);
+  if (above != NIL) WatchedByParent(alteration.attached, linitial_oid(above));
+}
+
+// A column that a trigger names can be neither dropped nor given another type.
+void MakeWayForColumns(const Alteration &alteration) {
+  if (!alteration.columns) return;
+  // As ALTER TABLE itself locks.
+  List *below = find_all_inheritors(alteration.table, AccessExclusiveLock, nullptr);
+  List *concerned = list_concat_unique_oid(WatchedAbove(alteration.table), below);
+  ListCell *cell;
+  foreach (cell, concerned) {
+    Watch watch;
+    if (ReadWatch(lfirst_oid(cell), &watch)) FormTriggers(watch, true);
+  }
+}
+
+// A restored table whose columns nobody has numbered yet: from now on its columns may be renamed.
+void NumberColumns() {
+  ListCell *cell;
+  foreach (cell, WatchedTables()) {
+    Oid table = lfirst_oid(cell);
+    Watch watch;
+    if (!Exists(table) || !ReadWatch(table, &watch) || watch.numbered) continue;
+    FollowTable(table, Alteration{});
+  }
+}
 
 void MakeWay(void *argument) {
   auto *alteration = static_cast<Alteration *>(argument);
-  // As ATTACH PARTITION itself locks, parent first.
-  LockRelationOid(alteration->table, ShareUpdateExclusiveLock);
-  List *above = WatchedAbove(alteration->table);
-  if (above == NIL) return;
   pg::SqlSession session;
   pg::OpenSql(&session);
-  WatchedByParent(alteration->attached, linitial_oid(above));
+  NumberColumns();
+  if (OidIsValid(alteration->table)) {
+    MakeWayForCopy(*alteration);
+    MakeWayForColumns(*alteration);
+  }
   pg::CloseSql(&session);
 }
 
@@ -165,7 +230,7 @@ void Follow(void *argument) {
   pg::OpenSql(&session);
   ListCell *cell;
   foreach (cell, alteration->parted) StopWatching(lfirst_oid(cell));
-  foreach (cell, WatchedTables()) FollowTable(lfirst_oid(cell));
+  foreach (cell, WatchedTables()) FollowTable(lfirst_oid(cell), *alteration);
   pg::CloseSql(&session);
 }
 
@@ -215,7 +280,7 @@ void Warn(const ErrorData *error, const char *command) {
   if (error == nullptr) return;
   ereport(WARNING,
           (errcode(error->sqlerrcode), errmsg("imagekit_cleanup could not follow %s: %s", command, error->message),
-           errdetail("The command itself has been carried out."),
+           errdetail("The command itself is not affected."),
            errhint("Look at imagekit.watched, and call imagekit.watch() again for tables that were changed.")));
 }
 
@@ -244,17 +309,16 @@ IMAGEKIT_SQL_FUNCTION(imagekit_before_ddl);
 IMAGEKIT_SQL_FUNCTION(imagekit_after_ddl);
 IMAGEKIT_SQL_FUNCTION(imagekit_after_drop);
 
-// before_ddl(): event trigger on ddl_command_start of ALTER TABLE
+// before_ddl(): event trigger on ddl_command_start
 Datum imagekit_before_ddl(PG_FUNCTION_ARGS) {
   using namespace imagekit::capture;
   EventTriggerData *event = EventOf(fcinfo, "before_ddl");
-  if (ChangingTriggers()) return Datum{0};
-  Alteration alteration = ReadAlteration(event->parsetree);
-  // Whoever may not attach it shall not unwatch it either; ALTER TABLE will tell.
-  if (OidIsValid(alteration.attached) && OidIsValid(alteration.table) &&
-      imagekit::pg::OwnsRelation(alteration.table, GetUserId()) &&
-      imagekit::pg::OwnsRelation(alteration.attached, GetUserId()))
-    Warn(imagekit::pg::Attempt(MakeWay, &alteration), TagOf(event));
+  if (ChangingTriggers() || WatchedTables() == NIL) return Datum{0};
+  Alteration alteration = ReadAlteration(*event);
+  if (OidIsValid(alteration.table) && !imagekit::pg::OwnsRelation(alteration.table, GetUserId()))
+    return Datum{0};  // whoever may not change it shall not unwatch it either; ALTER TABLE will tell
+  if (OidIsValid(alteration.attached) && !imagekit::pg::OwnsRelation(alteration.attached, GetUserId())) return Datum{0};
+  Warn(imagekit::pg::Attempt(MakeWay, &alteration), TagOf(event));
   return Datum{0};
 }
 
@@ -263,7 +327,7 @@ Datum imagekit_after_ddl(PG_FUNCTION_ARGS) {
   using namespace imagekit::capture;
   EventTriggerData *event = EventOf(fcinfo, "after_ddl");
   if (ChangingTriggers() || IsPlainCreate(event->parsetree) || WatchedTables() == NIL) return Datum{0};
-  Alteration alteration = ReadAlteration(event->parsetree);
+  Alteration alteration = ReadAlteration(*event);
   Warn(imagekit::pg::Attempt(Follow, &alteration), TagOf(event));
   return Datum{0};
 }

@@ -13,6 +13,9 @@ namespace imagekit::capture {
 
 namespace {
 
+// Rows hold a handful of URLs: comparing each with each needs no memory. Beyond that, a table of fingerprints.
+constexpr int64 kFewPairs = 4096;
+
 // Keeps the items for which `keep` says so.
 template <typename Keep>
 void Filter(UrlList *list, Keep keep) {
@@ -22,13 +25,27 @@ void Filter(UrlList *list, Keep keep) {
   list->count = kept;
 }
 
-// First by the letter, which settles nearly all; then, for what is left, by account and library path.
-void SubtractInCxx(UrlList *old_urls, const UrlList &new_urls, const EndpointMap &endpoints) {
-  std::unordered_set<std::string_view> seen;
-  for (int i = 0; i < new_urls.count; i++) seen.insert(new_urls.items[i].url);
-  Filter(old_urls, [&](const FoundUrl &found) { return seen.insert(found.url).second; });
-  if (old_urls->count == 0 || new_urls.count == 0) return;
+bool IsIn(std::string_view url, const UrlList &list) {
+  for (int i = 0; i < list.count; i++)
+    if (list.items[i].url == url) return true;
+  return false;
+}
 
+// By the letter, which settles nearly all.
+void SubtractSame(UrlList *old_urls, const UrlList &new_urls) {
+  if (int64{old_urls->count} * new_urls.count <= kFewPairs) {
+    Filter(old_urls, [&](const FoundUrl &found) { return !IsIn(found.url, new_urls); });
+    return;
+  }
+  pg::CallCxx([&] {
+    std::unordered_set<std::string_view> still_there;
+    for (int i = 0; i < new_urls.count; i++) still_there.insert(new_urls.items[i].url);
+    Filter(old_urls, [&](const FoundUrl &found) { return still_there.count(found.url) == 0; });
+  });
+}
+
+// By account and library path, for URLs that must be interpreted.
+void SubtractMeant(UrlList *old_urls, const UrlList &new_urls, const EndpointMap &endpoints) {
   std::set<std::pair<int, std::string>> still_there;
   for (int i = 0; i < new_urls.count; i++) {
     UrlReading reading = endpoints.Read(new_urls.items[i].url);
@@ -38,6 +55,35 @@ void SubtractInCxx(UrlList *old_urls, const UrlList &new_urls, const EndpointMap
     UrlReading reading = endpoints.Read(found.url);
     return reading.kind != UrlClass::kLibraryFile || still_there.count({reading.account, reading.path.FilePath()}) == 0;
   });
+}
+
+struct PlainUrl {
+  int account;
+  std::string_view path;
+};
+
+// NULL when one of the URLs must be interpreted.
+PlainUrl *ReadAllPlain(const UrlList &list, const EndpointMap &endpoints) {
+  auto *plain = static_cast<PlainUrl *>(palloc(sizeof(PlainUrl) * (list.count + 1)));
+  for (int i = 0; i < list.count; i++)
+    if (!endpoints.ReadPlain(list.items[i].url, &plain[i].account, &plain[i].path)) return nullptr;
+  return plain;
+}
+
+// The same for plain URLs, without a copy. False when there are others, or too many.
+bool SubtractPlain(UrlList *old_urls, const UrlList &new_urls, const EndpointMap &endpoints) {
+  if (int64{old_urls->count} * new_urls.count > kFewPairs) return false;
+  const PlainUrl *before = ReadAllPlain(*old_urls, endpoints);
+  const PlainUrl *after = before == nullptr ? nullptr : ReadAllPlain(new_urls, endpoints);
+  if (after == nullptr) return false;
+  const FoundUrl *first = old_urls->items;
+  Filter(old_urls, [&](const FoundUrl &found) {
+    const PlainUrl &removed = before[&found - first];
+    for (int i = 0; i < new_urls.count; i++)
+      if (after[i].account == removed.account && after[i].path == removed.path) return false;
+    return true;
+  });
+  return true;
 }
 
 }  // namespace
@@ -53,8 +99,10 @@ void Append(UrlList *list, std::string_view url, std::string_view file_id) {
 }
 
 void Subtract(UrlList *old_urls, const UrlList &new_urls, const EndpointMap &endpoints) {
-  if (old_urls->count == 0 || (old_urls->count == 1 && new_urls.count == 0)) return;
-  pg::CallCxx([&] { SubtractInCxx(old_urls, new_urls, endpoints); });
+  if (old_urls->count == 0 || new_urls.count == 0) return;
+  SubtractSame(old_urls, new_urls);
+  if (old_urls->count == 0 || SubtractPlain(old_urls, new_urls, endpoints)) return;
+  pg::CallCxx([&] { SubtractMeant(old_urls, new_urls, endpoints); });
 }
 
 }  // namespace imagekit::capture

@@ -23,7 +23,7 @@ struct UrlList {
 
 void Append(UrlList *list, std::string_view url, std::string_view file_id);
 
-/// Leaves in `old_urls` those that no URL of `new_urls` stands for, each once. A row that exchanges
+/// Leaves in `old_urls` those that no URL of `new_urls` stands for. A row that exchanges
 /// `a.jpg?updatedAt=1` for `a.jpg?updatedAt=2` has removed nothing.
 void Subtract(UrlList *old_urls, const UrlList &new_urls, const EndpointMap &endpoints);
 

@@ -28,11 +28,16 @@ int logged = 0;
 int log_room = 0;
 
 uint64 seed = 0;
+bool any_pair = false;  // a fileId was seen in this transaction
 
-uint64 Fingerprint(std::string_view url, uint64 group) {
+// A URL is seen without a fileId, or with one: then as the pair, and as a URL that came with some fileId.
+enum Role : uint64 { kAlone, kPair, kWithSome };
+
+uint64 Fingerprint(std::string_view text, SeenGroup group, uint64 role) {
   while (seed == 0) seed = pg_prng_uint64(&pg_global_prng_state);
-  uint64 print = hash_bytes_extended(reinterpret_cast<const unsigned char *>(url.data()), static_cast<int>(url.size()),
-                                     seed + group);
+  uint64 print =
+      hash_bytes_extended(reinterpret_cast<const unsigned char *>(text.data()), static_cast<int>(text.size()),
+                          seed + (uint64{group.relation} << 3 | uint64{group.moved} << 2) + role);
   return print == 0 ? 1 : print;
 }
 
@@ -49,8 +54,8 @@ uint32 Find(uint64 print) {
 void Grow() {
   uint64 *old = table;
   uint32 old_slots = slots;
-  table = static_cast<uint64 *>(MemoryContextAllocZero(TopTransactionContext, sizeof(uint64) * old_slots * 4));
-  slots = old_slots * 4;
+  table = static_cast<uint64 *>(MemoryContextAllocZero(TopTransactionContext, sizeof(uint64) * old_slots * 2));
+  slots = old_slots * 2;
   for (uint32 i = 0; i < old_slots; i++)
     if (old[i] != 0) table[Find(old[i])] = old[i];
   if (old != first_table) pfree(old);
@@ -88,10 +93,10 @@ void Log(uint64 print, int nest_level) {
   entries[logged++] = {print, nest_level};
 }
 
-}  // namespace
+bool Contains(uint64 print) { return table[Find(print)] != 0; }
 
-bool SeeFirst(std::string_view url, uint32 group, bool moved) {
-  uint64 print = Fingerprint(url, uint64{group} << 1 | (moved ? 1 : 0));
+// False when it is there already.
+bool Insert(uint64 print) {
   uint32 slot = Find(print);
   if (table[slot] != 0) return false;
   if (used >= kMostSeen) {
@@ -106,6 +111,28 @@ bool SeeFirst(std::string_view url, uint32 group, bool moved) {
   table[slot] = print;
   used++;
   return true;
+}
+
+}  // namespace
+
+bool SeeFirst(std::string_view url, std::string_view file_id, SeenGroup group) {
+  uint64 alone = Fingerprint(url, group, kAlone);
+  if (file_id.empty()) {
+    // Nearly always: no fileId in the whole transaction, and one look.
+    if (any_pair && Contains(Fingerprint(url, group, kWithSome))) return false;
+    return Insert(alone);
+  }
+  // Mixed, not added: equal URL and fileId must not cancel each other out.
+  uint64 pair = Fingerprint(file_id, group, kPair) * 31 + Fingerprint(url, group, kPair);
+  if (Contains(alone) || !Insert(pair == 0 ? 1 : pair)) return false;
+  any_pair = true;
+  (void)Insert(Fingerprint(url, group, kWithSome));
+  return true;
+}
+
+bool HasSeen(std::string_view url, SeenGroup group) {
+  return used > 0 &&
+         (Contains(Fingerprint(url, group, kAlone)) || (any_pair && Contains(Fingerprint(url, group, kWithSome))));
 }
 
 void UnseeSince(int nest_level) {
@@ -129,6 +156,7 @@ void ForgetSeen() {
   used = 0;
   entries = nullptr;
   logged = log_room = 0;
+  any_pair = false;
 }
 
 }  // namespace imagekit::capture

@@ -12,11 +12,19 @@
 
 namespace imagekit::capture {
 
-constexpr uint32 kMostSeen = 256 * 1024;
+constexpr uint32 kMostSeen = 64 * 1024;
 
-/// False when the transaction has seen the URL before. `group` and `moved` tell apart
-/// what must not stand for one another.
-bool SeeFirst(std::string_view url, uint32 group, bool moved);
+/// What must not stand for one another: removals of tables with a grace of their own, and moves, which are no removals.
+struct SeenGroup {
+  Oid relation;
+  bool moved;
+};
+
+/// False when the transaction has seen the URL before, with this fileId or without one; and without one, with any.
+bool SeeFirst(std::string_view url, std::string_view file_id, SeenGroup group);
+
+/// True when the transaction has seen the URL, with a fileId or without one. Changes nothing.
+bool HasSeen(std::string_view url, SeenGroup group);
 
 /// A subtransaction ends: what it saw first has not been seen, or was seen by its parent. The levels are those of
 /// GetCurrentTransactionNestLevel(), the top being 1.

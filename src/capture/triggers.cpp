@@ -27,11 +27,6 @@ const Trigger *FindTrigger(Relation relation, const char *name) {
   return nullptr;
 }
 
-// Those of ours that a table needs; a foreign table is not truncated by us or anybody here.
-bool Needs(Oid relation, const char *trigger) {
-  return trigger == kRowTrigger || get_rel_relkind(relation) != RELKIND_FOREIGN_TABLE;
-}
-
 // 'D' when the table has no such trigger; the lock is the caller's affair.
 char StateOf(Oid relation, const char *name) {
   Relation open = table_open(relation, NoLock);
@@ -43,16 +38,70 @@ char StateOf(Oid relation, const char *name) {
 
 bool Exists(Oid relation, const char *name) { return OidIsValid(get_trigger_oid(relation, name, true)); }
 
-void Create(Oid relation, const char *name) {
-  bool row = name == kRowTrigger;
-  RunDdl(psprintf("CREATE TRIGGER %s %s ON %s FOR EACH %s EXECUTE FUNCTION imagekit.%s()", name,
-                  row ? "AFTER DELETE OR UPDATE" : "BEFORE TRUNCATE", QualifiedName(relation),
-                  row ? "ROW" : "STATEMENT", row ? "capture" : "capture_truncate"));
+// " OF image, thumb", or "" for the plain form.
+char *ColumnList(const Watch &watch) {
+  StringInfoData list;
+  initStringInfo(&list);
+  for (int i = 0; i < watch.count; i++) {
+    const WatchedSource &source = watch.sources[i];
+    bool listed = source.dropped || !source.captured;
+    for (int j = 0; j < i && !listed; j++) listed = strcmp(watch.sources[j].source.column, source.source.column) == 0;
+    if (!listed) appendStringInfo(&list, "%s%s", list.len == 0 ? " OF " : ", ", quote_identifier(source.source.column));
+  }
+  return list.data;
 }
 
+bool MayChangeUnseen(const FormData_pg_trigger &trigger) {
+  return TRIGGER_FOR_ROW(trigger.tgtype) && TRIGGER_FOR_BEFORE(trigger.tgtype) && TRIGGER_FOR_UPDATE(trigger.tgtype);
+}
+
+// Looks through a table's triggers in the catalog; no lock on the table needed.
+bool AnyTrigger(Oid relation, bool (*is)(const FormData_pg_trigger &trigger)) {
+  Relation triggers = table_open(TriggerRelationId, AccessShareLock);
+  ScanKeyData key;
+  ScanKeyInit(&key, Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relation));
+  SysScanDesc scan = systable_beginscan(triggers, TriggerRelidNameIndexId, true, nullptr, 1, &key);
+  bool found = false;
+  HeapTuple tuple;
+  while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
+    found = is(*reinterpret_cast<Form_pg_trigger>(GETSTRUCT(tuple)));
+  systable_endscan(scan);
+  table_close(triggers, AccessShareLock);
+  return found;
+}
+
+bool IsFocused(const FormData_pg_trigger &trigger) {
+  return strcmp(NameStr(trigger.tgname), kRowTrigger) == 0 && trigger.tgattr.dim1 > 0;
+}
+
+void CreateRowTrigger(Oid relation, const char *columns) {
+  RunDdl(
+      psprintf("CREATE OR REPLACE TRIGGER %s AFTER DELETE OR UPDATE%s ON %s "
+               "FOR EACH ROW EXECUTE FUNCTION imagekit.capture()",
+               kRowTrigger, columns, QualifiedName(relation)));
+}
+
+void CreateTruncateTrigger(Oid relation) {
+  RunDdl(
+      psprintf("CREATE OR REPLACE TRIGGER %s BEFORE TRUNCATE ON %s "
+               "FOR EACH STATEMENT EXECUTE FUNCTION imagekit.capture_truncate()",
+               kTruncateTrigger, QualifiedName(relation)));
+}
+
+// A foreign table is not truncated by us or anybody here.
+bool CanBeTruncated(Oid relation) { return get_rel_relkind(relation) != RELKIND_FOREIGN_TABLE; }
+
 void SetState(Oid relation, const char *name, char state) {
-  const char *when = state == TRIGGER_FIRES_ALWAYS ? "ALWAYS " : state == TRIGGER_FIRES_ON_REPLICA ? "REPLICA " : "";
-  RunDdl(psprintf("ALTER TABLE ONLY %s ENABLE %sTRIGGER %s", QualifiedName(relation), when, name));
+  const char *how = state == TRIGGER_FIRES_ALWAYS       ? "ENABLE ALWAYS"
+                    : state == TRIGGER_FIRES_ON_REPLICA ? "ENABLE REPLICA"
+                    : state == TRIGGER_DISABLED         ? "DISABLE"
+                                                        : "ENABLE";
+  RunDdl(psprintf("ALTER TABLE ONLY %s %s TRIGGER %s", QualifiedName(relation), how, name));
+}
+
+void SetStates(Oid relation, char state) {
+  for (const char *name : kTriggers)
+    if (Exists(relation, name) && StateOf(relation, name) != state) SetState(relation, name, state);
 }
 
 bool IsCopy(Oid relation, const char *name) {
@@ -65,20 +114,54 @@ bool IsCopy(Oid relation, const char *name) {
 
 }  // namespace
 
-void EnsureTriggers(const Watch &watch, bool all) {
+// Triggers that are disabled now count as well: nobody tells us when they are enabled in one session.
+bool NeedsPlainForm(Oid table) {
   ListCell *cell;
-  foreach (cell, find_all_inheritors(watch.relation, all ? ShareRowExclusiveLock : NoLock, nullptr)) {
+  foreach (cell, find_all_inheritors(table, NoLock, nullptr))
+    if (AnyTrigger(lfirst_oid(cell), MayChangeUnseen)) return true;
+  return false;
+}
+
+void MakeTriggers(const Watch &watch) {
+  const char *columns = NeedsPlainForm(watch.relation) ? "" : ColumnList(watch);
+  ListCell *cell;
+  foreach (cell, find_all_inheritors(watch.relation, ShareRowExclusiveLock, nullptr)) {
     Oid relation = lfirst_oid(cell);
-    for (const char *name : kTriggers) {
-      if (!Needs(relation, name)) continue;
-      bool missing = !Exists(relation, name);
-      if (missing) {
-        LockRelationOid(relation, ShareRowExclusiveLock);
-        Create(relation, name);
-      }
-      if ((missing || all) && StateOf(relation, name) != watch.replication) SetState(relation, name, watch.replication);
-    }
+    if (!IsCopy(relation, kRowTrigger)) CreateRowTrigger(relation, columns);
+    if (CanBeTruncated(relation)) CreateTruncateTrigger(relation);
+    SetStates(relation, watch.replication);
   }
+}
+
+void AddTriggers(const Watch &watch) {
+  ListCell *cell;
+  foreach (cell, find_all_inheritors(watch.relation, NoLock, nullptr)) {
+    Oid relation = lfirst_oid(cell);
+    bool row = !Exists(relation, kRowTrigger);
+    bool truncate = CanBeTruncated(relation) && !Exists(relation, kTruncateTrigger);
+    if (!row && !truncate) continue;
+    LockRelationOid(relation, ShareRowExclusiveLock);
+    if (row) CreateRowTrigger(relation, NeedsPlainForm(watch.relation) ? "" : ColumnList(watch));
+    if (truncate) CreateTruncateTrigger(relation);
+    SetStates(relation, watch.replication);
+  }
+}
+
+void FormTriggers(const Watch &watch, bool plain) {
+  // One that is not there, or was dropped, is not made by the way.
+  if (!Exists(watch.relation, kRowTrigger)) return;
+  const char *columns = plain || NeedsPlainForm(watch.relation) ? "" : ColumnList(watch);
+  bool focused = AnyTrigger(watch.relation, IsFocused);
+  if (focused == (columns[0] != '\0')) return;
+  List *tables = find_all_inheritors(watch.relation, ShareRowExclusiveLock, nullptr);
+  List *states = NIL;
+  ListCell *cell, *state;
+  foreach (cell, tables) states = lappend_int(states, StateOf(lfirst_oid(cell), kRowTrigger));
+  // Replacing a trigger replaces its copies, and enables them all.
+  foreach (cell, tables)
+    if (!IsCopy(lfirst_oid(cell), kRowTrigger)) CreateRowTrigger(lfirst_oid(cell), columns);
+  forboth(cell, tables, state, states) if (StateOf(lfirst_oid(cell), kRowTrigger) != lfirst_int(state))
+      SetState(lfirst_oid(cell), kRowTrigger, static_cast<char>(lfirst_int(state)));
 }
 
 void DropTriggers(Oid relation) {

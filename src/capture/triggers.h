@@ -1,7 +1,11 @@
-// The triggers of watched tables: which tables carry them, and in what state.
+// The triggers of watched tables: which tables carry them, and in what form and state.
 //
 // A watched table has both. Its partitions get the row trigger from PostgreSQL, as a copy; the TRUNCATE trigger, which is
 // not copied, each gets from us. Children by inheritance get neither from PostgreSQL, so both from us.
+//
+// The row trigger's form is AFTER DELETE OR UPDATE OF the watched columns: an UPDATE of others then costs nothing. But such a
+// trigger does not fire when a BEFORE UPDATE trigger changes a watched column by itself, so where there is one, here or in
+// a partition or child, the form is plain AFTER DELETE OR UPDATE.
 
 #ifndef IMAGEKIT_CAPTURE_TRIGGERS_H
 #define IMAGEKIT_CAPTURE_TRIGGERS_H
@@ -12,9 +16,18 @@ namespace imagekit::capture {
 
 // All of these need an open SqlSession.
 
-/// Gives a watched table and all below it the triggers they lack, in the state the setting `replication` asks for.
-/// Takes ShareRowExclusiveLock on every table it has to change; with `all`, on all of them.
-void EnsureTriggers(const Watch &watch, bool all);
+/// Gives a watched table and all below it their triggers, in the right form and state, whatever they had before. Takes
+/// ShareRowExclusiveLock on all of them.
+void MakeTriggers(const Watch &watch);
+
+/// Gives new partitions and children the triggers they lack. Locks only those.
+void AddTriggers(const Watch &watch);
+
+/// Brings the row trigger into the right form, or with `plain` into that form, if it is in the other.
+void FormTriggers(const Watch &watch, bool plain);
+
+/// True when a BEFORE UPDATE trigger of the table, or of one below it, may change a watched column unseen.
+bool NeedsPlainForm(Oid table);
 
 /// Drops the triggers of a table and all below it, except where another watched table above still needs them.
 void DropTriggers(Oid relation);

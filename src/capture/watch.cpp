@@ -183,7 +183,7 @@ Datum imagekit_watch(PG_FUNCTION_ARGS) {
               {INT2OID, Int16GetDatum(owner_number), owner == nullptr}});
   Watch watch;
   if (!ReadWatch(oid, &watch)) elog(ERROR, "the settings of table %u cannot be read back", oid);
-  EnsureTriggers(watch, true);
+  MakeTriggers(watch);
   ForgetWatched(oid);
   pg::CloseSql(&session);
   PG_RETURN_VOID();

@@ -178,13 +178,38 @@ void EndpointMap::Add(int account, std::string_view prefix) {
   // of equal length cannot both match unless their hosts differ, so further order is not needed.
   const auto place = std::find_if(entries_.begin(), entries_.end(),
                                   [&](const Entry& entry) { return entry.path.size() < parsed.path.size(); });
-  entries_.insert(place, Entry{parsed.host, parsed.port, parsed.path, account});
+  const std::string usual = parsed.port.empty() ? "https://" + parsed.host + parsed.path + '/' : std::string();
+  entries_.insert(place, Entry{parsed.host, parsed.port, parsed.path, account, usual});
 }
 
 bool EndpointMap::Owns(std::string_view url) const noexcept {
+  // What Match() would find, without cutting the URL up: this runs for every URL of every deleted row.
+  for (const Entry& entry : entries_)
+    if (!entry.usual.empty() && url.compare(0, entry.usual.size(), entry.usual) == 0) return true;
   UrlParts parts;
   size_t prefix_size;
   return SplitUrl(url, &parts) && Match(parts, &prefix_size) != nullptr;
+}
+
+bool EndpointMap::ReadPlain(std::string_view url, int* account, std::string_view* path) const noexcept {
+  for (const Entry& entry : entries_) {
+    if (entry.usual.empty() || url.compare(0, entry.usual.size(), entry.usual) != 0) continue;
+    const std::string_view rest = url.substr(entry.usual.size() - 1);
+    // Letters, digits, and dots that begin no segment. Escapes, transformations (tr:...), queries, and whatever ImageKit
+    // itself puts into paths (ik-...) are for Read().
+    for (size_t at = 1; at < rest.size(); ++at) {
+      const char c = rest[at];
+      const bool begins = rest[at - 1] == '/';
+      const bool plain =
+          IsAlnum(c) || c == '_' || (c == '-' && rest[at - 1] != 'k') || (!begins && (c == '.' || c == '/'));
+      if (!plain) return false;
+    }
+    if (rest.back() == '/') return false;
+    *account = entry.account;
+    *path = rest;
+    return true;
+  }
+  return false;
 }
 
 const EndpointMap::Entry* EndpointMap::Match(const UrlParts& parts, size_t* prefix_size) const noexcept {

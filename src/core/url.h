@@ -75,12 +75,17 @@ class EndpointMap {
   /// Section 9.9. Accepts any bytes.
   UrlReading Read(std::string_view url) const;
 
+  /// A short cut for the URLs that nearly all are: true when nothing in the URL needs to be interpreted, so that two such
+  /// URLs mean the same file if and only if account and path are equal. The path is a view into the URL.
+  bool ReadPlain(std::string_view url, int* account, std::string_view* path) const noexcept;
+
  private:
   struct Entry {
     std::string host;  // lower case
     std::string port;  // empty: the scheme's default
     std::string path;  // "" or "/acme/shop": raw, no trailing slash
     int account;
+    std::string usual;  // how nearly all of its URLs begin: "https://ik.imagekit.io/acme/"; empty with a port
   };
   const Entry* Match(const UrlParts& parts, size_t* prefix_size) const noexcept;
   std::vector<LibraryPath> OtherReadings(const UrlParts& parts, const Entry& matched) const;

@@ -82,7 +82,7 @@ bool SplitUrl(std::string_view url, UrlParts* parts) noexcept {
   url.remove_prefix(end);
 
   // The fragment first: a question mark behind "#" begins no query.
-  const size_t path_end = std::min(url.find_first_of("?#"), url.size());
+  const size_t path_end = std::min({url.find('?'), url.find('#'), url.size()});
   parts->path = url.substr(0, path_end);
   parts->after_path = url.substr(path_end);
   const bool has_query = path_end < url.size() && url[path_end] == '?';

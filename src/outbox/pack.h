@@ -33,6 +33,7 @@ class PackWriter {
   /// False, and nothing written, when the entry does not fit.
   bool Add(std::string_view url, std::string_view file_id) noexcept;
 
+  const char *data() const noexcept { return buffer_; }
   size_t size() const noexcept { return size_; }
   uint32_t count() const noexcept { return count_; }
 

@@ -44,6 +44,31 @@ std::vector<std::string> Seeds() {
   return seeds;
 }
 
+TEST(UrlRandom, PlainPathsAreTheLibraryPaths) {
+  const std::vector<EndpointMap> configurations = Configurations();
+  std::vector<std::string> seeds = Seeds();
+  for (const char* url :
+       {"https://ik.imagekit.io/acme/shop/2026/cat.jpg", "https://img.acme.example/img.v2/a/b_c-d.png",
+        "https://ik.imagekit.io/acme/v/pets/ik-seo/x.jpg"})
+    for (int weight = 0; weight < 20; ++weight) seeds.push_back(url);
+  Mutator random(12);
+  int plain_files = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    const std::string url = round % 4 == 0 ? random.OneOf(seeds) : random.Mutate(random.OneOf(seeds));
+    for (const EndpointMap& endpoints : configurations) {
+      int account;
+      std::string_view path;
+      if (!endpoints.ReadPlain(url, &account, &path)) continue;
+      const UrlReading reading = endpoints.Read(url);
+      ASSERT_EQ(reading.account, account) << url;
+      if (reading.kind != UrlClass::kLibraryFile) continue;
+      ++plain_files;
+      ASSERT_EQ(reading.path.FilePath(), path) << url;
+    }
+  }
+  EXPECT_GT(plain_files, 1000);
+}
+
 TEST(UrlRandom, OwnsNeverDisagreesWithRead) {
   const std::vector<EndpointMap> configurations = Configurations();
   const std::vector<std::string> seeds = Seeds();
