@@ -36,9 +36,13 @@ void ExtractUrls(Datum value, ColumnKind kind, const SourcePath &path, std::stri
     case ColumnKind::kTextArray:
       ExtractFromArray(DatumGetArrayTypeP(value), sink);
       break;
-    case ColumnKind::kJson:
-      ExtractFromJson(DatumGetTextPP(value), path, sink);
+    case ColumnKind::kJson: {
+      text *document = DatumGetTextPP(value);
+      ExtractFromJson(document, path, sink);
+      // What the sink was shown are copies.
+      if (PointerGetDatum(document) != value) pfree(document);
       break;
+    }
     case ColumnKind::kJsonb:
       ExtractFromJsonb(DatumGetJsonbP(value), path, sink);
       break;

@@ -168,16 +168,27 @@ pg_noinline bool ParseWhole(char *json, int length, const SourcePath &path, Coll
   return parsed;
 }
 
+// The parser copies every string, and frees none: from a large document, what it leaves is thrown away at once.
+bool ParseInScratch(char *json, int length, const SourcePath &path, Collected *collected) {
+  constexpr int kLarge = 64 * 1024;
+  MemoryContext before = CurrentMemoryContext;
+  MemoryContext scratch =
+      length < kLarge ? nullptr : AllocSetContextCreate(before, "imagekit json", ALLOCSET_DEFAULT_SIZES);
+  if (scratch != nullptr) MemoryContextSwitchTo(scratch);
+  bool parsed = ParseWhole(json, length, path, collected) ||
+                ParseWhole(WithoutImpossibleEscapes(json, length), length, path, collected);
+  MemoryContextSwitchTo(before);
+  if (scratch != nullptr) MemoryContextDelete(scratch);
+  return parsed;
+}
+
 }  // namespace
 
 void ExtractFromJson(text *document, const SourcePath &path, UrlSink *sink) {
   Collected collected;
   collected.take = Collect;
   initStringInfo(&collected.bytes);
-  char *json = VARDATA_ANY(document);
-  auto length = static_cast<int>(VARSIZE_ANY_EXHDR(document));
-  if (!ParseWhole(json, length, path, &collected) &&
-      !ParseWhole(WithoutImpossibleEscapes(json, length), length, path, &collected)) {
+  if (!ParseInScratch(VARDATA_ANY(document), static_cast<int>(VARSIZE_ANY_EXHDR(document)), path, &collected)) {
     ereport(sink->must_read_all ? ERROR : WARNING,
             (errcode(ERRCODE_STATEMENT_TOO_COMPLEX), errmsg("a json value could not be searched for image URLs"),
              errdetail("It is nested too deeply, or holds what the database's encoding cannot."),
