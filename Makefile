@@ -1,6 +1,6 @@
 # imagekit_cleanup: PostgreSQL extension, built with PGXS.
 #
-#   make && make install && make installcheck   build, install, regression tests against a running server
+#   make && make install && make installcheck   build, install, regression and isolation tests against a running server
 #   make demo                                   the whole thing on a throw-away server, from nothing
 #   make test                                   every test, from nothing
 #   make lint                                   formatting and static analysis, as far as the tools are installed
@@ -18,7 +18,10 @@ OBJS = $(SOURCES:.cpp=.o)
 REGRESS = $(patsubst sql/%.sql,%,$(filter-out sql/imagekit_cleanup--%,$(sort $(wildcard sql/*.sql))))
 # What they print goes to build/, not beside the sources.
 REGRESS_OPTS = --outputdir=build/regress
-REGRESS_PREP = build/regress
+REGRESS_PREP = build/regress build/isolation
+
+ISOLATION = $(patsubst test/isolation/specs/%.spec,%,$(sort $(wildcard test/isolation/specs/*.spec)))
+ISOLATION_OPTS = --inputdir=test/isolation --outputdir=build/isolation
 
 PG_CONFIG ?= pg_config
 
@@ -40,7 +43,7 @@ PG_CXXFLAGS = -std=c++17 -Wall -Wextra -Werror -fvisibility=hidden -fno-semantic
 unknown_warnings = $(if $(findstring clang,$(shell $(CXX) --version)),-Wno-unknown-warning-option)
 SHLIB_LINK = $(shell $(PKG_CONFIG) --libs $(libraries)) -lstdc++ -Wl,--version-script=src/exports.map
 
-EXTRA_CLEAN = $(SOURCES:.cpp=.d) build/regress
+EXTRA_CLEAN = $(SOURCES:.cpp=.d) build/regress build/isolation
 
 # Bitcode serves to inline SQL-callable functions into JIT-compiled queries. Ours are triggers and administration.
 override with_llvm = no
@@ -48,7 +51,7 @@ override with_llvm = no
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
-build/regress:
+build/regress build/isolation:
 	@mkdir -p $@
 
 .PHONY: lint
