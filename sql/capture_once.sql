@@ -176,17 +176,44 @@ DELETE FROM files;
 SELECT u.* FROM imagekit.outbox o CROSS JOIN LATERAL imagekit.unpack(o.pack) u;
 TRUNCATE imagekit.outbox;
 
--- 3000 files in random order, each in ten rows: more than one pack
-CREATE TABLE many (image text);
-SELECT imagekit.watch('many', '{image}');
-INSERT INTO many SELECT one('many/' || (i * 7919 % 3000) || '/' || md5((i % 3000)::text)) FROM generate_series(1, 30000) i;
-SELECT count(*), count(DISTINCT image) FROM many;
+-- 3000 files, each in ten rows: more than one pack
+CREATE TABLE many (id int, image text);
+SELECT imagekit.watch('many', '{image}', on_truncate => 'ignore');
+CREATE PROCEDURE fill_many() LANGUAGE sql AS $$
+  TRUNCATE many, imagekit.outbox;
+  INSERT INTO many SELECT i, one('many/' || (i * 7919 % 3000) || '/' || md5((i % 3000)::text)) FROM generate_series(1, 30000) i;
+$$;
+CALL fill_many();
 DELETE FROM many;
+SELECT count(*), count(DISTINCT url) FROM imagekit.pending;
+-- the same in 300 subtransactions, a third of which fails, and what is left after them
+CALL fill_many();
+DO $$
+BEGIN
+  FOR i IN 1..300 LOOP
+    BEGIN
+      DELETE FROM many WHERE id % 300 = i % 300;
+      IF i % 3 = 0 THEN RAISE division_by_zero; END IF;
+    EXCEPTION WHEN division_by_zero THEN
+      NULL;
+    END;
+  END LOOP;
+  DELETE FROM many;
+END $$;
+SELECT count(*), count(DISTINCT url) FROM imagekit.pending;
+-- what one transaction has captured and taken back is nothing to the next one
+CALL fill_many();
+BEGIN;
+SAVEPOINT s;
+DELETE FROM many WHERE id <= 40;
+ROLLBACK TO s;
+COMMIT;
+DELETE FROM many WHERE id <= 20;
 SELECT count(*), count(DISTINCT url) FROM imagekit.pending;
 
 SET client_min_messages = warning;
 DROP EXTENSION imagekit_cleanup CASCADE;
 DROP TABLE photos, thumbs, files, many;
-DROP PROCEDURE fill, two;
+DROP PROCEDURE fill, fill_many, two;
 DROP FUNCTION img, one, queued;
 DROP SCHEMA imagekit;
