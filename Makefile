@@ -3,6 +3,7 @@
 #   make && make install && make installcheck   build, install, regression and isolation tests against a running server
 #   make demo                                   the whole thing on a throw-away server, from nothing
 #   make test                                   every test, from nothing
+#   make bench-capture                          what capture costs, beside no trigger and hand-written ones; README
 #   make lint                                   formatting and static analysis, as far as the tools are installed
 #
 # PG_CONFIG chooses the server; CXX the compiler (g++ or clang++).
@@ -25,8 +26,8 @@ ISOLATION_OPTS = --inputdir=test/isolation --outputdir=build/isolation
 
 PG_CONFIG ?= pg_config
 
-# demo and test install what is missing before there is a pg_config to ask.
-ifneq ($(filter demo test install-dependencies,$(MAKECMDGOALS)),)
+# These install what is missing before there is a pg_config to ask.
+ifneq ($(filter bench-capture demo test install-dependencies,$(MAKECMDGOALS)),)
 include test/goals.mk
 else
 

@@ -4,6 +4,8 @@
 #   make test                         everything
 #   make test STAGES="unit regress"   only these; test/run --list names them
 #   make demo                         see demo/run
+#   make bench-capture                what capture costs; about 20 minutes
+#   make bench-capture BENCH_OPTIONS="--quick --cases bulk"    bench/run --help names the options
 
 export PG_CONFIG
 # Only what was asked for: make's own default is not the user's wish.
@@ -12,8 +14,9 @@ export CXX
 endif
 
 STAGES =
+BENCH_OPTIONS =
 
-.PHONY: install-dependencies test demo
+.PHONY: install-dependencies test demo bench-capture
 
 install-dependencies:
 	@test/install-dependencies test
@@ -26,3 +29,8 @@ demo:
 	@test/lib/install-extension
 	@$(MAKE) -s --no-print-directory -C test/emulator
 	@demo/run
+
+bench-capture:
+	@test/install-dependencies bench
+	@test/lib/install-extension
+	@bench/run $(BENCH_OPTIONS)

@@ -1,0 +1,74 @@
+# From raw runs to a verdict. Pure arithmetic, nothing of servers or of output.
+
+package Bench::Statistics;
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use List::Util qw(max min);
+
+our @EXPORT_OK = qw(median fine_median summarise judge);
+
+sub median
+{
+	my @sorted = sort { $a <=> $b } @_;
+	my $middle = int(@sorted / 2);
+	return @sorted % 2 ? $sorted[$middle] : ($sorted[ $middle - 1 ] + $sorted[$middle]) / 2;
+}
+
+# The median of whole numbers that stand for roundings: where in its unit the middle lies, taking the values within the
+# unit as evenly spread. A plain median of latencies of 50 us would move in steps of 2 %.
+sub fine_median
+{
+	my $unit = int(median(@_));
+	my $below = grep { $_ < $unit } @_;
+	my $within = grep { $_ == $unit } @_;
+	return $unit unless $within;
+	return $unit - 0.5 + (@_ / 2 - $below) / $within;
+}
+
+# RUNS: variant => [a figure per round]. Returns variant => {runs, median} and, against "none": {ratio}, the quotient of
+# the medians; {best}, that of the lowest runs; {paired, lowest, highest} of the quotients round by round.
+sub summarise
+{
+	my ($runs) = @_;
+	my @none = @{ $runs->{none} };
+	my %summary;
+	for my $name (keys %$runs)
+	{
+		my @own = @{ $runs->{$name} };
+		my @pairs = map { $own[$_] / $none[$_] } 0 .. $#own;
+		$summary{$name} = {
+			runs => [@own],
+			median => median(@own),
+			ratio => median(@own) / median(@none),
+			best => min(@own) / min(@none),
+			paired => median(@pairs),
+			lowest => min(@pairs),
+			highest => max(@pairs),
+		};
+	}
+	return \%summary;
+}
+
+# What CASE is judged by: {value, verdict}; verdict is "goal", "bar" or "MISSED". CONDITIONS: further conditions that
+# must hold, name => boolean.
+sub judge
+{
+	my ($case, $summary, %conditions) = @_;
+	my ($ours, $none) = @{$summary}{qw(ours none)};
+	my $value = {
+		ratio => sub { $ours->{ratio} },
+		median => sub { $ours->{median} },
+		difference => sub { $ours->{median} - $none->{median} },
+	}->{ $case->{judge} }->();
+	my $verdict =
+	    $value > $case->{bar} ? 'MISSED'
+	  : (grep { !$_ } values %conditions) ? 'MISSED'
+	  : defined $case->{goal} && $value <= $case->{goal} ? 'goal'
+	  : 'bar';
+	return { value => $value, verdict => $verdict };
+}
+
+1;

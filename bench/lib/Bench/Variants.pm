@@ -1,0 +1,120 @@
+# What is measured side by side: no trigger, imagekit.watch(), and the two triggers a user would write by hand.
+#
+# The hand-written ones do what capture must do at the least: each URL the row stops using becomes a row of an outbox
+# that can be claimed in order. They are written with care, as a rival should be: one INSERT ... SELECT, and an UPDATE
+# that leaves the images alone is seen before anything is unnested.
+
+package Bench::Variants;
+
+use strict;
+use warnings;
+
+use Bench::Model qw($ENDPOINT);
+use Exporter 'import';
+
+our @EXPORT_OK = qw(create_variants variants variant);
+
+my $create_outbox = q{
+	CREATE TABLE removed_images (
+	  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	  url text NOT NULL,
+	  state smallint NOT NULL DEFAULT 0,
+	  attempts integer NOT NULL DEFAULT 0,
+	  next_attempt_at timestamptz NOT NULL DEFAULT now());
+	CREATE INDEX ON removed_images (next_attempt_at) WHERE state = 0;
+};
+
+my $row_function = qq{
+	CREATE FUNCTION queue_row() RETURNS trigger LANGUAGE plpgsql AS \$\$
+	BEGIN
+	  IF TG_OP = 'DELETE' THEN
+	    INSERT INTO removed_images (url)
+	    SELECT url FROM unnest(OLD.images || (OLD.schema->>'imageUrl')) AS url
+	    WHERE url LIKE '$ENDPOINT/%';
+	  ELSIF OLD.images IS DISTINCT FROM NEW.images OR OLD.schema IS DISTINCT FROM NEW.schema THEN
+	    INSERT INTO removed_images (url)
+	    SELECT url FROM unnest(OLD.images || (OLD.schema->>'imageUrl')) AS url
+	    WHERE url LIKE '$ENDPOINT/%'
+	    EXCEPT
+	    SELECT unnest(NEW.images || (NEW.schema->>'imageUrl'));
+	  END IF;
+	  RETURN NULL;
+	END \$\$;
+};
+
+my $statement_functions = qq{
+	CREATE FUNCTION queue_deleted() RETURNS trigger LANGUAGE plpgsql AS \$\$
+	BEGIN
+	  INSERT INTO removed_images (url)
+	  SELECT url FROM old_rows CROSS JOIN LATERAL unnest(images || (schema->>'imageUrl')) AS url
+	  WHERE url LIKE '$ENDPOINT/%';
+	  RETURN NULL;
+	END \$\$;
+
+	CREATE FUNCTION queue_updated() RETURNS trigger LANGUAGE plpgsql AS \$\$
+	BEGIN
+	  INSERT INTO removed_images (url)
+	  SELECT gone.url
+	  FROM old_rows AS o JOIN new_rows AS n USING (id)
+	  CROSS JOIN LATERAL (
+	    SELECT url FROM unnest(o.images || (o.schema->>'imageUrl')) AS url
+	    WHERE url LIKE '$ENDPOINT/%'
+	    EXCEPT
+	    SELECT unnest(n.images || (n.schema->>'imageUrl'))) AS gone
+	  WHERE o.images IS DISTINCT FROM n.images OR o.schema IS DISTINCT FROM n.schema;
+	  RETURN NULL;
+	END \$\$;
+};
+
+my $captured_by_hand = 'SELECT url FROM removed_images';
+
+# install: SQL that puts it on the filled table. captured: SQL for the URLs it has captured.
+my @variants = (
+	{
+		name => 'none',
+		title => 'no trigger',
+		install => '',
+		captured => q{SELECT ''::text AS url WHERE false},
+	},
+	{
+		name => 'ours',
+		title => 'imagekit.watch()',
+		install => q{SELECT imagekit.watch('patches', '{images, schema.imageUrl}');},
+		captured => 'SELECT u.url FROM imagekit.outbox AS o CROSS JOIN LATERAL imagekit.unpack(o.pack) AS u',
+	},
+	{
+		name => 'plpgsql_row',
+		title => 'PL/pgSQL, row',
+		install => q{CREATE TRIGGER queue_row AFTER DELETE OR UPDATE ON patches
+			FOR EACH ROW EXECUTE FUNCTION queue_row();},
+		captured => $captured_by_hand,
+	},
+	{
+		name => 'plpgsql_statement',
+		title => 'PL/pgSQL, statement',
+		install => q{
+			CREATE TRIGGER queue_deleted AFTER DELETE ON patches REFERENCING OLD TABLE AS old_rows
+			FOR EACH STATEMENT EXECUTE FUNCTION queue_deleted();
+			CREATE TRIGGER queue_updated AFTER UPDATE ON patches REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+			FOR EACH STATEMENT EXECUTE FUNCTION queue_updated();},
+		captured => $captured_by_hand,
+	});
+
+# Makes what the hand-written triggers need. Once per database.
+sub create_variants
+{
+	my ($server) = @_;
+	$server->sql($create_outbox . $row_function . $statement_functions);
+	return;
+}
+
+sub variants { return @variants; }
+
+sub variant
+{
+	my ($name) = @_;
+	my ($found) = grep { $_->{name} eq $name } @variants;
+	return $found // die "no variant $name\n";
+}
+
+1;
