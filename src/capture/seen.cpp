@@ -58,7 +58,10 @@ void Grow() {
   slots = old_slots * 2;
   for (uint32 i = 0; i < old_slots; i++)
     if (old[i] != 0) table[Find(old[i])] = old[i];
-  if (old != first_table) pfree(old);
+  if (old == first_table)
+    memset(first_table, 0, sizeof first_table);  // for the next transaction
+  else
+    pfree(old);
 }
 
 void Clear() {
@@ -150,9 +153,9 @@ void SeenByParent(int nest_level) {
 }
 
 void ForgetSeen() {
+  if (table == first_table && used > 0) memset(first_table, 0, sizeof first_table);
   table = first_table;
   slots = kFirstSlots;
-  if (used > 0) memset(first_table, 0, sizeof first_table);
   used = 0;
   entries = nullptr;
   logged = log_room = 0;
