@@ -40,9 +40,9 @@ my %refused = (
 	'a layer closed twice' => q{'/tr:l-image,i-x.png,l-end,l-end/victim.jpg'},
 	'a transformation in the middle' => q{'/pets/tr:w-100/victim.jpg'},
 	'a transformation spelled with escapes' => q{'/%74r:w-100/victim.jpg'},
-	'100 kB' => q{'/' || repeat('x', 100000) || '%'},
-	'1 MB' => q{'/' || repeat('/x', 500000)},
-	'1 MB of escapes' => q{'/' || repeat('%', 1000000)});
+	'60 kB' => q{'/' || repeat('x', 60000) || '%'},
+	'60 kB of slashes' => q{'/' || repeat('/x', 30000)},
+	'60 kB of escapes' => q{'/' || repeat('%', 60000)});
 
 # Readable, harmless, and not in the library: looked up, and nothing else.
 my %absent = (
@@ -67,6 +67,10 @@ for my $what (sort(keys %refused, keys %absent))
 is($t->messages(qq{
 	INSERT INTO patches VALUES (1000, NULL, '{"imageUrl": {"a": ["$ENDPOINT/pets%2Fvictim.jpg", {"b": "$ENDPOINT/../victim.jpg"}], "n": 1e400}}');
 	DELETE FROM patches}), '', 'so does one of a row with such URLs deep in a document');
+
+# Longer than any URL: said, and not queued, so that it is not among those below.
+like($t->messages("INSERT INTO patches VALUES (1001, ARRAY['$ENDPOINT/' || repeat('/x', 500000), '$ENDPOINT/' || repeat('%', 1000000)]);
+	DELETE FROM patches"), qr/^\S*WARNING:  a URL of \d{7} bytes is not queued for deletion\n(?!.*WARNING)/s, 'nor does a URL of 1 MB fail it');
 
 my $refused = keys(%refused) + 2;
 eventually {
