@@ -116,6 +116,22 @@ ALTER TABLE parts ATTACH PARTITION parts_3 FOR VALUES IN (3);
 SELECT imagekit.watch('parts', '{photo}');
 SELECT tgrelid::regclass, tgname FROM pg_trigger WHERE tgname LIKE 'imagekit%' AND tgrelid::regclass::text LIKE 'parts%' ORDER BY tgrelid::regclass::text, 2;
 
+-- what a table watched by itself would lose: refused by watch(), said by DDL
+CREATE TABLE wide (id int, image text, poster text) PARTITION BY LIST (id);
+CREATE TABLE wide_1 (id int, image text, poster text);
+SELECT imagekit.watch('wide', '{image}');
+SELECT imagekit.watch('wide_1', '{poster, image}', grace => '1 day');
+ALTER TABLE wide ATTACH PARTITION wide_1 FOR VALUES IN (1);
+SELECT relation, sources FROM imagekit.watched WHERE relation::text LIKE 'wide%';
+SELECT imagekit.unwatch('wide');
+SELECT imagekit.watch('wide_1', '{poster, image}');
+SELECT imagekit.watch('wide', '{image}');
+SELECT imagekit.watch('wide', '{image, poster}');
+SELECT relation, sources FROM imagekit.watched WHERE relation::text LIKE 'wide%';
+INSERT INTO wide VALUES (1, url('wide'), url('poster'));
+DELETE FROM wide;
+SELECT * FROM queued();
+
 -- children by inheritance are watched with their parent, present and future ones
 CREATE TABLE base (id int, image text);
 CREATE TABLE child (extra text) INHERITS (base);
@@ -169,7 +185,7 @@ SELECT imagekit.unwatch('pictures');
 
 \set VERBOSITY terse
 DROP EXTENSION imagekit_cleanup CASCADE;
-DROP TABLE patches, pictures, parts_2, joined, copy;
+DROP TABLE patches, pictures, parts_2, wide, joined, copy;
 DROP TYPE picture;
 DROP SCHEMA "New House";
 DROP FUNCTION queued, url;

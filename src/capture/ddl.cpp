@@ -114,7 +114,7 @@ void FollowTable(Oid table, const Alteration &alteration) {
     if (alteration.structure) {
       ListCell *cell;
       foreach (cell, find_all_inheritors(table, NoLock, nullptr))
-        if (lfirst_oid(cell) != table) WatchedByParent(lfirst_oid(cell), table);
+        if (lfirst_oid(cell) != table) WatchedByParent(lfirst_oid(cell), table, WARNING);
       AddTriggers(watch);
     }
     if (alteration.columns)
@@ -183,7 +183,7 @@ void MakeWayForCopy(const Alteration &alteration) {
   // As ATTACH PARTITION itself locks, parent first.
   LockRelationOid(alteration.table, ShareUpdateExclusiveLock);
   List *above = WatchedAbove(alteration.table);
-  if (above != NIL) WatchedByParent(alteration.attached, linitial_oid(above));
+  if (above != NIL) WatchedByParent(alteration.attached, linitial_oid(above), WARNING);
 }
 
 // A column that a trigger names can be neither dropped nor given another type.

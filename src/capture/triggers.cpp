@@ -164,15 +164,16 @@ void FormTriggers(const Watch &watch, bool plain) {
       SetState(lfirst_oid(cell), kRowTrigger, static_cast<char>(lfirst_int(state)));
 }
 
+void DropOwnTriggers(Oid relation) {
+  for (const char *name : kTriggers)
+    if (Exists(relation, name) && !IsCopy(relation, name))
+      RunDdl(psprintf("DROP TRIGGER %s ON %s", name, QualifiedName(relation)));
+}
+
 void DropTriggers(Oid relation) {
   ListCell *cell;
-  foreach (cell, find_all_inheritors(relation, AccessExclusiveLock, nullptr)) {
-    Oid below = lfirst_oid(cell);
-    if (WatchedAbove(below) != NIL) continue;
-    for (const char *name : kTriggers)
-      if (Exists(below, name) && !IsCopy(below, name))
-        RunDdl(psprintf("DROP TRIGGER %s ON %s", name, QualifiedName(below)));
-  }
+  foreach (cell, find_all_inheritors(relation, AccessExclusiveLock, nullptr))
+    if (WatchedAbove(lfirst_oid(cell)) == NIL) DropOwnTriggers(lfirst_oid(cell));
 }
 
 bool HasOwnTriggers(Oid relation) {

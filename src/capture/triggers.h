@@ -32,6 +32,9 @@ bool NeedsPlainForm(Oid table);
 /// Drops the triggers of a table and all below it, except where another watched table above still needs them.
 void DropTriggers(Oid relation);
 
+/// Drops those of one table that are no copies. Takes AccessExclusiveLock.
+void DropOwnTriggers(Oid relation);
+
 /// True when a table has a row or TRUNCATE trigger of ours that is no copy of its parent's.
 bool HasOwnTriggers(Oid relation);
 

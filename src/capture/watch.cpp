@@ -117,20 +117,48 @@ void RejectForeignChildren(Oid relation) {
       aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(lfirst_oid(cell)));
 }
 
+// The sources of a table that the one above it does not have, as a list; NULL when it has them all.
+char *SourcesOnlyIn(const Watch &own, Oid parent) {
+  Watch above;
+  if (!ReadWatch(parent, &above)) return nullptr;
+  StringInfoData lost;
+  initStringInfo(&lost);
+  for (int i = 0; i < own.count; i++) {
+    const char *source = FormatSource(own.sources[i].source);
+    bool had = false;
+    for (int j = 0; j < above.count && !had; j++) had = strcmp(FormatSource(above.sources[j].source), source) == 0;
+    if (!had) appendStringInfo(&lost, "%s%s", lost.len > 0 ? ", " : "", source);
+  }
+  return lost.len == 0 ? nullptr : lost.data;
+}
+
 bool Forget(Oid relation) { return pg::RunSql(kForget, SPI_OK_DELETE, {{OIDOID, ObjectIdGetDatum(relation)}}) > 0; }
 
 }  // namespace
 
-void WatchedByParent(Oid relation, Oid parent) {
+void WatchedByParent(Oid relation, Oid parent, int level) {
   ListCell *cell;
   foreach (cell, find_all_inheritors(relation, AccessExclusiveLock, nullptr)) {
     Oid below = lfirst_oid(cell);
-    if (!Forget(below)) continue;
-    DropTriggers(below);
-    ereport(NOTICE,
-            (errmsg("table \"%s\" is watched through \"%s\" from now on", get_rel_name(below), get_rel_name(parent)),
-             errdetail("Its own settings of imagekit.watch() are gone; those of \"%s\" hold for it.",
-                       get_rel_name(parent))));
+    Watch own;
+    if (!ReadWatch(below, &own)) continue;
+    char *lost = SourcesOnlyIn(own, parent);
+    if (lost == nullptr)
+      ereport(NOTICE, (errmsg("table \"%s\" is watched through \"%s\" from now on", get_rel_name(below),
+                              get_rel_name(parent)),
+                       errdetail("Its own settings of imagekit.watch() are gone; those of \"%s\" hold for it.",
+                                 get_rel_name(parent))));
+    else
+      ereport(level, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                      errmsg("not all that is watched in table \"%s\" is watched in \"%s\"", get_rel_name(below),
+                             get_rel_name(parent)),
+                      errdetail("As its partition or child, \"%s\" goes by its settings, without: %s.",
+                                get_rel_name(below), lost),
+                      errhint("Call imagekit.watch() for \"%s\" with these sources as well, or imagekit.unwatch() for "
+                              "\"%s\" first.",
+                              get_rel_name(parent), get_rel_name(below))));
+    (void)Forget(below);
+    DropOwnTriggers(below);
   }
 }
 
@@ -169,9 +197,6 @@ Datum imagekit_watch(PG_FUNCTION_ARGS) {
 
   pg::SqlSession session;
   pg::OpenSql(&session);
-  ListCell *cell;
-  foreach (cell, find_all_inheritors(oid, ShareRowExclusiveLock, nullptr))
-    if (lfirst_oid(cell) != oid) WatchedByParent(lfirst_oid(cell), oid);
   pg::RunSql(kRemember, SPI_OK_INSERT,
              {{OIDOID, ObjectIdGetDatum(oid)},
               {TEXTARRAYOID, PG_GETARG_DATUM(1)},
@@ -181,6 +206,9 @@ Datum imagekit_watch(PG_FUNCTION_ARGS) {
               {TEXTOID, CStringGetTextDatum(replication)},
               {INT2ARRAYOID, numbers},
               {INT2OID, Int16GetDatum(owner_number), owner == nullptr}});
+  ListCell *cell;
+  foreach (cell, find_all_inheritors(oid, ShareRowExclusiveLock, nullptr))
+    if (lfirst_oid(cell) != oid) WatchedByParent(lfirst_oid(cell), oid, ERROR);
   Watch watch;
   if (!ReadWatch(oid, &watch)) elog(ERROR, "the settings of table %u cannot be read back", oid);
   MakeTriggers(watch);

@@ -8,8 +8,9 @@
 namespace imagekit::capture {
 
 /// A table has become, or is about to become, a partition or child of a watched one: its own settings and triggers, and
-/// those below it, make way, with a NOTICE. Needs an open SqlSession.
-void WatchedByParent(Oid relation, Oid parent);
+/// those below it, make way, with a NOTICE. What would not be watched any more is raised at `level`. Needs an open
+/// SqlSession.
+void WatchedByParent(Oid relation, Oid parent, int level);
 
 }  // namespace imagekit::capture
 
