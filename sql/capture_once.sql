@@ -201,6 +201,16 @@ BEGIN
   DELETE FROM many;
 END $$;
 SELECT count(*), count(DISTINCT url) FROM imagekit.pending;
+-- a savepoint that captured as much as the transaction before it takes none of that along
+CALL fill_many();
+BEGIN;
+DELETE FROM many WHERE id <= 1500;
+SAVEPOINT s;
+DELETE FROM many WHERE id <= 3000;
+ROLLBACK TO s;
+DELETE FROM many WHERE id BETWEEN 3001 AND 4500;
+COMMIT;
+SELECT count(*), count(DISTINCT url) FROM imagekit.pending;
 -- what one transaction has captured and taken back is nothing to the next one
 CALL fill_many();
 BEGIN;
