@@ -52,6 +52,8 @@ $t->sql(qq{
 	INSERT INTO "My Shop"."Odd.Table" VALUES ('decoy', 1, '$ENDPOINT/odd.jpg'), ('decoy', 2, '$ENDPOINT/odd-2.jpg');
 	DELETE FROM "My Shop"."Odd.Table" WHERE id = 1;
 	INSERT INTO parts VALUES (1, 'eu', '{$ENDPOINT/eu.jpg}'), (2, 'us', '{$ENDPOINT/us.jpg}')});
+# A round that is under way would still change what waits.
+wait_for { $t->worker eq '' } 'the worker has left';
 
 my %queries = (
 	'what is watched' => 'SELECT relation, sources, owner, grace, on_truncate, replication, active FROM imagekit.watched ORDER BY relation::text',
@@ -93,7 +95,7 @@ is(join(' ', $imagekit->requests), '', 'nothing is sent while pg_upgrade starts 
 
 $new->start;
 my $upgraded = bless { node => $new, imagekit => $imagekit }, 'ImageKit::Test';
-is($upgraded->sql($queries{$_}), $before{$_}, "$_ is as before") for sort keys %queries;
+is($upgraded->sql($queries{$_}), $before{$_}, "$_: as before") for sort keys %queries;
 is($upgraded->sql('SELECT DISTINCT state FROM imagekit.status'), 'stopped', 'it is not armed');
 like($upgraded->sql('SELECT DISTINCT cause FROM imagekit.status'), qr/^this database is a copy: it was armed in another cluster or database|^imagekit\.enable\(\) has not been called in this database/, 'and status says so in words');
 like($upgraded->cause('other'), qr/^this database is a copy: it was armed in another cluster or database/, 'as it does in a database that was armed at the end');
