@@ -34,6 +34,7 @@ constexpr size_t kMostBuffered = 2 * 1024 * 1024;
 // All in TopTransactionContext; forgotten, not freed, when the transaction ends.
 Pack *packs = nullptr;  // newest first
 size_t buffered = 0;    // bytes of all packs
+Pack *spare = nullptr;  // page-sized ones that were written early
 bool written = false;   // the commit has come so far that nothing will ask us again
 bool told_too_long = false;
 
@@ -45,7 +46,11 @@ TimestampTz DueAt(const WatchedRelation &watched, TimestampTz captured_at) {
 }
 
 Pack *NewPack(const WatchedRelation &watched, Origin origin, size_t capacity) {
-  auto *pack = static_cast<Pack *>(MemoryContextAlloc(TopTransactionContext, offsetof(Pack, data) + capacity));
+  Pack *pack = spare;
+  if (pack != nullptr && capacity == outbox::kPagePack)
+    spare = pack->next;
+  else
+    pack = static_cast<Pack *>(MemoryContextAlloc(TopTransactionContext, offsetof(Pack, data) + capacity));
   pack->subtransaction = GetCurrentSubTransactionId();
   pack->relation = watched.watched;
   pack->role = GetUserId();
@@ -77,7 +82,12 @@ Pack *OpenPack(Oid relation, Origin origin) {
 
 void Free(Pack *pack) {
   buffered -= pack->capacity;
-  pfree(pack);
+  if (pack->capacity == outbox::kPagePack) {
+    pack->next = spare;
+    spare = pack;
+  } else {
+    pfree(pack);
+  }
 }
 
 // A subtransaction's packs are those in front.
@@ -177,7 +187,7 @@ void WriteAll() {
 }
 
 void Forget() {
-  packs = nullptr;
+  packs = spare = nullptr;
   buffered = 0;
   written = false;
   told_too_long = false;
@@ -238,19 +248,29 @@ void TellTooLong(const WatchedRelation &watched, size_t size) {
            errhint("If an image is meant, delete it by hand. Further ones of this transaction are not reported.")));
 }
 
-}  // namespace
-
-void Queue(const WatchedRelation &watched, Origin origin, std::string_view url, std::string_view file_id) {
-  if (url.size() > kLongestUrl) {
-    TellTooLong(watched, url.size());
+void QueueOne(const WatchedRelation &watched, Origin origin, const FoundUrl &found, SeenGroup group, SeenKey key) {
+  if (found.url.size() > kLongestUrl) {
+    TellTooLong(watched, found.url.size());
     return;
   }
   // Cut, it is no file's id, and so lets no file be deleted.
-  file_id = file_id.substr(0, kLongestFileId);
+  std::string_view file_id = found.file_id.substr(0, kLongestFileId);
+  if (SeeFirst(found.url, file_id, group, key)) Add(watched, origin, found.url, file_id);
+}
+
+}  // namespace
+
+void Queue(const WatchedRelation &watched, Origin origin, const FoundUrl *urls, int count) {
   // A table's own grace is its own promise: what another table removes at once does not stand for it.
-  if (!SeeFirst(url, file_id, {watched.grace == nullptr ? InvalidOid : watched.watched, origin == outbox::kMove}))
-    return;
-  Add(watched, origin, url, file_id);
+  SeenGroup group = {watched.grace == nullptr ? InvalidOid : watched.watched, origin == outbox::kMove};
+  // The set is larger than the processor's nearest caches: all are sent for before the first is looked at.
+  constexpr int kAtOnce = 16;
+  SeenKey keys[kAtOnce];
+  for (int first = 0; first < count; first += kAtOnce) {
+    int most = Min(count - first, kAtOnce);
+    for (int i = 0; i < most; i++) keys[i] = PrepareToSee(urls[first + i].url, group);
+    for (int i = 0; i < most; i++) QueueOne(watched, origin, urls[first + i], group, keys[i]);
+  }
   // Another extension deletes rows at PRE_COMMIT, after our turn.
   if (written) WriteAll();
 }

@@ -8,8 +8,7 @@
 #ifndef IMAGEKIT_CAPTURE_BUFFER_H
 #define IMAGEKIT_CAPTURE_BUFFER_H
 
-#include <string_view>
-
+#include "capture/difference.h"
 #include "capture/watched_relation.h"
 #include "outbox/journal.h"
 
@@ -19,8 +18,8 @@ namespace imagekit::capture {
 /// not queued.
 constexpr size_t kLongestUrl = 64 * 1024;
 
-/// Queues a URL in the current transaction, unless the transaction has queued it already.
-void Queue(const WatchedRelation &watched, outbox::Origin origin, std::string_view url, std::string_view file_id);
+/// Queues URLs in the current transaction, except those that it has queued already.
+void Queue(const WatchedRelation &watched, outbox::Origin origin, const FoundUrl *urls, int count);
 
 /// Registers the transaction callbacks. Once per backend, from _PG_init: registering per transaction would make each
 /// one dearer than the last.

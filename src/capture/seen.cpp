@@ -118,8 +118,14 @@ bool Insert(uint64 print) {
 
 }  // namespace
 
-bool SeeFirst(std::string_view url, std::string_view file_id, SeenGroup group) {
+SeenKey PrepareToSee(std::string_view url, SeenGroup group) {
   uint64 alone = Fingerprint(url, group, kAlone);
+  __builtin_prefetch(&table[Home(alone)], 1);
+  return {alone};
+}
+
+bool SeeFirst(std::string_view url, std::string_view file_id, SeenGroup group, SeenKey key) {
+  uint64 alone = key.fingerprint;
   if (file_id.empty()) {
     // Nearly always: no fileId in the whole transaction, and one look.
     if (any_pair && Contains(Fingerprint(url, group, kWithSome))) return false;

@@ -20,8 +20,16 @@ struct SeenGroup {
   bool moved;
 };
 
-/// False when the transaction has seen the URL before, with this fileId or without one; and without one, with any.
-bool SeeFirst(std::string_view url, std::string_view file_id, SeenGroup group);
+/// Where a URL is, or would be, in the set. Made for several URLs before the first is looked for, it hides the wait for
+/// memory.
+struct SeenKey {
+  uint64 fingerprint;
+};
+SeenKey PrepareToSee(std::string_view url, SeenGroup group);
+
+/// False when the transaction has seen the URL before, with this fileId or without one; and without one, with any. `key` is
+/// the URL's.
+bool SeeFirst(std::string_view url, std::string_view file_id, SeenGroup group, SeenKey key);
 
 /// True when the transaction has seen the URL, with a fileId or without one. Changes nothing.
 bool HasSeen(std::string_view url, SeenGroup group);

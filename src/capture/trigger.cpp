@@ -5,32 +5,18 @@
 //
 // Only URLs under a configured endpoint are queued; nothing that a row holds may make the statement fail.
 
-#include "account/account.h"
-#include "capture/buffer.h"
 #include "capture/difference.h"
-#include "capture/extract.h"
+#include "capture/queue_sink.h"
 
 namespace imagekit::capture {
 
 namespace {
-
-// Queues each URL of ours at once.
-struct QueueSink : UrlSink {
-  const EndpointMap *endpoints;
-  const WatchedRelation *watched;
-  outbox::Origin origin;
-};
 
 // Collects each URL of ours. The views point into values detoasted in the trigger's memory, which outlives the list.
 struct ListSink : UrlSink {
   const EndpointMap *endpoints;
   UrlList list;
 };
-
-void TakeIntoQueue(UrlSink *self, std::string_view url, std::string_view file_id) {
-  auto *sink = static_cast<QueueSink *>(self);
-  if (sink->endpoints->Owns(url)) Queue(*sink->watched, sink->origin, url, file_id);
-}
 
 void TakeIntoList(UrlSink *self, std::string_view url, std::string_view file_id) {
   auto *sink = static_cast<ListSink *>(self);
@@ -70,15 +56,21 @@ bool SameBytes(const ResolvedSource &source, HeapTuple before, HeapTuple after, 
   return VARSIZE_ANY(old_bytes) == VARSIZE_ANY(new_bytes) && memcmp(old_bytes, new_bytes, VARSIZE_ANY(old_bytes)) == 0;
 }
 
+// The statement has read the row long ago, and a bulk DELETE has read much since: its bytes are on their way while the
+// settings are looked at.
+void Prefetch(HeapTuple row) {
+  constexpr uint32 kLine = 64, kMost = 1024;
+  const char *bytes = reinterpret_cast<const char *>(row->t_data);
+  for (uint32 at = 0; at < Min(row->t_len, kMost); at += kLine) __builtin_prefetch(bytes + at);
+}
+
 void CaptureDelete(const WatchedRelation &watched, HeapTuple row, TupleDesc columns, const EndpointMap *endpoints) {
-  QueueSink sink;
-  sink.take = TakeIntoQueue;
-  sink.endpoints = endpoints;
-  sink.watched = &watched;
   // Moving a row to another partition deletes it here and inserts it there; the marked tuple is the only sign. Whether the
   // same UPDATE dropped an image cannot be seen here: the drain looks.
-  sink.origin = HeapTupleHeaderIndicatesMovedPartitions(row->t_data) ? outbox::kMove : outbox::kDelete;
+  bool moved = HeapTupleHeaderIndicatesMovedPartitions(row->t_data);
+  QueueSink sink(watched, moved ? outbox::kMove : outbox::kDelete, *endpoints);
   for (int i = 0; i < watched.count; i++) ExtractSource(watched.sources[i], row, columns, &sink);
+  sink.Finish();
 }
 
 void CaptureUpdate(const WatchedRelation &watched, HeapTuple before, HeapTuple after, TupleDesc columns,
@@ -93,8 +85,7 @@ void CaptureUpdate(const WatchedRelation &watched, HeapTuple before, HeapTuple a
   ListSink new_urls = NewListSink(endpoints);
   for (int i = 0; i < watched.count; i++) ExtractSource(watched.sources[i], after, columns, &new_urls);
   Subtract(&old_urls.list, new_urls.list, *endpoints);
-  for (int i = 0; i < old_urls.list.count; i++)
-    Queue(watched, outbox::kUpdate, old_urls.list.items[i].url, old_urls.list.items[i].file_id);
+  Queue(watched, outbox::kUpdate, old_urls.list.items, old_urls.list.count);
 }
 
 }  // namespace
@@ -116,6 +107,7 @@ Datum imagekit_capture(PG_FUNCTION_ARGS) {
                     errmsg("imagekit.capture() must be fired AFTER DELETE OR UPDATE FOR EACH ROW"),
                     errhint("Let imagekit.watch() create the trigger.")));
 
+  Prefetch(trigger->tg_trigtuple);
   const imagekit::EndpointMap *endpoints = imagekit::account::Endpoints();
   if (endpoints->empty()) return Datum{0};
   const WatchedRelation *watched = LookUp(trigger->tg_relation);

@@ -1,22 +1,10 @@
 // TRUNCATE of a watched table fires no row trigger: its rows are read here, just before they go.
 
-#include "account/account.h"
-#include "capture/buffer.h"
-#include "capture/extract.h"
+#include "capture/queue_sink.h"
 
 namespace imagekit::capture {
 
 namespace {
-
-struct TruncateSink : UrlSink {
-  const EndpointMap *endpoints;
-  const WatchedRelation *watched;
-};
-
-void Take(UrlSink *self, std::string_view url, std::string_view file_id) {
-  auto *sink = static_cast<TruncateSink *>(self);
-  if (sink->endpoints->Owns(url)) Queue(*sink->watched, outbox::kTruncate, url, file_id);
-}
 
 // A slot's columns are read lazily, so each source costs only the columns up to its own.
 void ExtractRow(const WatchedRelation &watched, TupleTableSlot *row, UrlSink *sink) {
@@ -39,10 +27,7 @@ void ExtractRow(const WatchedRelation &watched, TupleTableSlot *row, UrlSink *si
 void CaptureTable(Relation relation, const EndpointMap *endpoints) {
   const WatchedRelation *watched = LookUp(relation);
   if (watched->count == 0) return;
-  TruncateSink sink;
-  sink.take = Take;
-  sink.endpoints = endpoints;
-  sink.watched = watched;
+  QueueSink sink(*watched, outbox::kTruncate, *endpoints);
   MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "imagekit truncate", ALLOCSET_DEFAULT_SIZES);
   Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
   TupleTableSlot *row = table_slot_create(relation, nullptr);
@@ -51,6 +36,7 @@ void CaptureTable(Relation relation, const EndpointMap *endpoints) {
     CHECK_FOR_INTERRUPTS();
     MemoryContext before = MemoryContextSwitchTo(row_context);
     ExtractRow(*watched, row, &sink);
+    sink.Finish();
     MemoryContextSwitchTo(before);
     MemoryContextReset(row_context);
   }
