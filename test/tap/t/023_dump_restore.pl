@@ -182,6 +182,22 @@ run_ok('psql of the settings', 'psql', '-X', '-q', '-o', '/dev/null', '-v', 'ON_
 $t->sql($rows, 'copy_of_settings');
 check_copy('copy_of_settings', 'schema and settings');
 
+# Many tables in parallel: a job that sees to one table must not stand in another's way. Which jobs meet is chance, hence three times.
+$t->sql('CREATE DATABASE many');
+$t->prepare(db => 'many', enable => 0);
+$t->sql(join(';', map { qq{
+	CREATE TABLE t$_ (id int PRIMARY KEY, note text, images text[]);
+	CREATE INDEX ON t$_ (note);
+	SELECT imagekit.watch('t$_', '{images}')} } 1 .. 40), 'many');
+$t->sql(join(';', map { "ALTER TABLE t$_ ADD FOREIGN KEY (id) REFERENCES t" . ($_ % 40 + 1) } 1 .. 40), 'many');
+run_ok('pg_dump of many tables', 'pg_dump', '-Fd', '-f', "$directory/many", '-d', $node->connstr('many'));
+for my $copy ('many_1', 'many_2', 'many_3')
+{
+	$t->sql("CREATE DATABASE $copy");
+	run_ok('pg_restore of many tables, -j 8,', 'pg_restore', '-j', 8, '-d', $node->connstr($copy), "$directory/many");
+	is($t->sql('SELECT count(*) FROM imagekit.watched WHERE active', $copy), 42, 'all of them are watched');
+}
+
 # One table ---------------------------------------------------------------------------------------------------------------
 
 run_ok('pg_dump -t', 'pg_dump', '-t', 'patches', '-f', "$directory/table", '-d', $node->connstr('postgres'));
