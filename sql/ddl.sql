@@ -57,6 +57,17 @@ INSERT INTO patches (id, image) VALUES (5, url('x'));
 DELETE FROM patches;
 SELECT * FROM queued();
 
+-- a column that goes with its type takes the trigger along, which comes back
+CREATE DOMAIN image_url AS text;
+CREATE TABLE typed (id int, image image_url, other text);
+SELECT imagekit.watch('typed', '{image, other}');
+DROP DOMAIN image_url CASCADE;
+INSERT INTO typed VALUES (1, url('other'));
+UPDATE typed SET other = NULL;
+SELECT * FROM queued();
+SELECT relation, sources, problem FROM imagekit.watched WHERE relation = 'typed'::regclass;
+DROP TABLE typed;
+
 -- table and schema: renamed, moved
 CREATE SCHEMA "Old House";
 CREATE TABLE "Old House"."Table" (id int, image text);

@@ -4,6 +4,8 @@
 // They run within other people's commands, so they never fail them: what goes wrong is a WARNING. Where they do not run
 // (event_triggers = off), columns are still found by their numbers, and only what is new is missed.
 
+#include "capture/ddl.h"
+
 #include "capture/triggers.h"
 #include "capture/watch.h"
 #include "capture/watched_relation.h"
@@ -90,16 +92,9 @@ void FollowColumns(const Watch &watch, Relation relation) {
                       errhint("Call imagekit.watch() with the sources it has now, or imagekit.unwatch().")));
 }
 
-// What a command may have done to watched tables.
-struct Alteration {
-  Oid table;       // ALTER TABLE's
-  Oid attached;    // the partition it attaches
-  List *parted;    // what it takes off a partitioned table or a parent
-  bool structure;  // there may be new partitions or children
-  bool columns;    // it drops columns, or changes their types
-};
-
 bool Exists(Oid table) { return SearchSysCacheExists1(RELOID, ObjectIdGetDatum(table)); }
+
+}  // namespace
 
 void FollowTable(Oid table, const Alteration &alteration) {
   // A table that somebody else is changing is not the one this command has changed.
@@ -125,6 +120,8 @@ void FollowTable(Oid table, const Alteration &alteration) {
   UnlockRelationOid(table, AccessShareLock);
 }
 
+namespace {
+
 // What a command leaves without a watched table above it.
 void StopWatching(Oid relation) {
   if (!OidIsValid(relation) || WatchedAbove(relation) != NIL || !HasOwnTriggers(relation)) return;
@@ -132,47 +129,6 @@ void StopWatching(Oid relation) {
   ereport(NOTICE, (errmsg("table \"%s\" is not watched any more", get_rel_name(relation)),
                    errdetail("It was watched as a partition or child of another table."),
                    errhint("Call imagekit.watch() to have it watched by itself.")));
-}
-
-Oid NamedTable(const RangeVar *name) { return RangeVarGetRelid(name, NoLock, true); }
-
-Alteration ReadAlteration(const EventTriggerData &event) {
-  Alteration alteration = {};
-  Node *command = event.parsetree;
-  if (command == nullptr) return alteration;
-  alteration.structure = IsA(command, CreateStmt) || IsA(command, CreateSchemaStmt);
-  if (!IsA(command, AlterTableStmt)) return alteration;
-  auto *statement = reinterpret_cast<AlterTableStmt *>(command);
-  if (statement->objtype != OBJECT_TABLE) return alteration;
-  alteration.table = NamedTable(statement->relation);
-  ListCell *cell;
-  foreach (cell, statement->cmds) {
-    auto *step = static_cast<AlterTableCmd *>(lfirst(cell));
-    switch (step->subtype) {
-      case AT_AttachPartition:
-        alteration.attached = NamedTable(reinterpret_cast<PartitionCmd *>(step->def)->name);
-        alteration.structure = true;
-        break;
-      case AT_AddInherit:
-        alteration.structure = true;
-        break;
-      case AT_DetachPartition:
-      case AT_DetachPartitionFinalize:
-        alteration.parted =
-            lappend_oid(alteration.parted, NamedTable(reinterpret_cast<PartitionCmd *>(step->def)->name));
-        break;
-      case AT_DropInherit:
-        alteration.parted = lappend_oid(alteration.parted, alteration.table);
-        break;
-      case AT_DropColumn:
-      case AT_AlterColumnType:
-        alteration.columns = true;
-        break;
-      default:
-        break;
-    }
-  }
-  return alteration;
 }
 
 // --- ddl_command_start: what PostgreSQL would refuse because of our triggers. ---------------------------------------------
@@ -190,23 +146,21 @@ void MakeWayForCopy(const Alteration &alteration) {
 void MakeWayForColumns(const Alteration &alteration) {
   if (!alteration.columns) return;
   // As ALTER TABLE itself locks.
-  List *below = find_all_inheritors(alteration.table, AccessExclusiveLock, nullptr);
-  List *concerned = list_concat_unique_oid(WatchedAbove(alteration.table), below);
+  (void)find_all_inheritors(alteration.table, AccessExclusiveLock, nullptr);
   ListCell *cell;
-  foreach (cell, concerned) {
+  foreach (cell, ConcernedTables(alteration)) {
     Watch watch;
     if (ReadWatch(lfirst_oid(cell), &watch)) FormTriggers(watch, true);
   }
 }
 
 // A restored table whose columns nobody has numbered yet: from now on its columns may be renamed.
-void NumberColumns() {
+void NumberColumns(const Alteration &alteration) {
   ListCell *cell;
-  foreach (cell, WatchedTables()) {
-    Oid table = lfirst_oid(cell);
+  foreach (cell, ConcernedTables(alteration)) {
     Watch watch;
-    if (!Exists(table) || !ReadWatch(table, &watch) || watch.numbered) continue;
-    FollowTable(table, Alteration{});
+    if (Exists(lfirst_oid(cell)) && ReadWatch(lfirst_oid(cell), &watch) && !watch.numbered)
+      FollowTable(lfirst_oid(cell), Alteration{});
   }
 }
 
@@ -214,7 +168,7 @@ void MakeWay(void *argument) {
   auto *alteration = static_cast<Alteration *>(argument);
   pg::SqlSession session;
   pg::OpenSql(&session);
-  NumberColumns();
+  NumberColumns(*alteration);
   if (OidIsValid(alteration->table)) {
     MakeWayForCopy(*alteration);
     MakeWayForColumns(*alteration);
@@ -230,73 +184,8 @@ void Follow(void *argument) {
   pg::OpenSql(&session);
   ListCell *cell;
   foreach (cell, alteration->parted) StopWatching(lfirst_oid(cell));
-  foreach (cell, WatchedTables()) FollowTable(lfirst_oid(cell), *alteration);
+  foreach (cell, ConcernedTables(*alteration)) FollowTable(lfirst_oid(cell), *alteration);
   pg::CloseSql(&session);
-}
-
-// --- sql_drop ------------------------------------------------------------------------------------------------------------
-
-constexpr char kDroppedTables[] =
-    "WITH dropped AS (SELECT d.* FROM pg_catalog.pg_event_trigger_dropped_objects() d), "
-    "tables AS (SELECT d.objid, d.object_identity, d.address_names FROM dropped d "
-    "           WHERE d.object_type OPERATOR(pg_catalog.=) 'table'), "
-    "numbers AS (DELETE FROM imagekit.watch_columns c USING tables t WHERE c.relation OPERATOR(pg_catalog.=) t.objid), "
-    "forgotten AS (DELETE FROM imagekit.watch_config w USING tables t WHERE w.relation OPERATOR(pg_catalog.=) t.objid "
-    "              RETURNING t.object_identity) "
-    "SELECT f.object_identity FROM forgotten f "
-    "UNION "
-    "SELECT t.object_identity FROM tables t "  // partitions and children
-    "JOIN dropped d ON d.object_type OPERATOR(pg_catalog.=) 'trigger' "
-    "AND d.address_names[1:2] OPERATOR(pg_catalog.=) t.address_names "
-    "AND d.address_names[3] OPERATOR(pg_catalog.=) 'imagekit_capture' "
-    "WHERE NOT EXISTS (SELECT FROM forgotten) "
-    "ORDER BY 1";
-
-constexpr char kDroppedTriggers[] =
-    "SELECT d.object_identity FROM pg_catalog.pg_event_trigger_dropped_objects() d "
-    "WHERE d.object_type OPERATOR(pg_catalog.=) 'trigger' AND d.original "
-    "AND d.address_names[3] OPERATOR(pg_catalog.=) ANY ('{imagekit_capture,imagekit_capture_truncate}')";
-
-void TellDropped(void *argument) {
-  bool of_a_trigger = *static_cast<bool *>(argument);
-  pg::SqlSession session;
-  pg::OpenSql(&session);
-  uint64 count = pg::RunSql(of_a_trigger ? kDroppedTriggers : kDroppedTables, SPI_OK_SELECT);
-  for (uint64 i = 0; i < count; i++) {
-    const char *what = pg::FieldText(i, 1, CurrentMemoryContext);
-    if (of_a_trigger)
-      ereport(WARNING, (errmsg("trigger %s is gone", what),
-                        errdetail("Images that rows of this table stop using are not all queued any more."),
-                        errhint("Call imagekit.watch() to make it anew, or imagekit.unwatch() to stop watching.")));
-    else
-      ereport(NOTICE, (errmsg("watched table %s is dropped", what),
-                       errdetail("Images that its rows used at the end are not queued and stay at ImageKit."),
-                       errhint("To have a table's images deleted, TRUNCATE it before DROP TABLE.")));
-  }
-  pg::CloseSql(&session);
-}
-
-void Warn(const ErrorData *error, const char *command) {
-  if (error == nullptr) return;
-  ereport(WARNING,
-          (errcode(error->sqlerrcode), errmsg("imagekit_cleanup could not follow %s: %s", command, error->message),
-           errdetail("The command itself is not affected."),
-           errhint("Look at imagekit.watched, and call imagekit.watch() again for tables that were changed.")));
-}
-
-const char *TagOf(const EventTriggerData *event) { return GetCommandTagName(event->tag); }
-
-EventTriggerData *EventOf(FunctionCallInfo fcinfo, const char *function) {
-  if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
-    ereport(ERROR, (errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
-                    errmsg("imagekit.%s() must be fired by an event trigger", function),
-                    errhint("CREATE EXTENSION imagekit_cleanup makes the event trigger.")));
-  return reinterpret_cast<EventTriggerData *>(fcinfo->context);
-}
-
-// A table that is no partition and no child concerns no watched one.
-bool IsPlainCreate(Node *command) {
-  return command != nullptr && IsA(command, CreateStmt) && reinterpret_cast<CreateStmt *>(command)->inhRelations == NIL;
 }
 
 }  // namespace
@@ -307,7 +196,6 @@ extern "C" {
 
 IMAGEKIT_SQL_FUNCTION(imagekit_before_ddl);
 IMAGEKIT_SQL_FUNCTION(imagekit_after_ddl);
-IMAGEKIT_SQL_FUNCTION(imagekit_after_drop);
 
 // before_ddl(): event trigger on ddl_command_start
 Datum imagekit_before_ddl(PG_FUNCTION_ARGS) {
@@ -318,7 +206,8 @@ Datum imagekit_before_ddl(PG_FUNCTION_ARGS) {
   if (OidIsValid(alteration.table) && !imagekit::pg::OwnsRelation(alteration.table, GetUserId()))
     return Datum{0};  // whoever may not change it shall not unwatch it either; ALTER TABLE will tell
   if (OidIsValid(alteration.attached) && !imagekit::pg::OwnsRelation(alteration.attached, GetUserId())) return Datum{0};
-  Warn(imagekit::pg::Attempt(MakeWay, &alteration), TagOf(event));
+  if (!OidIsValid(alteration.attached) && ConcernedTables(alteration) == NIL) return Datum{0};
+  WarnNotFollowed(imagekit::pg::Attempt(MakeWay, &alteration), event);
   return Datum{0};
 }
 
@@ -328,17 +217,8 @@ Datum imagekit_after_ddl(PG_FUNCTION_ARGS) {
   EventTriggerData *event = EventOf(fcinfo, "after_ddl");
   if (ChangingTriggers() || IsPlainCreate(event->parsetree) || WatchedTables() == NIL) return Datum{0};
   Alteration alteration = ReadAlteration(*event);
-  Warn(imagekit::pg::Attempt(Follow, &alteration), TagOf(event));
-  return Datum{0};
-}
-
-// after_drop(): event trigger on sql_drop
-Datum imagekit_after_drop(PG_FUNCTION_ARGS) {
-  using namespace imagekit::capture;
-  EventTriggerData *event = EventOf(fcinfo, "after_drop");
-  if (ChangingTriggers() || WatchedTables() == NIL) return Datum{0};
-  bool of_a_trigger = strcmp(TagOf(event), "DROP TRIGGER") == 0;
-  Warn(imagekit::pg::Attempt(TellDropped, &of_a_trigger), TagOf(event));
+  if (alteration.parted == NIL && ConcernedTables(alteration) == NIL) return Datum{0};
+  WarnNotFollowed(imagekit::pg::Attempt(Follow, &alteration), event);
   return Datum{0};
 }
 }

@@ -144,10 +144,10 @@ void WatchedByParent(Oid relation, Oid parent, int level) {
     if (!ReadWatch(below, &own)) continue;
     char *lost = SourcesOnlyIn(own, parent);
     if (lost == nullptr)
-      ereport(NOTICE, (errmsg("table \"%s\" is watched through \"%s\" from now on", get_rel_name(below),
-                              get_rel_name(parent)),
-                       errdetail("Its own settings of imagekit.watch() are gone; those of \"%s\" hold for it.",
-                                 get_rel_name(parent))));
+      ereport(NOTICE,
+              (errmsg("table \"%s\" is watched through \"%s\" from now on", get_rel_name(below), get_rel_name(parent)),
+               errdetail("Its own settings of imagekit.watch() are gone; those of \"%s\" hold for it.",
+                         get_rel_name(parent))));
     else
       ereport(level, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                       errmsg("not all that is watched in table \"%s\" is watched in \"%s\"", get_rel_name(below),

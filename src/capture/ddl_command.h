@@ -1,0 +1,40 @@
+// What a DDL command is about, as far as it may concern watched tables; for the event triggers.
+
+#ifndef IMAGEKIT_CAPTURE_DDL_COMMAND_H
+#define IMAGEKIT_CAPTURE_DDL_COMMAND_H
+
+#include "pg/server.h"
+
+namespace imagekit::capture {
+
+// What a command is about to do, or has done, to watched tables.
+struct Alteration {
+  Oid table;       // the command's
+  bool any;        // or it names none, and each watched table may be concerned
+  Oid attached;    // the partition it attaches
+  List *parted;    // what it takes off a partitioned table or a parent
+  bool structure;  // there may be new partitions or children
+  bool columns;    // it drops columns, or changes their types
+};
+
+Alteration ReadAlteration(const EventTriggerData &event);
+
+/// Those watched tables that the command can have to do with: no row or lock of another may be touched, lest sessions that
+/// change different tables wait for each other.
+List *ConcernedTables(const Alteration &alteration);
+
+/// CREATE TABLE of a table that is no partition and no child concerns no watched one.
+bool IsPlainCreate(Node *command);
+
+/// What the server calls the command: "ALTER TABLE".
+const char *TagOf(const EventTriggerData *event);
+
+/// The event, or an error when the function was called in another way.
+EventTriggerData *EventOf(FunctionCallInfo fcinfo, const char *function);
+
+/// Says what went wrong where no command may fail; nothing when `error` is NULL.
+void WarnNotFollowed(const ErrorData *error, const EventTriggerData *event);
+
+}  // namespace imagekit::capture
+
+#endif  // IMAGEKIT_CAPTURE_DDL_COMMAND_H
