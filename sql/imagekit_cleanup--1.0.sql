@@ -342,8 +342,9 @@ CREATE VIEW imagekit.pending AS
 SELECT q.url, s.srvname AS server,
        CASE WHEN q.relation <> 0 THEN q.relation::regclass::text END AS relation,
        q.state, q.captured_at, q.due_at, q.attempts, q.last_error
-FROM (SELECT b.url, b.server, b.relation, b.state, b.captured_at, b.due_at, b.attempts, b.last_error
+FROM (SELECT b.url, a.server, b.relation, b.state, b.captured_at, b.due_at, b.attempts, b.last_error
       FROM imagekit.backlog b
+      CROSS JOIN LATERAL imagekit.account_of(b.url) AS a(server)
       UNION ALL
       SELECT u.url, a.server, o.relation, 'waiting', o.captured_at,
              coalesce(o.due_at, o.captured_at + imagekit.grace_of(a.server)), 0, NULL

@@ -22,6 +22,12 @@ constexpr char kArm[] =
     "excluded.database, "
     "armed_at = excluded.armed_at, armed_by = excluded.armed_by";
 
+// pg_upgrade gives servers new oids, and everybody who has upgraded comes here.
+constexpr char kSortBacklog[] =
+    "WITH states AS (DELETE FROM imagekit.account_state a WHERE NOT EXISTS "
+    "  (SELECT FROM pg_catalog.pg_foreign_server s WHERE s.oid OPERATOR(pg_catalog.=) a.server)) "
+    "UPDATE imagekit.backlog SET server = imagekit.account_of(url) WHERE server IS DISTINCT FROM imagekit.account_of(url)";
+
 constexpr char kDisarm[] = "DELETE FROM imagekit.arming";
 
 constexpr char kRead[] = "SELECT system_identifier, database FROM imagekit.arming";
@@ -98,6 +104,7 @@ Datum imagekit_enable(PG_FUNCTION_ARGS) {
              {{INT8OID, Int64GetDatum(static_cast<int64>(GetSystemIdentifier()))},
               {OIDOID, ObjectIdGetDatum(MyDatabaseId)},
               {NAMEOID, NameGetDatum(role)}});
+  pg::RunSql(kSortBacklog, SPI_OK_UPDATE);
   pg::CloseSql(&session);
   WakeAtCommit();
   WarnOfObstacles();
