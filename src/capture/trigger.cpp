@@ -108,6 +108,7 @@ Datum imagekit_capture(PG_FUNCTION_ARGS) {
                     errhint("Let imagekit.watch() create the trigger.")));
 
   Prefetch(trigger->tg_trigtuple);
+  if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event)) Prefetch(trigger->tg_newtuple);
   const imagekit::EndpointMap *endpoints = imagekit::account::Endpoints();
   if (endpoints->empty()) return Datum{0};
   const WatchedRelation *watched = LookUp(trigger->tg_relation);

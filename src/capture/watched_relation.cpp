@@ -71,6 +71,9 @@ void Fill(WatchedRelation *entry, Relation relation) {
 
 const WatchedRelation *LookUp(Relation relation) {
   Oid key = RelationGetRelid(relation);
+  // Nearly always the table of the row before. Entries are never removed.
+  static WatchedRelation *last = nullptr;
+  if (last != nullptr && last->relation == key && last->fresh) return last;
   bool found;
   auto *entry = static_cast<WatchedRelation *>(hash_search(cache, &key, HASH_ENTER, &found));
   if (!found) {
@@ -85,6 +88,7 @@ const WatchedRelation *LookUp(Relation relation) {
     Fill(entry, relation);
     entry->fresh = !entry->touched;
   }
+  last = entry;
   return entry;
 }
 

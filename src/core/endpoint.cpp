@@ -162,6 +162,26 @@ std::string_view Identifier(std::string_view host, std::string_view path) noexce
   return path.substr(slash + 1);
 }
 
+/// What a character is to ReadPlain(): letters, digits, and dots that begin no segment are plain. Escapes, transformations
+/// (tr:...), queries, and whatever ImageKit itself puts into paths (ik-...) are for Read().
+enum class PlainClass : unsigned char { kNone, kOther, kSlash, kDot, kHyphen, kK };
+
+struct PlainClasses {
+  PlainClass of[256] = {};
+  constexpr PlainClasses() noexcept {
+    for (int c = 0; c < 128; ++c) {
+      const char letter = static_cast<char>(c);
+      of[c] = letter == '/'                      ? PlainClass::kSlash
+              : letter == '.'                    ? PlainClass::kDot
+              : letter == '-'                    ? PlainClass::kHyphen
+              : letter == 'k'                    ? PlainClass::kK
+              : IsAlnum(letter) || letter == '_' ? PlainClass::kOther
+                                                 : PlainClass::kNone;
+    }
+  }
+};
+constexpr PlainClasses kPlainClasses;
+
 }  // namespace
 
 void CheckEndpoint(std::string_view prefix) { ParsePrefix(prefix); }
@@ -195,14 +215,14 @@ bool EndpointMap::ReadPlain(std::string_view url, int* account, std::string_view
   for (const Entry& entry : entries_) {
     if (entry.usual.empty() || url.compare(0, entry.usual.size(), entry.usual) != 0) continue;
     const std::string_view rest = url.substr(entry.usual.size() - 1);
-    // Letters, digits, and dots that begin no segment. Escapes, transformations (tr:...), queries, and whatever ImageKit
-    // itself puts into paths (ik-...) are for Read().
-    for (size_t at = 1; at < rest.size(); ++at) {
-      const char c = rest[at];
-      const bool begins = rest[at - 1] == '/';
-      const bool plain =
-          IsAlnum(c) || c == '_' || (c == '-' && rest[at - 1] != 'k') || (!begins && (c == '.' || c == '/'));
-      if (!plain) return false;
+    auto before = PlainClass::kSlash;
+    for (const char c : rest.substr(1)) {
+      const PlainClass now = kPlainClasses.of[static_cast<unsigned char>(c)];
+      const bool odd = now == PlainClass::kNone ||
+                       (before == PlainClass::kSlash && (now == PlainClass::kSlash || now == PlainClass::kDot)) ||
+                       (before == PlainClass::kK && now == PlainClass::kHyphen);
+      if (odd) return false;
+      before = now;
     }
     if (rest.back() == '/') return false;
     *account = entry.account;

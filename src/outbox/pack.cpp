@@ -18,6 +18,19 @@ size_t VarintSize(uint32_t value) noexcept {
   return size;
 }
 
+// How many of the first `most` bytes are equal, eight at a time: it is asked for every URL of every deleted row.
+size_t Shared(const char *a, const char *b, size_t most) noexcept {
+  size_t at = 0;
+  uint64_t left, right;
+  for (; at + sizeof left <= most; at += sizeof left) {
+    memcpy(&left, a + at, sizeof left);
+    memcpy(&right, b + at, sizeof right);
+    if (left != right) break;
+  }
+  while (at < most && a[at] == b[at]) at++;
+  return at;
+}
+
 // What the next entry may share with this URL. `last` already holds the URL's first `shared` bytes.
 size_t Remember(char *last, size_t shared, std::string_view suffix) noexcept {
   size_t more = std::min(suffix.size(), kMostShared - shared);
@@ -37,8 +50,7 @@ void PackWriter::Start(char *buffer, size_t capacity) noexcept {
 }
 
 bool PackWriter::Add(std::string_view url, std::string_view file_id) noexcept {
-  size_t most = std::min(url.size(), last_length_);
-  size_t shared = static_cast<size_t>(std::mismatch(last_, last_ + most, url.data()).first - last_);
+  size_t shared = Shared(last_, url.data(), std::min(url.size(), last_length_));
   std::string_view suffix = url.substr(shared);
   // The room that is needed is known before anything is written.
   size_t need = VarintSize(static_cast<uint32_t>(shared)) + VarintSize(static_cast<uint32_t>(suffix.size())) +
