@@ -20,12 +20,18 @@ constexpr char kRewrite[] =
     "WITH numbers AS ("
     "  INSERT INTO imagekit.watch_columns (relation, columns, owner) VALUES ($1::pg_catalog.regclass, $4, $5)"
     "  ON CONFLICT (relation) DO UPDATE SET columns = excluded.columns, owner = excluded.owner) "
-    "UPDATE imagekit.watch_config SET sources = $2, owner = $3 "
+    "UPDATE imagekit.watch_config SET sources = $2, owner = $3, "
+    "since = CASE WHEN $6 THEN pg_catalog.clock_timestamp() ELSE since END "
+    "WHERE relation OPERATOR(pg_catalog.=) $1::pg_catalog.regclass";
+
+constexpr char kLess[] =
+    "UPDATE imagekit.watch_config SET since = pg_catalog.clock_timestamp() "
     "WHERE relation OPERATOR(pg_catalog.=) $1::pg_catalog.regclass";
 
 // A table's settings, made anew from what they are now.
 struct Rewriting {
   bool changed;
+  bool less;  // not all is watched any more that was
   int count;
   const char **sources;
   Datum *numbers;
@@ -42,7 +48,7 @@ void FollowSource(const Watch &watch, const WatchedSource &entry, Relation relat
     ereport(WARNING, (errmsg("source \"%s\" of watched table \"%s\" is not watched any more", source.text,
                              RelationGetRelationName(relation)),
                       errdetail("Its column has been dropped. Images that only that column used are not queued.")));
-    rewriting->changed = true;
+    rewriting->changed = rewriting->less = true;
     return;
   }
   ResolvedSource resolved;
@@ -57,6 +63,7 @@ void FollowSource(const Watch &watch, const WatchedSource &entry, Relation relat
   rewriting->numbers[2 * at] = Int16GetDatum(usable ? column : static_cast<AttrNumber>(-column));
   rewriting->numbers[2 * at + 1] = Int16GetDatum(NumberOf(watch.relation, source.file_id_column));
   rewriting->changed |= entry.renamed || usable != entry.captured;
+  rewriting->less |= entry.captured && !usable;
 }
 
 void FollowOwner(const Watch &watch, Rewriting *rewriting) {
@@ -84,7 +91,8 @@ void FollowColumns(const Watch &watch, Relation relation) {
               {TEXTOID, no_owner ? 0 : CStringGetTextDatum(watch.owner), no_owner},
               {INT2ARRAYOID, PointerGetDatum(construct_array(rewriting.numbers, 2 * rewriting.count, INT2OID,
                                                              sizeof(int16), true, TYPALIGN_SHORT))},
-              {INT2OID, Int16GetDatum(rewriting.owner), no_owner}});
+              {INT2OID, Int16GetDatum(rewriting.owner), no_owner},
+              {BOOLOID, BoolGetDatum(rewriting.less)}});
   ForgetWatched(watch.relation);
   if (rewriting.count == 0)
     ereport(WARNING, (errmsg("nothing of table \"%s\" is watched any more", RelationGetRelationName(relation)),
@@ -105,13 +113,14 @@ void FollowTable(Oid table, const Alteration &alteration) {
     FollowColumns(watch, relation);
     table_close(relation, NoLock);
     (void)ReadWatch(table, &watch);
-    // Only new ones get triggers. Those of a table that is just being restored come from the dump.
-    if (alteration.structure) {
-      ListCell *cell;
-      foreach (cell, find_all_inheritors(table, NoLock, nullptr))
+    // Only newcomers get triggers. Those of a table that is just being restored come from the dump.
+    List *below = find_all_inheritors(table, NoLock, nullptr);
+    ListCell *cell;
+    foreach (cell, alteration.newcomers)
+      if (list_member_oid(below, lfirst_oid(cell))) {
         if (lfirst_oid(cell) != table) WatchedByParent(lfirst_oid(cell), table, WARNING);
-      AddTriggers(watch);
-    }
+        AddTriggers(watch, lfirst_oid(cell));
+      }
     if (alteration.columns)
       FormTriggers(watch, false);
     else if (NeedsPlainForm(table))
@@ -119,6 +128,8 @@ void FollowTable(Oid table, const Alteration &alteration) {
   }
   UnlockRelationOid(table, AccessShareLock);
 }
+
+void ConcludeNothing(Oid table) { pg::RunSql(kLess, SPI_OK_UPDATE, {{OIDOID, ObjectIdGetDatum(table)}}); }
 
 namespace {
 
@@ -135,19 +146,24 @@ void StopWatching(Oid relation) {
 
 // ATTACH PARTITION copies the row trigger, and would fail on one that is there already.
 void MakeWayForCopy(const Alteration &alteration) {
-  if (!OidIsValid(alteration.attached)) return;
+  if (!alteration.attach || alteration.newcomers == NIL) return;
   // As ATTACH PARTITION itself locks, parent first.
-  LockRelationOid(alteration.table, ShareUpdateExclusiveLock);
-  List *above = WatchedAbove(alteration.table);
-  if (above != NIL) WatchedByParent(alteration.attached, linitial_oid(above), WARNING);
+  LockRelationOid(linitial_oid(alteration.tables), ShareUpdateExclusiveLock);
+  List *above = WatchedAbove(linitial_oid(alteration.tables));
+  ListCell *cell;
+  if (above != NIL)
+    foreach (cell, alteration.newcomers) WatchedByParent(lfirst_oid(cell), linitial_oid(above), WARNING);
 }
 
 // A column that a trigger names can be neither dropped nor given another type.
 void MakeWayForColumns(const Alteration &alteration) {
   if (!alteration.columns) return;
-  // As ALTER TABLE itself locks.
-  (void)find_all_inheritors(alteration.table, AccessExclusiveLock, nullptr);
   ListCell *cell;
+  // As ALTER TABLE itself locks: the table first.
+  foreach (cell, alteration.tables) {
+    LockRelationOid(lfirst_oid(cell), AccessExclusiveLock);
+    (void)find_all_inheritors(lfirst_oid(cell), AccessExclusiveLock, nullptr);
+  }
   foreach (cell, ConcernedTables(alteration)) {
     Watch watch;
     if (ReadWatch(lfirst_oid(cell), &watch)) FormTriggers(watch, true);
@@ -169,10 +185,8 @@ void MakeWay(void *argument) {
   pg::SqlSession session;
   pg::OpenSql(&session);
   NumberColumns(*alteration);
-  if (OidIsValid(alteration->table)) {
-    MakeWayForCopy(*alteration);
-    MakeWayForColumns(*alteration);
-  }
+  MakeWayForCopy(*alteration);
+  MakeWayForColumns(*alteration);
   pg::CloseSql(&session);
 }
 
@@ -184,8 +198,17 @@ void Follow(void *argument) {
   pg::OpenSql(&session);
   ListCell *cell;
   foreach (cell, alteration->parted) StopWatching(lfirst_oid(cell));
+  if (alteration->parted != NIL)
+    foreach (cell, ConcernedTables(*alteration)) ConcludeNothing(lfirst_oid(cell));
   foreach (cell, ConcernedTables(*alteration)) FollowTable(lfirst_oid(cell), *alteration);
   pg::CloseSql(&session);
+}
+
+bool OwnsAll(List *tables) {
+  ListCell *cell;
+  foreach (cell, tables)
+    if (!pg::OwnsRelation(lfirst_oid(cell), GetUserId())) return false;
+  return true;
 }
 
 }  // namespace
@@ -203,11 +226,10 @@ Datum imagekit_before_ddl(PG_FUNCTION_ARGS) {
   EventTriggerData *event = EventOf(fcinfo, "before_ddl");
   if (ChangingTriggers() || WatchedTables() == NIL) return Datum{0};
   Alteration alteration = ReadAlteration(*event);
-  if (OidIsValid(alteration.table) && !imagekit::pg::OwnsRelation(alteration.table, GetUserId()))
-    return Datum{0};  // whoever may not change it shall not unwatch it either; ALTER TABLE will tell
-  if (OidIsValid(alteration.attached) && !imagekit::pg::OwnsRelation(alteration.attached, GetUserId())) return Datum{0};
-  if (!OidIsValid(alteration.attached) && ConcernedTables(alteration) == NIL) return Datum{0};
-  WarnNotFollowed(imagekit::pg::Attempt(MakeWay, &alteration), event);
+  if (ConcernedTables(alteration) == NIL) return Datum{0};
+  // Whoever may not change a table shall not unwatch it either; the command itself will tell.
+  if (OwnsAll(alteration.tables) && OwnsAll(alteration.newcomers))
+    WarnNotFollowed(imagekit::pg::Attempt(MakeWay, &alteration), event);
   return Datum{0};
 }
 
@@ -215,10 +237,10 @@ Datum imagekit_before_ddl(PG_FUNCTION_ARGS) {
 Datum imagekit_after_ddl(PG_FUNCTION_ARGS) {
   using namespace imagekit::capture;
   EventTriggerData *event = EventOf(fcinfo, "after_ddl");
-  if (ChangingTriggers() || IsPlainCreate(event->parsetree) || WatchedTables() == NIL) return Datum{0};
+  if (ChangingTriggers() || WatchedTables() == NIL) return Datum{0};
   Alteration alteration = ReadAlteration(*event);
-  if (alteration.parted == NIL && ConcernedTables(alteration) == NIL) return Datum{0};
-  WarnNotFollowed(imagekit::pg::Attempt(Follow, &alteration), event);
+  if (alteration.parted != NIL || ConcernedTables(alteration) != NIL)
+    WarnNotFollowed(imagekit::pg::Attempt(Follow, &alteration), event);
   return Datum{0};
 }
 }

@@ -11,6 +11,10 @@ namespace imagekit::capture {
 /// form of its triggers. What is not watched any more is a WARNING. Needs an open SqlSession.
 void FollowTable(Oid table, const Alteration &alteration);
 
+/// Rows that went to another partition can be asked for what they hold no longer: that partition is gone, or not watched
+/// any more. Nothing is concluded from moves until now. Needs an open SqlSession.
+void ConcludeNothing(Oid table);
+
 }  // namespace imagekit::capture
 
 #endif  // IMAGEKIT_CAPTURE_DDL_H

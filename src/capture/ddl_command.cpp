@@ -8,7 +8,12 @@ namespace imagekit::capture {
 
 namespace {
 
-Oid NamedTable(const RangeVar *name) { return RangeVarGetRelid(name, NoLock, true); }
+void Add(List **tables, const RangeVar *name) {
+  Oid table = RangeVarGetRelid(name, NoLock, true);
+  if (OidIsValid(table)) *tables = list_append_unique_oid(*tables, table);
+}
+
+const RangeVar *PartitionOf(const AlterTableCmd *step) { return reinterpret_cast<PartitionCmd *>(step->def)->name; }
 
 void ReadSteps(const AlterTableStmt *statement, Alteration *alteration) {
   ListCell *cell;
@@ -16,19 +21,19 @@ void ReadSteps(const AlterTableStmt *statement, Alteration *alteration) {
     auto *step = static_cast<AlterTableCmd *>(lfirst(cell));
     switch (step->subtype) {
       case AT_AttachPartition:
-        alteration->attached = NamedTable(reinterpret_cast<PartitionCmd *>(step->def)->name);
-        alteration->structure = true;
+        Add(&alteration->newcomers, PartitionOf(step));
+        alteration->attach = true;
         break;
       case AT_AddInherit:
-        alteration->structure = true;
+        Add(&alteration->newcomers, statement->relation);
         break;
       case AT_DetachPartition:
       case AT_DetachPartitionFinalize:
-        alteration->parted =
-            lappend_oid(alteration->parted, NamedTable(reinterpret_cast<PartitionCmd *>(step->def)->name));
+        Add(&alteration->parted, PartitionOf(step));
         break;
       case AT_DropInherit:
-        alteration->parted = lappend_oid(alteration->parted, alteration->table);
+        Add(&alteration->parted, statement->relation);
+        Add(&alteration->tables, reinterpret_cast<RangeVar *>(step->def));
         break;
       case AT_DropColumn:
       case AT_AlterColumnType:
@@ -40,6 +45,27 @@ void ReadSteps(const AlterTableStmt *statement, Alteration *alteration) {
   }
 }
 
+// CREATE TABLE ... OF type: the tables follow their type.
+void AddTypedTables(const RangeVar *type, Alteration *alteration) {
+  Oid composite = RangeVarGetRelid(type, NoLock, true);
+  ListCell *cell;
+  foreach (cell, WatchedTables()) {
+    HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(lfirst_oid(cell)));
+    if (!HeapTupleIsValid(tuple)) continue;
+    Oid of_type = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->reloftype;
+    ReleaseSysCache(tuple);
+    if (OidIsValid(of_type) && OidIsValid(composite) && of_type == get_rel_type_id(composite))
+      alteration->tables = lappend_oid(alteration->tables, lfirst_oid(cell));
+  }
+}
+
+void ReadCreate(const CreateStmt *statement, const char *schema, Alteration *alteration) {
+  if (statement->inhRelations == NIL) return;  // concerns no table but itself
+  RangeVar *name = statement->relation;
+  if (name->schemaname == nullptr && schema != nullptr) name = makeRangeVar(pstrdup(schema), name->relname, -1);
+  Add(&alteration->newcomers, name);
+}
+
 }  // namespace
 
 Alteration ReadAlteration(const EventTriggerData &event) {
@@ -49,29 +75,30 @@ Alteration ReadAlteration(const EventTriggerData &event) {
   switch (nodeTag(command)) {
     case T_AlterTableStmt: {
       auto *statement = reinterpret_cast<AlterTableStmt *>(command);
-      if (statement->objtype == OBJECT_TABLE) {
-        alteration.table = NamedTable(statement->relation);
-        ReadSteps(statement, &alteration);
-      } else {
-        alteration.any = statement->objtype == OBJECT_TYPE;
-      }
+      if (statement->objtype == OBJECT_TABLE) Add(&alteration.tables, statement->relation);
+      if (statement->objtype == OBJECT_TYPE) AddTypedTables(statement->relation, &alteration);
+      if (alteration.tables != NIL) ReadSteps(statement, &alteration);
       break;
     }
     case T_RenameStmt: {
       auto *statement = reinterpret_cast<RenameStmt *>(command);
-      if (statement->renameType == OBJECT_COLUMN) alteration.table = NamedTable(statement->relation);
-      alteration.any = statement->renameType == OBJECT_ATTRIBUTE;  // of the type of typed tables
+      if (statement->renameType == OBJECT_COLUMN) Add(&alteration.tables, statement->relation);
+      if (statement->renameType == OBJECT_ATTRIBUTE) AddTypedTables(statement->relation, &alteration);
       break;
     }
     case T_CreateStmt:
-      alteration.table = NamedTable(reinterpret_cast<CreateStmt *>(command)->relation);
-      alteration.structure = true;
+      ReadCreate(reinterpret_cast<CreateStmt *>(command), nullptr, &alteration);
       break;
-    case T_CreateSchemaStmt:
-      alteration.any = alteration.structure = true;
+    case T_CreateSchemaStmt: {
+      auto *statement = reinterpret_cast<CreateSchemaStmt *>(command);
+      ListCell *cell;
+      foreach (cell, statement->schemaElts)
+        if (IsA(lfirst(cell), CreateStmt))
+          ReadCreate(static_cast<CreateStmt *>(lfirst(cell)), statement->schemaname, &alteration);
       break;
+    }
     case T_CreateTrigStmt:
-      alteration.table = NamedTable(reinterpret_cast<CreateTrigStmt *>(command)->relation);
+      Add(&alteration.tables, reinterpret_cast<CreateTrigStmt *>(command)->relation);
       break;
     default:
       break;
@@ -80,18 +107,16 @@ Alteration ReadAlteration(const EventTriggerData &event) {
 }
 
 List *ConcernedTables(const Alteration &alteration) {
-  if (alteration.any) return WatchedTables();
-  if (!OidIsValid(alteration.table)) return NIL;
-  List *concerned = WatchedAbove(alteration.table);
   List *watched = WatchedTables();
-  ListCell *cell;
-  foreach (cell, find_all_inheritors(alteration.table, NoLock, nullptr))
-    if (list_member_oid(watched, lfirst_oid(cell))) concerned = list_append_unique_oid(concerned, lfirst_oid(cell));
+  List *concerned = NIL;
+  if (watched == NIL) return NIL;
+  ListCell *named, *cell;
+  foreach (named, list_concat_unique_oid(list_copy(alteration.tables), alteration.newcomers)) {
+    concerned = list_concat_unique_oid(concerned, WatchedAbove(lfirst_oid(named)));
+    foreach (cell, find_all_inheritors(lfirst_oid(named), NoLock, nullptr))
+      if (list_member_oid(watched, lfirst_oid(cell))) concerned = list_append_unique_oid(concerned, lfirst_oid(cell));
+  }
   return concerned;
-}
-
-bool IsPlainCreate(Node *command) {
-  return command != nullptr && IsA(command, CreateStmt) && reinterpret_cast<CreateStmt *>(command)->inhRelations == NIL;
 }
 
 const char *TagOf(const EventTriggerData *event) { return GetCommandTagName(event->tag); }

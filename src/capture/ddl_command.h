@@ -7,14 +7,13 @@
 
 namespace imagekit::capture {
 
-// What a command is about to do, or has done, to watched tables.
+// What a command is about to do, or has done. Tables that do not exist (yet, any more) are not in it.
 struct Alteration {
-  Oid table;       // the command's
-  bool any;        // or it names none, and each watched table may be concerned
-  Oid attached;    // the partition it attaches
-  List *parted;    // what it takes off a partitioned table or a parent
-  bool structure;  // there may be new partitions or children
-  bool columns;    // it drops columns, or changes their types
+  List *tables;     // those it names, and the watched tables of a type it alters
+  List *newcomers;  // those that become partitions or children
+  List *parted;     // those that it takes off a partitioned table or a parent
+  bool attach;      // the newcomer is to be a partition of the first of `tables`
+  bool columns;     // it drops columns, or changes their types
 };
 
 Alteration ReadAlteration(const EventTriggerData &event);
@@ -22,9 +21,6 @@ Alteration ReadAlteration(const EventTriggerData &event);
 /// Those watched tables that the command can have to do with: no row or lock of another may be touched, lest sessions that
 /// change different tables wait for each other.
 List *ConcernedTables(const Alteration &alteration);
-
-/// CREATE TABLE of a table that is no partition and no child concerns no watched one.
-bool IsPlainCreate(Node *command);
 
 /// What the server calls the command: "ALTER TABLE".
 const char *TagOf(const EventTriggerData *event);

@@ -19,8 +19,8 @@ constexpr char kDroppedTables[] =
     "forgotten AS (DELETE FROM imagekit.watch_config w USING tables t WHERE w.relation OPERATOR(pg_catalog.=) t.objid "
     "              RETURNING t.object_identity) "
     "SELECT f.object_identity FROM forgotten f "
-    "UNION "
-    "SELECT t.object_identity FROM tables t "  // partitions and children
+    "UNION "  // partitions and children
+    "SELECT t.object_identity FROM tables t "
     "JOIN dropped d ON d.object_type OPERATOR(pg_catalog.=) 'trigger' "
     "AND d.address_names[1:2] OPERATOR(pg_catalog.=) t.address_names "
     "AND d.address_names[3] OPERATOR(pg_catalog.=) 'imagekit_capture' "
@@ -55,19 +55,23 @@ void TellDroppedTables() {
     ereport(NOTICE, (errmsg("watched table %s is dropped", pg::FieldText(i, 1, CurrentMemoryContext)),
                      errdetail("Images that its rows used at the end are not queued and stay at ImageKit."),
                      errhint("To have a table's images deleted, TRUNCATE it before DROP TABLE.")));
+  // Which table a partition belonged to cannot be told any more.
+  ListCell *cell;
+  if (count > 0)
+    foreach (cell, WatchedTables())
+      if (get_rel_relkind(lfirst_oid(cell)) == RELKIND_PARTITIONED_TABLE) ConcludeNothing(lfirst_oid(cell));
 }
 
 void MendBereftTables() {
   uint64 count = pg::RunSql(kBereftTables, SPI_OK_SELECT);
-  List *tables = NIL;
+  Alteration alteration = {};
+  alteration.columns = true;
   for (uint64 i = 0; i < count; i++) {
     bool null;
-    tables = list_concat_unique_oid(tables, WatchedAbove(DatumGetObjectId(pg::Field(i, 1, &null))));
+    alteration.newcomers = lappend_oid(alteration.newcomers, DatumGetObjectId(pg::Field(i, 1, &null)));
   }
-  Alteration alteration = {};
-  alteration.structure = alteration.columns = true;
   ListCell *cell;
-  foreach (cell, tables) FollowTable(lfirst_oid(cell), alteration);
+  foreach (cell, ConcernedTables(alteration)) FollowTable(lfirst_oid(cell), alteration);
 }
 
 void FollowDrop(void *argument) {

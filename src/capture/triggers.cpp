@@ -133,14 +133,16 @@ void MakeTriggers(const Watch &watch) {
   }
 }
 
-void AddTriggers(const Watch &watch) {
+void AddTriggers(const Watch &watch, Oid newcomer) {
   ListCell *cell;
-  foreach (cell, find_all_inheritors(watch.relation, NoLock, nullptr)) {
+  foreach (cell, find_all_inheritors(newcomer, NoLock, nullptr)) {
     Oid relation = lfirst_oid(cell);
     bool row = !Exists(relation, kRowTrigger);
     bool truncate = CanBeTruncated(relation) && !Exists(relation, kTruncateTrigger);
     if (!row && !truncate) continue;
     LockRelationOid(relation, ShareRowExclusiveLock);
+    // Dropped, while we waited for the lock?
+    if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relation))) continue;
     if (row) CreateRowTrigger(relation, NeedsPlainForm(watch.relation) ? "" : ColumnList(watch));
     if (truncate) CreateTruncateTrigger(relation);
     SetStates(relation, watch.replication);
@@ -150,10 +152,13 @@ void AddTriggers(const Watch &watch) {
 void FormTriggers(const Watch &watch, bool plain) {
   // One that is not there, or was dropped, is not made by the way.
   if (!Exists(watch.relation, kRowTrigger)) return;
-  const char *columns = plain || NeedsPlainForm(watch.relation) ? "" : ColumnList(watch);
-  bool focused = AnyTrigger(watch.relation, IsFocused);
-  if (focused == (columns[0] != '\0')) return;
+  bool focus = !plain && !NeedsPlainForm(watch.relation) && ColumnList(watch)[0] != '\0';
+  if (AnyTrigger(watch.relation, IsFocused) == focus) return;
+  // What was seen without a lock is looked at again: a BEFORE UPDATE trigger may just be on its way.
+  LockRelationOid(watch.relation, ShareRowExclusiveLock);
   List *tables = find_all_inheritors(watch.relation, ShareRowExclusiveLock, nullptr);
+  if (!Exists(watch.relation, kRowTrigger)) return;
+  const char *columns = plain || NeedsPlainForm(watch.relation) ? "" : ColumnList(watch);
   List *states = NIL;
   ListCell *cell, *state;
   foreach (cell, tables) states = lappend_int(states, StateOf(lfirst_oid(cell), kRowTrigger));
@@ -185,7 +190,10 @@ bool HasOwnTriggers(Oid relation) {
 bool ChangingTriggers() { return changing; }
 
 char *QualifiedName(Oid relation) {
-  return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)), get_rel_name(relation));
+  const char *name = get_rel_name(relation);
+  if (name == nullptr)
+    ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("table with oid %u does not exist any more", relation)));
+  return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)), name);
 }
 
 }  // namespace imagekit::capture

@@ -20,8 +20,8 @@ namespace imagekit::capture {
 /// ShareRowExclusiveLock on all of them.
 void MakeTriggers(const Watch &watch);
 
-/// Gives new partitions and children the triggers they lack. Locks only those.
-void AddTriggers(const Watch &watch);
+/// Gives a new partition or child, and what is below it, the triggers they lack. Locks only those.
+void AddTriggers(const Watch &watch, Oid newcomer);
 
 /// Brings the row trigger into the right form, or with `plain` into that form, if it is in the other.
 void FormTriggers(const Watch &watch, bool plain);

@@ -138,10 +138,12 @@ bool Forget(Oid relation) { return pg::RunSql(kForget, SPI_OK_DELETE, {{OIDOID, 
 
 void WatchedByParent(Oid relation, Oid parent, int level) {
   ListCell *cell;
-  foreach (cell, find_all_inheritors(relation, AccessExclusiveLock, nullptr)) {
+  foreach (cell, find_all_inheritors(relation, NoLock, nullptr)) {
     Oid below = lfirst_oid(cell);
     Watch own;
     if (!ReadWatch(below, &own)) continue;
+    LockRelationOid(below, AccessExclusiveLock);
+    if (!ReadWatch(below, &own)) continue;  // unwatched or dropped, while we waited
     char *lost = SourcesOnlyIn(own, parent);
     if (lost == nullptr)
       ereport(NOTICE,

@@ -9,7 +9,8 @@ namespace imagekit::worker {
 
 namespace {
 
-// Where the sources have changed since, the table cannot be asked for what it was asked then: nothing is concluded.
+// Where less is watched since, the table cannot be asked for all that it held then: nothing is concluded. Nor where TRUNCATE
+// may have taken the row, and shall queue nothing.
 constexpr char kTakeMoves[] =
     "WITH taken AS ("
     "  DELETE FROM imagekit.outbox WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
@@ -18,7 +19,7 @@ constexpr char kTakeMoves[] =
     "  RETURNING captured_at, due_at, relation, pack) "
     "SELECT u.url, u.file_id, t.relation, t.captured_at, t.due_at "
     "FROM taken t JOIN imagekit.watch_config w ON w.relation OPERATOR(pg_catalog.=) t.relation "
-    "AND w.since OPERATOR(pg_catalog.<=) t.captured_at "
+    "AND w.since OPERATOR(pg_catalog.<=) t.captured_at AND w.on_truncate OPERATOR(pg_catalog.<>) 'ignore' "
     "CROSS JOIN LATERAL imagekit.unpack(t.pack) u";
 
 constexpr char kQueue[] =

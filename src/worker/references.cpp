@@ -1,8 +1,12 @@
 // Step 3: the proof, just before the call, that no watched row uses the file any more.
 //
 // Every row of every watched table is read, in C++ and straight from the heap: SQL over a user's table would evaluate
-// what its owner put into indexes and statistics with the extension owner's rights. Rows that another transaction has
-// inserted and not committed count as well: they may be committed a moment after the file has gone.
+// what its owner put into indexes and statistics with the extension owner's rights.
+//
+// A row counts when either of two snapshots sees it. A dirty one sees what other transactions have inserted and not
+// committed: they may commit a moment after the file has gone. But it looks at each row at another time: a row that is
+// updated meanwhile could be missed in both its places, the new one passed already, the old one dead when its turn comes.
+// The snapshot taken before the first row is read still sees the old one.
 //
 // A URL counts as a use when it means the file, or could: in another reading, or when it cannot be read with certainty
 // and shares the file's key. In doubt the file stays.
@@ -31,6 +35,7 @@ struct Search : capture::UrlSink {
   Batch *batch;
   FilesByKey *files;
   const EndpointMap *endpoints;
+  Snapshot snapshot;  // taken before the first row of the first table is read
   Oid relation;       // the watched table that is asked
   const char *table;  // its name
   const char *source;
@@ -131,13 +136,15 @@ void SearchHeap(Relation relation, const capture::Watch &watch, Search *search) 
   int count = 0;
   Place *places = FindPlaces(relation, watch, &count);
   MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "imagekit row", ALLOCSET_DEFAULT_SIZES);
-  // Dirty: what others have inserted and not committed is seen, and what they have deleted and not committed, too.
   SnapshotData dirty;
   InitDirtySnapshot(dirty);
   TupleTableSlot *row = table_slot_create(relation, nullptr);
-  TableScanDesc scan = pg::BeginScan(relation, &dirty);
+  TableScanDesc scan = pg::BeginScan(relation, SnapshotAny);
   while (table_scan_getnextslot(scan, ForwardScanDirection, row)) {
     CHECK_FOR_INTERRUPTS();
+    if (!table_tuple_satisfies_snapshot(relation, row, &dirty) &&
+        !table_tuple_satisfies_snapshot(relation, row, search->snapshot))
+      continue;
     MemoryContext before = MemoryContextSwitchTo(row_context);
     for (int i = 0; i < count; i++) {
       bool null;
@@ -225,6 +232,7 @@ void KeepReferenced(Batch *batch) {
   search.batch = batch;
   search.files = pg::Own<FilesByKey>(scratch);
   pg::CallCxx([&] { FillFiles(*batch, search.files); });
+  search.snapshot = RegisterSnapshot(GetLatestSnapshot());
   ListCell *cell;
   foreach (cell, capture::WatchedTables()) {
     if (!AnyOpen(*batch)) break;
@@ -232,6 +240,7 @@ void KeepReferenced(Batch *batch) {
     search.endpoints = account::Endpoints();
     AskTable(lfirst_oid(cell), &search);
   }
+  UnregisterSnapshot(search.snapshot);
   MemoryContextSwitchTo(before);
   MemoryContextDelete(scratch);
 }
