@@ -165,7 +165,8 @@ void FormTriggers(const Watch &watch, bool plain) {
   // Replacing a trigger replaces its copies, and enables them all.
   foreach (cell, tables)
     if (!IsCopy(lfirst_oid(cell), kRowTrigger)) CreateRowTrigger(lfirst_oid(cell), columns);
-  forboth(cell, tables, state, states) if (StateOf(lfirst_oid(cell), kRowTrigger) != lfirst_int(state))
+  forboth (cell, tables, state, states)
+    if (StateOf(lfirst_oid(cell), kRowTrigger) != lfirst_int(state))
       SetState(lfirst_oid(cell), kRowTrigger, static_cast<char>(lfirst_int(state)));
 }
 
