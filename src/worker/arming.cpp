@@ -26,7 +26,8 @@ constexpr char kArm[] =
 constexpr char kSortBacklog[] =
     "WITH states AS (DELETE FROM imagekit.account_state a WHERE NOT EXISTS "
     "  (SELECT FROM pg_catalog.pg_foreign_server s WHERE s.oid OPERATOR(pg_catalog.=) a.server)) "
-    "UPDATE imagekit.backlog SET server = imagekit.account_of(url) WHERE server IS DISTINCT FROM imagekit.account_of(url)";
+    "UPDATE imagekit.backlog SET server = imagekit.account_of(url) WHERE server IS DISTINCT FROM "
+    "imagekit.account_of(url)";
 
 constexpr char kDisarm[] = "DELETE FROM imagekit.arming";
 
