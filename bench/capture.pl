@@ -11,7 +11,7 @@ use Bench::Model qw(create_database row_bytes);
 use Bench::Report qw(case_table linear_table verdict_table);
 use Bench::Server;
 use Bench::Statistics qw(judge median summarise);
-use Bench::Variants qw(create_variants);
+use Bench::Variants qw(variants);
 use Getopt::Long;
 use JSON::PP;
 
@@ -55,8 +55,7 @@ my $seed = $started % 1_000_000;
 srand($seed);
 
 my $server = Bench::Server->new(bindir => $options{bindir}, scratch => $options{scratch});
-create_database($server);
-create_variants($server);
+create_database($server, variants());
 progress('does each variant capture what it should?');
 check_variants($server, cases());
 my %record = (

@@ -1,7 +1,7 @@
 # The cases: what is done to the watched table, and which bar and goal the extension is held to.
 #
-# Every case is measured for each of its variants, each round in a new random order, and each run on a newly filled
-# table. A case says how:
+# Every case is measured for each of its variants, in a new random order each round, on newly filled tables. A case says
+# how:
 #
 #   statement      one statement over all rows, timed; in a session that has captured before
 #   transactions   a pgbench script of single-row transactions: microseconds of wall-clock time per transaction
@@ -25,7 +25,7 @@ use Exporter 'import';
 
 our @EXPORT_OK = qw(cases select_cases);
 
-my $next_id = "\\set n :n + 1\n\\set id :client_id * :share + :n\n";
+my $next_id = "\\set n :n + 1\n\\set id :base + :client_id * :share + :n\n";
 
 # What an ORM sends that writes back all it has read.
 my $same_values = 'id = id, title = title, views = views, images = images, schema = schema';

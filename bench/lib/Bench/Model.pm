@@ -1,4 +1,5 @@
-# The watched table of the benchmark, and how each run begins from the same state.
+# The watched table of the benchmark, and how each round begins from the same state. Every variant has a schema of its
+# own, with a table patches, so that all can be filled before the first is measured.
 #
 # A row is about 674 bytes: three URLs of 90 characters in images, and a jsonb of about 318 bytes with imageUrl. The URLs
 # of one row share a folder; each name has 24 characters of its own, which no encoding can shorten.
@@ -10,10 +11,9 @@ use warnings;
 
 use Exporter 'import';
 
-our @EXPORT_OK = qw($ENDPOINT $URLS_PER_ROW create_database fill row_bytes);
+our @EXPORT_OK = qw($ENDPOINT create_database fill row_bytes search_path);
 
 our $ENDPOINT = 'https://ik.imagekit.io/acme';
-our $URLS_PER_ROW = 4;
 
 # So many rows are kept ready to be copied; more are made as they are needed.
 my $ready_rows = 100_000;
@@ -32,13 +32,7 @@ my $create_database = qq{
 	  || '"description": "Worked in the round, four colours, joined as you go."}')::jsonb;
 };
 
-# Dropped and made anew, not emptied: the triggers of the run before go with it. unwatch() first, for it cannot find the
-# table afterwards.
 my $create_table = q{
-	SELECT imagekit.unwatch(to_regclass('patches'));
-	DROP TABLE IF EXISTS patch_notes, patches;
-	TRUNCATE imagekit.outbox, removed_images;
-	CHECKPOINT;
 	CREATE TABLE patches (
 	  id integer PRIMARY KEY,
 	  title text NOT NULL,
@@ -55,27 +49,49 @@ my $create_child = q{
 	CREATE INDEX ON patch_notes (patch_id);
 };
 
+# Makes the account, a schema for each of VARIANTS with what its trigger needs, and the rows to copy.
 sub create_database
 {
-	my ($server) = @_;
+	my ($server, @variants) = @_;
 	$server->sql($create_database . 'CREATE TABLE ready AS ' . made($ready_rows));
+	for my $variant (@variants)
+	{
+		$server->sql("CREATE SCHEMA run_$variant->{name}");
+		$server->sql($variant->{create}, search_path($variant));
+	}
 	return;
 }
 
-# Rows 0 to ROWS: row 0 is for warming a session up. Then the triggers of VARIANT, VACUUM, and an empty outbox.
+# Where the tables of VARIANT are found.
+sub search_path { return "run_$_[0]{name},public"; }
+
+# Gives each of VARIANTS a table with the rows 0 to ROWS (row 0 is for warming a session up), its triggers, and an empty
+# outbox; nobody else has a table then.
 # OPTIONS: child => 1 (an empty, indexed child with ON DELETE CASCADE).
 #
 # The checkpoint comes before the rows: pages written since need no full-page image, so that the measured WAL is that of
 # the statement, and none of the checkpoint's writing falls into the measurement.
 sub fill
 {
-	my ($server, $rows, $variant, %options) = @_;
-	my $source = $rows <= $ready_rows ? "SELECT * FROM ready WHERE id <= $rows" : made($rows);
-	$server->sql($create_table . ($options{child} ? $create_child : '') . qq{
-		INSERT INTO patches $source;
-		$variant->{install}
-		VACUUM (ANALYZE) patches;
+	my ($server, $rows, $variants, %options) = @_;
+	# Anew, not emptied: the triggers of the round before go with the table. unwatch() could not find it afterwards.
+	$server->sql(q{
+		SELECT imagekit.unwatch(relation) FROM imagekit.watched;
+		SELECT format('DROP TABLE %I.%I CASCADE', schemaname, tablename) FROM pg_tables
+		WHERE schemaname LIKE 'run\_%' AND tablename LIKE 'patch%' \gexec
+		SELECT format('TRUNCATE %I.%I', schemaname, tablename) FROM pg_tables WHERE tablename = 'removed_images' \gexec
+		TRUNCATE imagekit.outbox;
+		CHECKPOINT;
 	});
+	my $source = $rows <= $ready_rows ? "SELECT * FROM ready WHERE id <= $rows" : made($rows);
+	for my $variant (@$variants)
+	{
+		$server->sql($create_table . ($options{child} ? $create_child : '') . qq{
+			INSERT INTO patches $source;
+			$variant->{install}
+			VACUUM (ANALYZE) patches;
+		}, search_path($variant));
+	}
 	return;
 }
 

@@ -20,15 +20,16 @@ sub new
 	return bless { bindir => $options{bindir}, scratch => $options{scratch} }, $class;
 }
 
-# Runs SQL that must not fail; returns what it printed, unaligned. Every statement commits by itself.
+# Runs SQL that must not fail; returns what it printed, unaligned. Every statement commits by itself. PATH: the
+# search_path, where it is not the default.
 sub sql
 {
-	my ($self, $sql) = @_;
-	return $self->_psql($sql);
+	my ($self, $sql, $path) = @_;
+	return $self->_psql((defined $path ? "SET search_path = $path;" : '') . $sql);
 }
 
 # Times STATEMENT in a session that has run WARM_UP (so that what a session loads once is not measured).
-# OPTIONS: synchronous_commit => on or off, watch_memory => 1.
+# OPTIONS: search_path, synchronous_commit => on or off, watch_memory => 1.
 # Returns {ms, cpu_ms, wal_bytes}; cpu_ms is the processor time of the backend, which hardly minds what else the machine
 # does. With watch_memory also {anon_kb, temp_bytes}: the backend's highest private memory, and what it wrote into
 # temporary files.
@@ -44,6 +45,7 @@ sub time_statement
 
 	my $anon_kb = 0;
 	my $output = $self->_psql(qq{
+		SET search_path = $options{search_path};
 		SET synchronous_commit = $options{synchronous_commit};
 		$warm_up;
 		SELECT pg_backend_pid() \\g $pid_file
@@ -70,8 +72,8 @@ sub time_statement
 }
 
 # Runs a pgbench SCRIPT, prepared, CLIENTS at once, TRANSACTIONS in all. The script finds its client's share of the
-# work by :client_id and :share (transactions of a client).
-# OPTIONS: synchronous_commit => on or off, log => 1.
+# work by :client_id, :share (transactions of a client) and :base, the option "base".
+# OPTIONS: base, search_path, synchronous_commit => on or off, log => 1.
 # Returns {us, cpu_us}, microseconds per transaction by the clock and of the backends' processor time, and with log
 # {latencies}: those of each transaction of a single client, in their order.
 sub time_transactions
@@ -80,14 +82,14 @@ sub time_transactions
 	my $share = int($transactions / $clients);
 	my $file = "$self->{scratch}/transactions.sql";
 	_write($file, $script);
-	local $ENV{PGOPTIONS} = "$ENV{PGOPTIONS} -c synchronous_commit=$options{synchronous_commit}";
+	local $ENV{PGOPTIONS} = join(' ', $ENV{PGOPTIONS}, map { "-c $_=$options{$_}" } qw(search_path synchronous_commit));
 	my $prefix = "$self->{scratch}/transactions.log";
 	unlink glob("$prefix*");
 	my @log = $options{log} ? ('-l', "--log-prefix=$prefix") : ();
 	my $threads = $clients > 1 ? 2 : 1;
 	my $cpu_before = $self->_cpu_of_backends;
 	my $output = $self->_run(undef, "$self->{bindir}/pgbench", '-n', '-M', 'prepared', '-c', $clients, '-j', $threads,
-		'-t', $share, '-D', 'n=0', '-D', "share=$share", '-f', $file, @log, 'postgres');
+		'-t', $share, '-D', 'n=0', '-D', "share=$share", '-D', "base=$options{base}", '-f', $file, @log, 'postgres');
 
 	my $expected = $share * $clients;
 	$output =~ m{actually processed: $expected/$expected$}m or die "pgbench did not do all transactions: $output";
@@ -103,26 +105,35 @@ sub time_transactions
 	return \%measured;
 }
 
-# Waits until SQL answers "t".
-sub wait_for
+# Waits until the backends of earlier calls are gone: they report, and are reckoned up, when they exit, and their
+# clients do not wait for that. Without asking the server, for that would take a backend.
+sub _wait_for_backends
 {
-	my ($self, $sql) = @_;
+	my ($self) = @_;
 	my $deadline = time() + 60;
-	until ($self->sql($sql) eq 't')
+	while ($self->_client_backends > 0)
 	{
-		die "a minute has passed without: $sql\n" if time() > $deadline;
-		sleep 0.05;
+		die "a minute has passed, and backends are still there\n" if time() > $deadline;
+		sleep 0.002;
 	}
 	return;
 }
 
-# Waits until the backends of earlier calls are gone: they report, and are reckoned up, when they exit, and their
-# clients do not wait for that.
-sub _wait_for_backends
+# How many there are, by their titles ("postgres: postgres postgres [local] idle"); one that has ended, but which the
+# postmaster has not noticed yet, has none, and one that vanishes meanwhile will not be among the children next time.
+sub _client_backends
 {
 	my ($self) = @_;
-	$self->wait_for("SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'client backend'");
-	return;
+	my $postmaster = $self->_postmaster;
+	my @children = split ' ', _read("/proc/$postmaster/task/$postmaster/children");
+	my $count = 0;
+	for my $child (@children)
+	{
+		open(my $in, '<', "/proc/$child/cmdline") or next;
+		my $title = <$in> // '';
+		$count++ if $title eq '' || $title =~ /\[local\]/;
+	}
+	return $count;
 }
 
 # Seconds of processor time that all backends have used that have ended; the kernel reckons them up for the postmaster.
@@ -130,9 +141,15 @@ sub _cpu_of_backends
 {
 	my ($self) = @_;
 	$self->_wait_for_backends;
-	my ($postmaster) = _read("$self->{scratch}/data/postmaster.pid") =~ /^(\d+)/;
-	my ($user, $system) = (split / /, _read("/proc/$postmaster/stat") =~ s/^.*\) //sr)[ 13, 14 ];
+	my ($user, $system) = (split / /, _read('/proc/' . $self->_postmaster . '/stat') =~ s/^.*\) //sr)[ 13, 14 ];
 	return ($user + $system) / POSIX::sysconf(POSIX::_SC_CLK_TCK());
+}
+
+sub _postmaster
+{
+	my ($self) = @_;
+	my ($pid) = _read("$self->{scratch}/data/postmaster.pid") =~ /^(\d+)/ or die "the server is gone\n";
+	return $pid;
 }
 
 sub _psql

@@ -12,7 +12,7 @@ use warnings;
 use Bench::Model qw($ENDPOINT);
 use Exporter 'import';
 
-our @EXPORT_OK = qw(create_variants variants variant);
+our @EXPORT_OK = qw(variants variant);
 
 my $create_outbox = q{
 	CREATE TABLE removed_images (
@@ -68,23 +68,27 @@ my $statement_functions = qq{
 
 my $captured_by_hand = 'SELECT url FROM removed_images';
 
-# install: SQL that puts it on the filled table. captured: SQL for the URLs it has captured.
+# create: SQL for what it needs once. install: SQL that puts it on the filled table. captured: SQL for the URLs it has
+# captured. All with the variant's own schema first in the search path.
 my @variants = (
 	{
 		name => 'none',
 		title => 'no trigger',
+		create => '',
 		install => '',
 		captured => q{SELECT ''::text AS url WHERE false},
 	},
 	{
 		name => 'ours',
 		title => 'imagekit.watch()',
+		create => '',
 		install => q{SELECT imagekit.watch('patches', '{images, schema.imageUrl}');},
 		captured => 'SELECT u.url FROM imagekit.outbox AS o CROSS JOIN LATERAL imagekit.unpack(o.pack) AS u',
 	},
 	{
 		name => 'plpgsql_row',
 		title => 'PL/pgSQL, row',
+		create => $create_outbox . $row_function,
 		install => q{CREATE TRIGGER queue_row AFTER DELETE OR UPDATE ON patches
 			FOR EACH ROW EXECUTE FUNCTION queue_row();},
 		captured => $captured_by_hand,
@@ -92,6 +96,7 @@ my @variants = (
 	{
 		name => 'plpgsql_statement',
 		title => 'PL/pgSQL, statement',
+		create => $create_outbox . $statement_functions,
 		install => q{
 			CREATE TRIGGER queue_deleted AFTER DELETE ON patches REFERENCING OLD TABLE AS old_rows
 			FOR EACH STATEMENT EXECUTE FUNCTION queue_deleted();
@@ -99,14 +104,6 @@ my @variants = (
 			FOR EACH STATEMENT EXECUTE FUNCTION queue_updated();},
 		captured => $captured_by_hand,
 	});
-
-# Makes what the hand-written triggers need. Once per database.
-sub create_variants
-{
-	my ($server) = @_;
-	$server->sql($create_outbox . $row_function . $statement_functions);
-	return;
-}
 
 sub variants { return @variants; }
 
