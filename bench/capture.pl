@@ -99,10 +99,12 @@ sub report
 	}
 	else
 	{
+		my $figure = $measured->{figures}{ $case->{figure} // 'time' };
 		my $result = {
 			case => $case,
 			unit => $case->{unit} // $measured->{unit},
-			summary => summarise($measured->{figures}{ $case->{figure} // 'time' }),
+			rounds => scalar @{ $figure->{ours} },
+			summary => summarise($figure),
 			notes => [],
 		};
 		$result->{cpu} = summarise($measured->{figures}{cpu}) if $measured->{figures}{cpu} && !$case->{figure};
@@ -166,7 +168,7 @@ sub surroundings
 {
 	my @settings = split /\n/, $server->sql(q{
 		SELECT name || '=' || current_setting(name) FROM pg_settings
-		WHERE source IN ('command line', 'configuration file') OR name IN ('data_checksums', 'fsync', 'full_page_writes')
+		WHERE source = 'command line' OR name IN ('data_checksums', 'full_page_writes', 'wal_init_zero')
 		ORDER BY name});
 	open(my $cpus, '<', '/proc/cpuinfo') or die "/proc/cpuinfo: $!\n";
 	my @models = map { /^model name\s*:\s*(.*)/ ? $1 : () } <$cpus>;

@@ -12,13 +12,12 @@ our @EXPORT_OK = qw(case_table linear_table verdict_table);
 
 my @order = qw(none ours plpgsql_row plpgsql_statement);
 
-# RESULT: {case, unit, summary, cpu, judged, notes}; cpu is the summary of the processor times, where they were taken;
-# judged is missing when no verdict is given.
+# RESULT: {case, unit, rounds, summary, cpu, judged, notes}; cpu is the summary of the processor times, where they were
+# taken; judged is missing when no verdict is given.
 sub case_table
 {
 	my ($result) = @_;
-	my ($case, $summary, $cpu) = @{$result}{qw(case summary cpu)};
-	my $rounds = @{ $summary->{ours}{runs} };
+	my ($case, $summary, $cpu, $rounds) = @{$result}{qw(case summary cpu rounds)};
 	my $form = "  %-20s %12s %8s %8s %8s %8s   %s\n";
 	my $text = "\n$case->{id}: $case->{title}\n";
 	$text .= sprintf $form, '', "median $result->{unit}", 'ratio', 'paired', 'best', 'cpu',

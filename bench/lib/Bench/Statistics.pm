@@ -28,8 +28,8 @@ sub fine_median
 	return $unit - 0.5 + (@_ / 2 - $below) / $within;
 }
 
-# RUNS: variant => [a figure per round]. Returns variant => {runs, median} and, against "none": {ratio}, the quotient of
-# the medians; {best}, that of the lowest runs; {paired, lowest, highest} of the quotients round by round.
+# RUNS: variant => [a figure per round]. Returns variant => {median} and, against "none": {ratio}, the quotient of the
+# medians; {best}, that of the lowest runs; {paired, lowest, highest} of the quotients round by round.
 sub summarise
 {
 	my ($runs) = @_;
@@ -40,7 +40,6 @@ sub summarise
 		my @own = @{ $runs->{$name} };
 		my @pairs = map { $own[$_] / $none[$_] } 0 .. $#own;
 		$summary{$name} = {
-			runs => [@own],
 			median => median(@own),
 			ratio => median(@own) / median(@none),
 			best => min(@own) / min(@none),
