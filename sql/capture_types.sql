@@ -61,6 +61,13 @@ DELETE FROM docs WHERE id = 7;
 SELECT * FROM queued();
 DELETE FROM docs WHERE id = 8;
 SELECT * FROM queued();
+-- an impossible escape leaves the possible ones what they are, and makes no other file's name of its own URL
+INSERT INTO docs (id, j) VALUES
+  (7, '{"cover": "https://ik.imagekit.io/acme/a\ud83d\ude00.jpg", "note": "\u0000 \ude00 \ud83d"}'),
+  (8, '{"cover": "https://ik.imagekit.io/acme/photo.jpg\u0000"}'),
+  (9, '{"cover": "https://ik.imagekit.io/acme/b\ud83d.jpg", "note": "\\ud83d \\\\u0000"}');
+DELETE FROM docs WHERE id IN (7, 8, 9);
+SELECT url, imagekit.library_path(url) FROM queued();
 -- thousands of levels
 INSERT INTO docs (id, b) SELECT 9, ('{"photos":' || repeat('[', 3000) || '"https://ik.imagekit.io/acme/deep.jpg"' || repeat(']', 3000) || '}')::jsonb;
 INSERT INTO docs (id, j) SELECT 9, ('{"photos":' || repeat('[', 3000) || '"https://ik.imagekit.io/acme/deeper.jpg"' || repeat(']', 3000) || '}')::json;

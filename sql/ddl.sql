@@ -166,6 +166,18 @@ INSERT INTO joined VALUES (0, url('joined'), 3);
 DELETE FROM joined;
 SELECT * FROM queued();
 
+-- a partition or child that lost its trigger is named; temporary children are not watched, and harm nobody
+ALTER TABLE child DISABLE TRIGGER imagekit_capture;
+SELECT active, problem FROM imagekit.watched WHERE relation = 'base'::regclass;
+ALTER TABLE child ENABLE TRIGGER imagekit_capture;
+CREATE TEMP TABLE passing () INHERITS (base);
+INSERT INTO passing VALUES (1, url('temporary'));
+SELECT active, problem FROM imagekit.watched WHERE relation = 'base'::regclass;
+SELECT imagekit.watch('base', '{image}');
+DELETE FROM base;
+SELECT * FROM queued();
+DROP TABLE passing;
+
 -- a copy of a table is not watched
 CREATE TABLE copy (LIKE "Desk" INCLUDING ALL);
 INSERT INTO copy VALUES (1, url('copy'));

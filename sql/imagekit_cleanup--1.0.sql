@@ -69,7 +69,8 @@ COMMENT ON TABLE imagekit.arming IS
 -- toast_tuple_target keeps a page-sized pack in its tuple; only a URL longer than a page goes to the TOAST table.
 CREATE TABLE imagekit.outbox (
   captured_at timestamptz NOT NULL,
-  due_at timestamptz,
+  written_at timestamptz NOT NULL,
+  grace interval,
   transaction xid8 NOT NULL,
   relation oid NOT NULL,
   role oid NOT NULL,
@@ -81,7 +82,9 @@ ALTER TABLE imagekit.outbox ALTER COLUMN pack SET STORAGE EXTERNAL;
 ALTER TABLE imagekit.outbox REPLICA IDENTITY FULL;
 COMMENT ON TABLE imagekit.outbox IS
   'Journal of URLs that rows stopped using, many to a tuple. Internal: read it through the view imagekit.pending.';
-COMMENT ON COLUMN imagekit.outbox.due_at IS 'By the grace of the table when it was captured; NULL: by the account''s.';
+COMMENT ON COLUMN imagekit.outbox.captured_at IS 'Start of the statement: not after the removal.';
+COMMENT ON COLUMN imagekit.outbox.written_at IS 'Just before the commit: the grace runs from here.';
+COMMENT ON COLUMN imagekit.outbox.grace IS 'The table''s own when it was captured; NULL: the account''s.';
 COMMENT ON COLUMN imagekit.outbox.origin IS
   'D delete, U update, T truncate, M the row moved to another partition: no removal until the drain finds one.';
 
@@ -311,18 +314,30 @@ SELECT w.relation, w.sources, w.owner, w.grace, w.on_truncate, w.replication,
        x.problem IS NULL AS active, x.problem
 FROM imagekit.watch_config w
 LEFT JOIN imagekit.watch_columns c ON c.relation = w.relation
-LEFT JOIN pg_trigger t ON t.tgrelid = w.relation AND t.tgfoid = 'imagekit.capture'::regproc
 CROSS JOIN LATERAL (
-  SELECT CASE WHEN t.oid IS NULL THEN 'the trigger imagekit_capture is missing: nothing is captured'
-              WHEN t.tgenabled = 'D' THEN 'the trigger imagekit_capture is disabled: nothing is captured'
-              WHEN w.sources = '{}' THEN 'no source is left: nothing is captured'
-              WHEN t.tgattr[0] IS NOT NULL AND EXISTS (
-                     SELECT FROM pg_trigger b WHERE b.tgrelid = w.relation AND b.tgtype & 19 = 19)
-                   THEN 'a BEFORE UPDATE trigger can change images unseen: call imagekit.watch() again'
-              ELSE (SELECT 'not captured, for the type of the column: ' || string_agg(s.source, ', ' ORDER BY s.n)
-                    FROM unnest(w.sources) WITH ORDINALITY AS s(source, n)
-                    WHERE c.columns[2 * s.n - 1] < 0)
-         END AS problem) x
+  -- the table, its partitions and its children
+  WITH RECURSIVE below AS (
+    SELECT w.relation::oid AS relation, 0 AS depth
+    UNION ALL
+    SELECT i.inhrelid, b.depth + 1 FROM below b JOIN pg_inherits i ON i.inhparent = b.relation),
+  tables AS (
+    SELECT b.relation, b.depth, t.tgenabled, t.tgattr[0] IS NOT NULL AS focused,
+           EXISTS (SELECT FROM pg_trigger u WHERE u.tgrelid = b.relation AND u.tgtype & 19 = 19) AS changes_unseen
+    FROM below b
+    JOIN pg_class r ON r.oid = b.relation AND r.relpersistence <> 't'
+    LEFT JOIN pg_trigger t ON t.tgrelid = b.relation AND t.tgfoid = 'imagekit.capture'::regproc)
+  SELECT coalesce(
+    (SELECT format('the trigger imagekit_capture of %s is missing: nothing is captured there', t.relation::regclass)
+     FROM tables t WHERE t.tgenabled IS NULL ORDER BY t.depth, t.relation LIMIT 1),
+    (SELECT format('the trigger imagekit_capture of %s is disabled: nothing is captured there', t.relation::regclass)
+     FROM tables t WHERE t.tgenabled = 'D' ORDER BY t.depth, t.relation LIMIT 1),
+    CASE WHEN w.sources = '{}' THEN 'no source is left: nothing is captured' END,
+    (SELECT format('a BEFORE UPDATE trigger of %s can change images unseen: call imagekit.watch() again', t.relation::regclass)
+     FROM tables t WHERE t.changes_unseen AND EXISTS (SELECT FROM tables f WHERE f.focused)
+     ORDER BY t.depth, t.relation LIMIT 1),
+    (SELECT 'not captured, for the type of the column: ' || string_agg(s.source, ', ' ORDER BY s.n)
+     FROM unnest(w.sources) WITH ORDINALITY AS s(source, n)
+     WHERE c.columns[2 * s.n - 1] < 0)) AS problem) x
 WHERE EXISTS (SELECT FROM pg_class r WHERE r.oid = w.relation);
 COMMENT ON VIEW imagekit.watched IS
   'Watched tables, one row each. Change them with imagekit.watch() and imagekit.unwatch().';
@@ -347,7 +362,7 @@ FROM (SELECT b.url, a.server, b.relation, b.state, b.captured_at, b.due_at, b.at
       CROSS JOIN LATERAL imagekit.account_of(b.url) AS a(server)
       UNION ALL
       SELECT u.url, a.server, o.relation, 'waiting', o.captured_at,
-             coalesce(o.due_at, o.captured_at + imagekit.grace_of(a.server)), 0, NULL
+             o.written_at + coalesce(o.grace, imagekit.grace_of(a.server)), 0, NULL
       FROM imagekit.outbox o
       CROSS JOIN LATERAL imagekit.unpack(o.pack) u
       CROSS JOIN LATERAL imagekit.account_of(u.url) AS a(server)

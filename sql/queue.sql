@@ -15,12 +15,25 @@ SELECT url, server, relation, state, due_at - captured_at AS wait, attempts, las
 -- grace: the account's, unless the table has its own
 INSERT INTO patches VALUES (1, '{https://ik.imagekit.io/acme/g1.jpg}'), (2, '{https://ik.imagekit.io/acme/g2.jpg}');
 DELETE FROM patches WHERE id = 1;
-SELECT url, due_at - captured_at AS wait FROM imagekit.pending WHERE relation IS NOT NULL;
+SELECT url, date_trunc('minute', due_at - captured_at) AS wait FROM imagekit.pending WHERE relation IS NOT NULL;
 SELECT imagekit.watch('patches', '{images}', grace => '7 days');
 DELETE FROM patches WHERE id = 2;
 -- what was captured before keeps the grace it was captured with, whatever becomes of the settings
 SELECT imagekit.unwatch('patches');
-SELECT url, due_at - captured_at AS wait FROM imagekit.pending WHERE relation IS NOT NULL ORDER BY url COLLATE "C";
+SELECT url, date_trunc('minute', due_at - captured_at) AS wait FROM imagekit.pending WHERE relation IS NOT NULL ORDER BY url COLLATE "C";
+-- and it runs from the commit, however long ago the statement began
+DELETE FROM imagekit.outbox;
+SELECT imagekit.watch('patches', '{images}', grace => '1 second');
+INSERT INTO patches VALUES (3, '{https://ik.imagekit.io/acme/g3.jpg}');
+CREATE TABLE times (deleted_at timestamptz);
+DO $$
+BEGIN
+  PERFORM pg_sleep(0.3);
+  DELETE FROM patches WHERE id = 3;
+  INSERT INTO times VALUES (clock_timestamp());
+END $$;
+SELECT captured_at < deleted_at AS captured_before, due_at >= deleted_at + interval '1 second' AS waits_long_enough FROM imagekit.pending, times WHERE relation IS NOT NULL;
+DROP TABLE times;
 
 -- nothing may be sent from here
 SELECT imagekit.delete_file('https://ik.imagekit.io/acme/a.jpg');

@@ -74,6 +74,19 @@ SELECT relation, state, columns FROM forms WHERE relation::text LIKE 'parts%';
 CREATE TRIGGER clear BEFORE UPDATE ON parts_1 FOR EACH ROW EXECUTE FUNCTION clear_image();
 SELECT relation, state, columns FROM forms WHERE relation::text LIKE 'parts%';
 
+-- also with pending trigger events, and for a trigger that is enabled always
+CREATE TABLE authors (id int PRIMARY KEY);
+CREATE TABLE books (id int, author int REFERENCES authors DEFERRABLE INITIALLY DEFERRED, image text);
+SELECT imagekit.watch('books', '{image}', replication => 'always');
+BEGIN;
+INSERT INTO authors VALUES (1);
+INSERT INTO books VALUES (1, 1, url('book'));
+CREATE TRIGGER clear BEFORE UPDATE ON books FOR EACH ROW EXECUTE FUNCTION clear_image();
+COMMIT;
+SELECT relation, state, columns FROM forms WHERE relation = 'books'::regclass;
+UPDATE books SET id = 2;
+SELECT * FROM queued();
+
 -- missed, because event triggers did not run: said
 CREATE TABLE late (id int, image text);
 SELECT imagekit.watch('late', '{image}');
@@ -87,6 +100,6 @@ SELECT problem FROM imagekit.watched WHERE relation = 'late'::regclass;
 \set VERBOSITY terse
 SET client_min_messages = error;
 DROP EXTENSION imagekit_cleanup CASCADE;
-DROP TABLE posts, pages, parts, parts_2, late CASCADE;
+DROP TABLE posts, pages, parts, parts_2, late, books, authors CASCADE;
 DROP FUNCTION queued, url, clear_image CASCADE;
 DROP SCHEMA imagekit;

@@ -19,7 +19,9 @@ struct Pack {
   Oid role;
   Origin origin;
   TimestampTz captured_at;
-  TimestampTz due_at;
+  // Fixed now, so that a later unwatch(), watch() or DROP TABLE does not shorten the wait.
+  bool has_grace;
+  Interval grace;
   outbox::PackWriter writer;
   size_t capacity;
   bool full;
@@ -38,12 +40,10 @@ Pack *spare = nullptr;  // page-sized ones that were written early
 bool written = false;   // the commit has come so far that nothing will ask us again
 bool told_too_long = false;
 
-// Fixed now, so that a later unwatch(), watch() or DROP TABLE does not shorten the wait.
-TimestampTz DueAt(const WatchedRelation &watched, TimestampTz captured_at) {
-  if (watched.grace == nullptr) return outbox::kByAccount;
-  return DatumGetTimestampTz(
-      DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(captured_at), IntervalPGetDatum(watched.grace)));
-}
+// What a pack's URLs may differ in their time of capture. The statement has begun before it removes anything; so has the
+// transaction, which within a procedure may be the later of the two.
+constexpr int64 kOnePack = USECS_PER_SEC;
+TimestampTz CapturedAt() { return Max(GetCurrentStatementStartTimestamp(), GetCurrentTransactionStartTimestamp()); }
 
 Pack *NewPack(const WatchedRelation &watched, Origin origin, size_t capacity) {
   Pack *pack = spare;
@@ -55,8 +55,9 @@ Pack *NewPack(const WatchedRelation &watched, Origin origin, size_t capacity) {
   pack->relation = watched.watched;
   pack->role = GetUserId();
   pack->origin = origin;
-  pack->captured_at = GetCurrentStatementStartTimestamp();
-  pack->due_at = DueAt(watched, pack->captured_at);
+  pack->captured_at = CapturedAt();
+  pack->has_grace = watched.grace != nullptr;
+  if (pack->has_grace) pack->grace = *watched.grace;
   pack->capacity = capacity;
   pack->full = false;
   pack->writer.Start(pack->data, capacity);
@@ -66,8 +67,10 @@ Pack *NewPack(const WatchedRelation &watched, Origin origin, size_t capacity) {
   return pack;
 }
 
+// `a` is the older.
 bool SameKind(const Pack &a, const Pack &b) {
-  return a.relation == b.relation && a.origin == b.origin && a.role == b.role;
+  return a.relation == b.relation && a.origin == b.origin && a.role == b.role &&
+         b.captured_at - a.captured_at <= kOnePack;
 }
 
 // The list is a stack: a subtransaction's packs are in front of its parent's. Within one, full packs follow the open one
@@ -76,7 +79,8 @@ Pack *OpenPack(Oid relation, Origin origin) {
   SubTransactionId subtransaction = GetCurrentSubTransactionId();
   Oid role = GetUserId();
   for (Pack *pack = packs; pack != nullptr && pack->subtransaction == subtransaction; pack = pack->next)
-    if (pack->relation == relation && pack->origin == origin && pack->role == role) return pack->full ? nullptr : pack;
+    if (pack->relation == relation && pack->origin == origin && pack->role == role)
+      return pack->full || CapturedAt() - pack->captured_at > kOnePack ? nullptr : pack;
   return nullptr;
 }
 
@@ -101,7 +105,7 @@ void Discard(SubTransactionId subtransaction) {
 
 // A URL that moved along with its row, and that the transaction removed as well, is reviewed as removed and not twice.
 outbox::PackWriter WithoutRemoved(const Pack &pack) {
-  SeenGroup removed = {pack.due_at == outbox::kByAccount ? InvalidOid : pack.relation, false};
+  SeenGroup removed = {pack.has_grace ? pack.relation : InvalidOid, false};
   // Entries that lose the one before them share less with the next.
   size_t capacity = pack.writer.size() + size_t{pack.writer.count()} * (outbox::kEntryOverhead + outbox::kMostShared);
   outbox::PackWriter kept;
@@ -122,12 +126,13 @@ outbox::PackWriter WithoutRemoved(const Pack &pack) {
 void Write(SubTransactionId subtransaction, bool all) {
   outbox::JournalWriter journal;
   if (!journal.Open()) return;
+  TimestampTz now = GetCurrentTimestamp();
   for (const Pack *pack = packs; pack != nullptr && (all || pack->subtransaction == subtransaction);
        pack = pack->next) {
     outbox::PackWriter writer = pack->origin == outbox::kMove ? WithoutRemoved(*pack) : pack->writer;
     if (writer.count() > 0)
-      journal.Write(
-          {pack->captured_at, pack->due_at, pack->relation, pack->role, pack->origin, writer.data(), writer.size()});
+      journal.Write({pack->captured_at, now, pack->has_grace ? &pack->grace : nullptr, pack->relation, pack->role,
+                     pack->origin, writer.data(), writer.size()});
   }
   journal.Close();
   worker::WakeAtCommit();
@@ -216,6 +221,12 @@ void OnSubtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionI
   if (event == SUBXACT_EVENT_ABORT_SUB) {
     Discard(mine);
     UnseeSince(GetCurrentTransactionNestLevel());
+  } else if (event == SUBXACT_EVENT_PRE_COMMIT_SUB) {
+    // Handed over, it would wait with the parent's, which a subtransaction cannot write.
+    if (buffered > kMostBuffered && packs->subtransaction == mine) {
+      Write(mine, false);
+      Discard(mine);
+    }
   } else if (event == SUBXACT_EVENT_COMMIT_SUB) {
     HandOver(mine, parent);
     SeenByParent(GetCurrentTransactionNestLevel());

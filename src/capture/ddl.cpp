@@ -105,28 +105,27 @@ bool Exists(Oid table) { return SearchSysCacheExists1(RELOID, ObjectIdGetDatum(t
 }  // namespace
 
 void FollowTable(Oid table, const Alteration &alteration) {
-  // A table that somebody else is changing is not the one this command has changed.
-  if (!ConditionalLockRelationOid(table, AccessShareLock)) return;
   Watch watch;
-  if (Exists(table) && ReadWatch(table, &watch)) {
-    Relation relation = table_open(table, NoLock);
-    FollowColumns(watch, relation);
-    table_close(relation, NoLock);
-    (void)ReadWatch(table, &watch);
-    // Only newcomers get triggers. Those of a table that is just being restored come from the dump.
-    List *below = find_all_inheritors(table, NoLock, nullptr);
-    ListCell *cell;
-    foreach (cell, alteration.newcomers)
-      if (list_member_oid(below, lfirst_oid(cell))) {
-        if (lfirst_oid(cell) != table) WatchedByParent(lfirst_oid(cell), table, WARNING);
-        AddTriggers(watch, lfirst_oid(cell));
-      }
-    if (alteration.columns)
-      FormTriggers(watch, false);
-    else if (NeedsPlainForm(table))
-      FormTriggers(watch, true);
-  }
-  UnlockRelationOid(table, AccessShareLock);
+  if (!ReadWatch(table, &watch)) return;
+  // Without a lock: what the command has changed it has locked itself, and all else is read from the catalogs only. Who
+  // waits for a table that others have locked might wait for somebody who waits for this command.
+  Relation relation = RelationIdGetRelation(table);
+  if (relation == nullptr) return;
+  FollowColumns(watch, relation);
+  RelationClose(relation);
+  (void)ReadWatch(table, &watch);
+  // Only newcomers get triggers. Those of a table that is just being restored come from the dump.
+  List *below = find_all_inheritors(table, NoLock, nullptr);
+  ListCell *cell;
+  foreach (cell, alteration.newcomers)
+    if (list_member_oid(below, lfirst_oid(cell))) {
+      if (lfirst_oid(cell) != table) WatchedByParent(lfirst_oid(cell), table, WARNING);
+      AddTriggers(watch, lfirst_oid(cell));
+    }
+  if (alteration.columns)
+    FormTriggers(watch, false);
+  else if (NeedsPlainForm(table))
+    FormTriggers(watch, true);
 }
 
 void ConcludeNothing(Oid table) { pg::RunSql(kLess, SPI_OK_UPDATE, {{OIDOID, ObjectIdGetDatum(table)}}); }
@@ -192,15 +191,27 @@ void MakeWay(void *argument) {
 
 // --- ddl_command_end -----------------------------------------------------------------------------------------------------
 
+// One watched table at a time: what goes wrong with one must not undo what was done for the others.
+struct Following {
+  const Alteration *alteration;
+  Oid table;
+};
+
 void Follow(void *argument) {
+  auto *following = static_cast<Following *>(argument);
+  pg::SqlSession session;
+  pg::OpenSql(&session);
+  FollowTable(following->table, *following->alteration);
+  if (following->alteration->parted != NIL) ConcludeNothing(following->table);
+  pg::CloseSql(&session);
+}
+
+void Part(void *argument) {
   auto *alteration = static_cast<Alteration *>(argument);
   pg::SqlSession session;
   pg::OpenSql(&session);
   ListCell *cell;
   foreach (cell, alteration->parted) StopWatching(lfirst_oid(cell));
-  if (alteration->parted != NIL)
-    foreach (cell, ConcernedTables(*alteration)) ConcludeNothing(lfirst_oid(cell));
-  foreach (cell, ConcernedTables(*alteration)) FollowTable(lfirst_oid(cell), *alteration);
   pg::CloseSql(&session);
 }
 
@@ -239,8 +250,12 @@ Datum imagekit_after_ddl(PG_FUNCTION_ARGS) {
   EventTriggerData *event = EventOf(fcinfo, "after_ddl");
   if (ChangingTriggers() || WatchedTables() == NIL) return Datum{0};
   Alteration alteration = ReadAlteration(*event);
-  if (alteration.parted != NIL || ConcernedTables(alteration) != NIL)
-    WarnNotFollowed(imagekit::pg::Attempt(Follow, &alteration), event);
+  if (alteration.parted != NIL) WarnNotFollowed(imagekit::pg::Attempt(Part, &alteration), event);
+  ListCell *cell;
+  foreach (cell, ConcernedTables(alteration)) {
+    Following following = {&alteration, lfirst_oid(cell)};
+    WarnNotFollowed(imagekit::pg::Attempt(Follow, &following), event);
+  }
   return Datum{0};
 }
 }

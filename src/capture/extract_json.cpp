@@ -115,22 +115,53 @@ JsonParseErrorType Parse(char *json, int length, const SourcePath &path, UrlSink
   return pg_parse_json(pg::MakeJsonLexer(json, length), &actions);
 }
 
-// json accepts escapes that no text can hold: \u0000, halves of surrogate pairs, and in a database that is not UTF8 most
-// others. A URL with one of them could not be read anyway, so they become a question mark and the rest is read.
-char *WithoutImpossibleEscapes(const char *json, int length) {
-  char *copy = pnstrdup(json, length);
-  bool only_ascii = GetDatabaseEncoding() != PG_UTF8;
-  for (char *c = copy; *c != '\0'; c++) {
-    if (*c != '\\') continue;
-    c++;  // the escaped character; a backslash never ends a valid document
-    if (*c != 'u') continue;
-    char *hex = c + 1;
-    bool zero = strncmp(hex, "0000", 4) == 0;
-    bool surrogate = (hex[0] == 'd' || hex[0] == 'D') && strchr("89abcdefABCDEF", hex[1]) != nullptr;
-    bool ascii = hex[0] == '0' && hex[1] == '0' && hex[2] >= '0' && hex[2] <= '7';
-    if (zero || surrogate || (only_ascii && !ascii)) memcpy(hex, "003f", 4);
+// The number of a \\uXXXX escape at `escape`; -1 when there is none.
+int EscapedUnit(const char *escape, const char *end) {
+  if (end - escape < 6 || escape[0] != '\\' || escape[1] != 'u') return -1;
+  int unit = 0;
+  for (int i = 2; i < 6; i++) {
+    char c = escape[i];
+    unit = unit * 16 + (c >= '0' && c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
   }
-  return copy;
+  return unit;
+}
+
+void AppendPercentEncoded(StringInfo text, pg_wchar code_point) {
+  unsigned char bytes[4];
+  int size = pg_utf_mblen(unicode_to_utf8(code_point, bytes));
+  for (int i = 0; i < size; i++) appendStringInfo(text, "%%%02X", bytes[i]);
+}
+
+// json accepts escapes that no text can hold: \\u0000, halves of surrogate pairs, and characters that the database's encoding
+// lacks. The latter are written as a URL can have them. The former become a control character: no URL with one of them can
+// be read, and none may turn into another file's, as it could with a question mark in its place.
+char *WithPossibleEscapes(const char *json, int length, int *new_length) {
+  StringInfoData repaired;
+  initStringInfo(&repaired);
+  bool utf8 = GetDatabaseEncoding() == PG_UTF8;
+  const char *end = json + length;
+  for (const char *at = json; at < end;) {
+    int unit = EscapedUnit(at, end);
+    if (unit < 0) {
+      int size = *at == '\\' ? 2 : 1;  // a backslash never ends a valid document
+      appendBinaryStringInfo(&repaired, at, size);
+      at += size;
+      continue;
+    }
+    int low = unit >= 0xD800 && unit <= 0xDBFF ? EscapedUnit(at + 6, end) : -1;
+    bool pair = low >= 0xDC00 && low <= 0xDFFF;
+    int size = pair ? 12 : 6;
+    if (unit == 0 || (!pair && unit >= 0xD800 && unit <= 0xDFFF))
+      appendStringInfoString(&repaired, "\\u0001");
+    else if (utf8 || unit < 0x80)
+      appendBinaryStringInfo(&repaired, at, size);
+    else
+      AppendPercentEncoded(&repaired,
+                           static_cast<pg_wchar>(pair ? 0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00) : unit));
+    at += size;
+  }
+  *new_length = repaired.len;
+  return repaired.data;
 }
 
 // URLs found before a parse error would be found again after the repair, so only a complete parse reaches the sink.
@@ -175,8 +206,11 @@ bool ParseInScratch(char *json, int length, const SourcePath &path, Collected *c
   MemoryContext scratch =
       length < kLarge ? nullptr : AllocSetContextCreate(before, "imagekit json", ALLOCSET_DEFAULT_SIZES);
   if (scratch != nullptr) MemoryContextSwitchTo(scratch);
-  bool parsed = ParseWhole(json, length, path, collected) ||
-                ParseWhole(WithoutImpossibleEscapes(json, length), length, path, collected);
+  bool parsed = ParseWhole(json, length, path, collected);
+  if (!parsed) {
+    json = WithPossibleEscapes(json, length, &length);
+    parsed = ParseWhole(json, length, path, collected);
+  }
   MemoryContextSwitchTo(before);
   if (scratch != nullptr) MemoryContextDelete(scratch);
   return parsed;

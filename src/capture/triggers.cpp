@@ -88,15 +88,30 @@ void CreateTruncateTrigger(Oid relation) {
                kTruncateTrigger, QualifiedName(relation)));
 }
 
+// Temporary children are not watched: the worker cannot read them.
+bool CanBeWatched(Oid relation) { return get_rel_persistence(relation) != RELPERSISTENCE_TEMP; }
+
 // A foreign table is not truncated by us or anybody here.
 bool CanBeTruncated(Oid relation) { return get_rel_relkind(relation) != RELKIND_FOREIGN_TABLE; }
 
+// As ALTER TABLE ... ENABLE TRIGGER does it, which would refuse a table with pending trigger events, or one that a cursor of
+// this session reads.
 void SetState(Oid relation, const char *name, char state) {
-  const char *how = state == TRIGGER_FIRES_ALWAYS       ? "ENABLE ALWAYS"
-                    : state == TRIGGER_FIRES_ON_REPLICA ? "ENABLE REPLICA"
-                    : state == TRIGGER_DISABLED         ? "DISABLE"
-                                                        : "ENABLE";
-  RunDdl(psprintf("ALTER TABLE ONLY %s %s TRIGGER %s", QualifiedName(relation), how, name));
+  Relation triggers = table_open(TriggerRelationId, RowExclusiveLock);
+  ScanKeyData keys[2];
+  ScanKeyInit(&keys[0], Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relation));
+  ScanKeyInit(&keys[1], Anum_pg_trigger_tgname, BTEqualStrategyNumber, F_NAMEEQ, CStringGetDatum(name));
+  SysScanDesc scan = systable_beginscan(triggers, TriggerRelidNameIndexId, true, nullptr, 2, keys);
+  HeapTuple found = systable_getnext(scan);
+  if (HeapTupleIsValid(found)) {
+    HeapTuple changed = heap_copytuple(found);
+    reinterpret_cast<Form_pg_trigger>(GETSTRUCT(changed))->tgenabled = state;
+    CatalogTupleUpdate(triggers, &changed->t_self, changed);
+    CacheInvalidateRelcacheByRelid(relation);
+  }
+  systable_endscan(scan);
+  table_close(triggers, RowExclusiveLock);
+  CommandCounterIncrement();
 }
 
 void SetStates(Oid relation, char state) {
@@ -127,6 +142,7 @@ void MakeTriggers(const Watch &watch) {
   ListCell *cell;
   foreach (cell, find_all_inheritors(watch.relation, ShareRowExclusiveLock, nullptr)) {
     Oid relation = lfirst_oid(cell);
+    if (!CanBeWatched(relation)) continue;
     if (!IsCopy(relation, kRowTrigger)) CreateRowTrigger(relation, columns);
     if (CanBeTruncated(relation)) CreateTruncateTrigger(relation);
     SetStates(relation, watch.replication);
@@ -137,6 +153,7 @@ void AddTriggers(const Watch &watch, Oid newcomer) {
   ListCell *cell;
   foreach (cell, find_all_inheritors(newcomer, NoLock, nullptr)) {
     Oid relation = lfirst_oid(cell);
+    if (!CanBeWatched(relation)) continue;
     bool row = !Exists(relation, kRowTrigger);
     bool truncate = CanBeTruncated(relation) && !Exists(relation, kTruncateTrigger);
     if (!row && !truncate) continue;
@@ -164,7 +181,8 @@ void FormTriggers(const Watch &watch, bool plain) {
   foreach (cell, tables) states = lappend_int(states, StateOf(lfirst_oid(cell), kRowTrigger));
   // Replacing a trigger replaces its copies, and enables them all.
   foreach (cell, tables)
-    if (!IsCopy(lfirst_oid(cell), kRowTrigger)) CreateRowTrigger(lfirst_oid(cell), columns);
+    if (CanBeWatched(lfirst_oid(cell)) && !IsCopy(lfirst_oid(cell), kRowTrigger))
+      CreateRowTrigger(lfirst_oid(cell), columns);
   forboth (cell, tables, state, states)
     if (StateOf(lfirst_oid(cell), kRowTrigger) != lfirst_int(state))
       SetState(lfirst_oid(cell), kRowTrigger, static_cast<char>(lfirst_int(state)));

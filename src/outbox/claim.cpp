@@ -33,11 +33,11 @@ constexpr char kTakeIn[] =
     "  DELETE FROM imagekit.outbox WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
     "    SELECT o.ctid FROM imagekit.outbox o WHERE o.origin OPERATOR(pg_catalog.<>) 'M'"
     "    LIMIT $1 FOR UPDATE SKIP LOCKED))"
-    "  RETURNING captured_at, due_at, relation, origin, pack), "
+    "  RETURNING captured_at, written_at, grace, relation, origin, pack), "
     "queued AS ("
     "  INSERT INTO imagekit.backlog (url, file_id, server, relation, origin, captured_at, due_at)"
     "  SELECT u.url, u.file_id, a.server, t.relation, t.origin, t.captured_at,"
-    "         COALESCE(t.due_at, t.captured_at OPERATOR(pg_catalog.+) imagekit.grace_of(a.server))"
+    "         t.written_at OPERATOR(pg_catalog.+) COALESCE(t.grace, imagekit.grace_of(a.server))"
     "  FROM taken t CROSS JOIN LATERAL imagekit.unpack(t.pack) u"
     "  CROSS JOIN LATERAL imagekit.account_of(u.url) AS a(server)) "
     "SELECT pg_catalog.count(*) FROM taken";

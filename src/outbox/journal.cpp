@@ -9,9 +9,10 @@ namespace imagekit::outbox {
 
 namespace {
 
-enum Column { kCapturedAt, kDueAt, kTransaction, kRelation, kRole, kOrigin, kPack, kColumns };
+enum Column { kCapturedAt, kWrittenAt, kGrace, kTransaction, kRelation, kRole, kOrigin, kPack, kColumns };
 
-constexpr Oid kTypes[kColumns] = {TIMESTAMPTZOID, TIMESTAMPTZOID, XID8OID, OIDOID, OIDOID, CHAROID, BYTEAOID};
+constexpr Oid kTypes[kColumns] = {TIMESTAMPTZOID, TIMESTAMPTZOID, INTERVALOID, XID8OID,
+                                  OIDOID,         OIDOID,         CHAROID,     BYTEAOID};
 
 // The library may be newer or older than the SQL objects; a tuple of the wrong shape would be worse than an error.
 void CheckShape(Relation outbox) {
@@ -43,8 +44,9 @@ void JournalWriter::Write(const JournalEntry &entry) {
   SET_VARSIZE(pack, VARHDRSZ + entry.size);
   memcpy(VARDATA(pack), entry.pack, entry.size);
   values[kCapturedAt] = TimestampTzGetDatum(entry.captured_at);
-  values[kDueAt] = TimestampTzGetDatum(entry.due_at);
-  nulls[kDueAt] = entry.due_at == kByAccount;
+  values[kWrittenAt] = TimestampTzGetDatum(entry.written_at);
+  values[kGrace] = PointerGetDatum(entry.grace);
+  nulls[kGrace] = entry.grace == nullptr;
   values[kTransaction] = FullTransactionIdGetDatum(GetTopFullTransactionId());
   values[kRelation] = ObjectIdGetDatum(entry.relation);
   values[kRole] = ObjectIdGetDatum(entry.role);

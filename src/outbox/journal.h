@@ -11,12 +11,10 @@ namespace imagekit::outbox {
 /// partition, perhaps without one of its images, which the drain finds out.
 enum Origin : char { kDelete = 'D', kUpdate = 'U', kTruncate = 'T', kMove = 'M', kEnqueue = 'E' };
 
-/// JournalEntry.due_at of a table without a grace of its own: NULL in the journal.
-constexpr TimestampTz kByAccount = DT_NOBEGIN;
-
 struct JournalEntry {
-  TimestampTz captured_at;
-  TimestampTz due_at;
+  TimestampTz captured_at;  // not after the removal
+  TimestampTz written_at;   // not before it: the grace runs from here
+  const Interval *grace;    // the table's own; NULL: by the account's
   Oid relation;
   Oid role;
   Origin origin;

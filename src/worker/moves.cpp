@@ -16,23 +16,22 @@ constexpr char kTakeMoves[] =
     "  DELETE FROM imagekit.outbox WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
     "    SELECT o.ctid FROM imagekit.outbox o WHERE o.origin OPERATOR(pg_catalog.=) 'M'"
     "    LIMIT $1 FOR UPDATE SKIP LOCKED))"
-    "  RETURNING captured_at, due_at, relation, pack) "
-    "SELECT u.url, u.file_id, t.relation, t.captured_at, t.due_at "
+    "  RETURNING captured_at, written_at, grace, relation, pack) "
+    "SELECT u.url, u.file_id, t.relation, t.captured_at, "
+    "       t.written_at OPERATOR(pg_catalog.+) COALESCE(t.grace, imagekit.grace_of(imagekit.account_of(u.url))) "
     "FROM taken t JOIN imagekit.watch_config w ON w.relation OPERATOR(pg_catalog.=) t.relation "
     "AND w.since OPERATOR(pg_catalog.<=) t.captured_at AND w.on_truncate OPERATOR(pg_catalog.<>) 'ignore' "
     "CROSS JOIN LATERAL imagekit.unpack(t.pack) u";
 
 constexpr char kQueue[] =
     "INSERT INTO imagekit.backlog (url, file_id, server, relation, origin, captured_at, due_at) "
-    "SELECT u.url, u.file_id, a.server, u.relation, 'U', u.captured_at, "
-    "       COALESCE(u.due_at, u.captured_at OPERATOR(pg_catalog.+) imagekit.grace_of(a.server)) "
+    "SELECT u.url, u.file_id, imagekit.account_of(u.url), u.relation, 'U', u.captured_at, u.due_at "
     "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), "
-    "                pg_catalog.unnest($5)) AS u(url, file_id, relation, captured_at, due_at) "
-    "CROSS JOIN LATERAL imagekit.account_of(u.url) AS a(server)";
+    "                pg_catalog.unnest($5)) AS u(url, file_id, relation, captured_at, due_at)";
 
 struct Moves {
   Batch batch;
-  TimestampTz *due_at;  // one a file; DT_NOBEGIN: by the account
+  TimestampTz *due_at;  // one a file
 };
 
 Moves TakeMoves(MemoryContext context, int tuples) {
@@ -50,8 +49,7 @@ Moves TakeMoves(MemoryContext context, int tuples) {
     file->captured_file_id = pg::FieldText(i, 2, context);
     file->relation = DatumGetObjectId(pg::Field(i, 3, &null));
     file->captured_at = DatumGetTimestampTz(pg::Field(i, 4, &null));
-    Datum due = pg::Field(i, 5, &null);
-    moves.due_at[i] = null ? DT_NOBEGIN : DatumGetTimestampTz(due);
+    moves.due_at[i] = DatumGetTimestampTz(pg::Field(i, 5, &null));
   }
   return moves;
 }
@@ -76,8 +74,7 @@ void QueueRemoved(const Moves &moves) {
     accumArrayResult(ids, no_id ? 0 : CStringGetTextDatum(file.captured_file_id), no_id, TEXTOID, CurrentMemoryContext);
     accumArrayResult(relations, ObjectIdGetDatum(file.relation), false, OIDOID, CurrentMemoryContext);
     accumArrayResult(captured, TimestampTzGetDatum(file.captured_at), false, TIMESTAMPTZOID, CurrentMemoryContext);
-    accumArrayResult(due, TimestampTzGetDatum(moves.due_at[i]), moves.due_at[i] == DT_NOBEGIN, TIMESTAMPTZOID,
-                     CurrentMemoryContext);
+    accumArrayResult(due, TimestampTzGetDatum(moves.due_at[i]), false, TIMESTAMPTZOID, CurrentMemoryContext);
   }
   if (removed == 0) return;
   pg::RunSql(kQueue, SPI_OK_INSERT,

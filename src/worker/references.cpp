@@ -159,6 +159,15 @@ void SearchHeap(Relation relation, const capture::Watch &watch, Search *search) 
   MemoryContextDelete(row_context);
 }
 
+void SearchOne(Relation relation, const capture::Watch &watch, Search *search) {
+  char kind = relation->rd_rel->relkind;
+  // Temporary children are not watched, and those of another session could not be read.
+  bool temporary = relation->rd_rel->relpersistence == RELPERSISTENCE_TEMP;
+  if (kind == RELKIND_PARTITIONED_TABLE || temporary) return;
+  if (kind != RELKIND_RELATION) CannotSearch(relation, "is no plain table and cannot be searched");
+  SearchHeap(relation, watch, search);
+}
+
 // Never waits for a lock, and keeps none: whoever changes tables must neither stop the drain of all others nor meet a
 // deadlock with it.
 void LockOrFail(Oid relation) {
@@ -181,11 +190,7 @@ void SearchTable(void *argument) {
     LockOrFail(lfirst_oid(cell));
     Relation relation = try_relation_open(lfirst_oid(cell), NoLock);
     if (relation == nullptr) continue;
-    char kind = relation->rd_rel->relkind;
-    if (kind == RELKIND_RELATION)
-      SearchHeap(relation, watch, search);
-    else if (kind != RELKIND_PARTITIONED_TABLE)
-      CannotSearch(relation, "is no plain table and cannot be searched");
+    SearchOne(relation, watch, search);
     relation_close(relation, AccessShareLock);
   }
   UnlockRelationOid(search->relation, AccessShareLock);
