@@ -140,7 +140,7 @@ my @cases = (
 		how => 'session', figure => 'growth',
 		transactions => "${next_id}DELETE FROM patches WHERE id = :id;",
 		urls_per_row => 4,
-		variants => [qw(none ours)],
+		variants => [qw(none none_again ours)],
 		judge => 'ratio', bar => 1.05,
 	},
 	{

@@ -10,7 +10,7 @@ use Exporter 'import';
 
 our @EXPORT_OK = qw(case_table linear_table verdict_table);
 
-my @order = qw(none ours plpgsql_row plpgsql_statement);
+my @order = qw(none none_again ours plpgsql_row plpgsql_statement);
 
 # RESULT: {case, unit, rounds, summary, cpu, judged, notes}; cpu is the summary of the processor times, where they were
 # taken; judged is missing when no verdict is given.
@@ -56,7 +56,7 @@ sub verdict_table
 	{
 		my $case = $result->{case};
 		$text .= sprintf "%-26s %10s %8s %8s   %s\n", $case->{id}, _value($result), $case->{bar}, $case->{goal} // '',
-		  $result->{judged}{verdict};
+		  _word($result);
 	}
 	return $text;
 }
@@ -66,7 +66,14 @@ sub _verdict
 	my ($result) = @_;
 	my $case = $result->{case};
 	my $limits = join(', ', "bar $case->{bar}", defined $case->{goal} ? "goal $case->{goal}" : ());
-	return "$result->{judged}{verdict}: " . _value($result) . " ($limits)";
+	return _word($result) . ': ' . _value($result) . " ($limits)";
+}
+
+sub _word
+{
+	my ($result) = @_;
+	my ($verdict, $paired) = @{ $result->{judged} }{qw(verdict paired_verdict)};
+	return $verdict . (defined $paired ? ", not certain (by the paired ratio: $paired)" : '');
 }
 
 sub _value

@@ -52,7 +52,8 @@ sub summarise
 }
 
 # What CASE is judged by: {value, verdict}; verdict is "goal", "bar" or "MISSED". CONDITIONS: further conditions that
-# must hold, name => boolean.
+# must hold, name => boolean. Where the paired ratio, which a machine that grows slower from round to round does not
+# disturb, would be judged otherwise, {paired_verdict} says how: then the verdict is not certain.
 sub judge
 {
 	my ($case, $summary, %conditions) = @_;
@@ -62,12 +63,21 @@ sub judge
 		median => sub { $ours->{median} },
 		difference => sub { $ours->{median} - $none->{median} },
 	}->{ $case->{judge} }->();
-	my $verdict =
-	    $value > $case->{bar} ? 'MISSED'
-	  : (grep { !$_ } values %conditions) ? 'MISSED'
-	  : defined $case->{goal} && $value <= $case->{goal} ? 'goal'
-	  : 'bar';
-	return { value => $value, verdict => $verdict };
+	my $kept = !grep { !$_ } values %conditions;
+	my %judged = (value => $value, verdict => _verdict($case, $value, $kept));
+	if ($case->{judge} eq 'ratio')
+	{
+		my $paired_verdict = _verdict($case, $ours->{paired}, $kept);
+		$judged{paired_verdict} = $paired_verdict if $paired_verdict ne $judged{verdict};
+	}
+	return \%judged;
+}
+
+sub _verdict
+{
+	my ($case, $value, $kept) = @_;
+	return 'MISSED' if $value > $case->{bar} || !$kept;
+	return defined $case->{goal} && $value <= $case->{goal} ? 'goal' : 'bar';
 }
 
 1;

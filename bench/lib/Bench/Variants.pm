@@ -1,4 +1,5 @@
-# What is measured side by side: no trigger, imagekit.watch(), and the two triggers a user would write by hand.
+# What is measured side by side: no trigger, imagekit.watch(), and the two triggers a user would write by hand. No trigger
+# is measured twice, as two variants: what the second differs by from the first is noise, and so is as much of the others.
 #
 # The hand-written ones do what capture must do at the least: each URL the row stops using becomes a row of an outbox
 # that can be claimed in order. They are written with care, as a rival should be: one INSERT ... SELECT, and an UPDATE
@@ -69,15 +70,10 @@ my $statement_functions = qq{
 my $captured_by_hand = 'SELECT url FROM removed_images';
 
 # create: SQL for what it needs once. install: SQL that puts it on the filled table. captured: SQL for the URLs it has
-# captured. All with the variant's own schema first in the search path.
+# captured, if it captures at all. All with the variant's own schema first in the search path.
 my @variants = (
-	{
-		name => 'none',
-		title => 'no trigger',
-		create => '',
-		install => '',
-		captured => q{SELECT ''::text AS url WHERE false},
-	},
+	{ name => 'none', title => 'no trigger', create => '', install => '' },
+	{ name => 'none_again', title => 'no trigger, again', create => '', install => '' },
 	{
 		name => 'ours',
 		title => 'imagekit.watch()',
