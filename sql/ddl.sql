@@ -178,6 +178,33 @@ DELETE FROM base;
 SELECT * FROM queued();
 DROP TABLE passing;
 
+-- a child of two watched parents is watched for both
+CREATE TABLE mother (id int, image text);
+CREATE TABLE father (k int, poster text);
+CREATE TABLE heir () INHERITS (mother, father);
+SELECT imagekit.watch('mother', '{image}'), imagekit.watch('father', '{poster}');
+INSERT INTO heir VALUES (1, url('i'), 1, url('p')), (2, url('i2'), 2, url('p2'));
+UPDATE heir SET image = NULL WHERE id = 1;
+UPDATE heir SET poster = NULL WHERE id = 1;
+SELECT url FROM queued();
+SELECT imagekit.unwatch('father');
+DELETE FROM heir;
+SELECT url FROM queued();
+DROP TABLE mother, father, heir;
+
+-- a trigger of ours is known by what it calls, and one that is not is left alone
+CREATE TABLE named (id int, image text, gone text);
+SELECT imagekit.watch('named', '{image, gone}');
+ALTER TRIGGER imagekit_capture ON named RENAME TO "Z z";
+ALTER TABLE named DROP gone;
+SELECT imagekit.watch('named', '{image}');
+SELECT tgname FROM pg_trigger WHERE tgrelid = 'named'::regclass ORDER BY 1;
+SELECT imagekit.unwatch('named');
+SELECT tgname FROM pg_trigger WHERE tgrelid = 'named'::regclass ORDER BY 1;
+CREATE TRIGGER imagekit_capture BEFORE INSERT ON named FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
+SELECT imagekit.watch('named', '{image}');
+DROP TABLE named;
+
 -- a copy of a table is not watched
 CREATE TABLE copy (LIKE "Desk" INCLUDING ALL);
 INSERT INTO copy VALUES (1, url('copy'));

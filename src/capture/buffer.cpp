@@ -46,6 +46,7 @@ constexpr int64 kOnePack = USECS_PER_SEC;
 TimestampTz CapturedAt() { return Max(GetCurrentStatementStartTimestamp(), GetCurrentTransactionStartTimestamp()); }
 
 Pack *NewPack(const WatchedRelation &watched, Origin origin, size_t capacity) {
+  outbox::HoldJournal();
   Pack *pack = spare;
   if (pack != nullptr && capacity == outbox::kPagePack)
     spare = pack->next;

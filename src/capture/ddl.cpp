@@ -6,6 +6,7 @@
 
 #include "capture/ddl.h"
 
+#include "capture/own_trigger.h"
 #include "capture/triggers.h"
 #include "capture/watch.h"
 #include "capture/watched_relation.h"
@@ -122,9 +123,10 @@ void FollowTable(Oid table, const Alteration &alteration) {
       if (lfirst_oid(cell) != table) WatchedByParent(lfirst_oid(cell), table, WARNING);
       AddTriggers(watch, lfirst_oid(cell));
     }
+  // From plain back to focused only where the command itself had to make way: else when imagekit.watch() is called again.
   if (alteration.columns)
     FormTriggers(watch, false);
-  else if (NeedsPlainForm(table))
+  else if (MayChangeUnseen(table))
     FormTriggers(watch, true);
 }
 

@@ -23,11 +23,9 @@ void MakeTriggers(const Watch &watch);
 /// Gives a new partition or child, and what is below it, the triggers they lack. Locks only those.
 void AddTriggers(const Watch &watch, Oid newcomer);
 
-/// Brings the row trigger into the right form, or with `plain` into that form, if it is in the other.
+/// Brings the row triggers of a watched table and all below it into the right form, or with `plain` into that, where they are
+/// in the other. One that is not there is not made by the way.
 void FormTriggers(const Watch &watch, bool plain);
-
-/// True when a BEFORE UPDATE trigger of the table, or of one below it, may change a watched column unseen.
-bool NeedsPlainForm(Oid table);
 
 /// Drops the triggers of a table and all below it, except where another watched table above still needs them.
 void DropTriggers(Oid relation);
@@ -43,9 +41,6 @@ bool ChangingTriggers();
 
 /// "schema"."table", quoted where needed.
 char *QualifiedName(Oid relation);
-
-constexpr char kRowTrigger[] = "imagekit_capture";
-constexpr char kTruncateTrigger[] = "imagekit_capture_truncate";
 
 }  // namespace imagekit::capture
 

@@ -231,6 +231,7 @@ Datum imagekit_unwatch(PG_FUNCTION_ARGS) {
   bool watched = Forget(oid) || HasOwnTriggers(oid);
   RejectIfCovered(oid, "unwatch");
   DropTriggers(oid);
+  ForgetWatched(oid);
   pg::CloseSql(&session);
   PG_RETURN_BOOL(watched);
 }

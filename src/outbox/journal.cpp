@@ -29,6 +29,11 @@ void CheckShape(Relation outbox) {
 
 }  // namespace
 
+void HoldJournal() {
+  Oid table = pg::ExtensionTable("outbox");
+  if (OidIsValid(table)) LockRelationOid(table, RowExclusiveLock);
+}
+
 bool JournalWriter::Open() {
   Oid table = pg::ExtensionTable("outbox");
   if (!OidIsValid(table)) return false;

@@ -25,6 +25,9 @@ struct JournalEntry {
 /// The largest pack that still shares a page-sized tuple with its columns.
 constexpr size_t kPagePack = 8000;
 
+/// Takes the lock that the writer will take at the commit, so that DROP EXTENSION waits before it holds what the commit needs.
+void HoldJournal();
+
 class JournalWriter {
  public:
   /// Opens imagekit.outbox; false when the extension has been dropped in this transaction, and the URLs with it.

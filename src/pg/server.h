@@ -61,6 +61,7 @@ extern "C" {
 #include <miscadmin.h>
 #include <nodes/makefuncs.h>
 #include <nodes/parsenodes.h>
+#include <parser/parse_func.h>
 #include <pgstat.h>
 #include <port/atomics.h>
 #include <postmaster/bgworker.h>
