@@ -124,7 +124,7 @@ void FollowTable(Oid table, const Alteration &alteration) {
       AddTriggers(watch, lfirst_oid(cell));
     }
   // From plain back to focused only where the command itself had to make way: else when imagekit.watch() is called again.
-  if (alteration.columns)
+  if (alteration.columns != NIL)
     FormTriggers(watch, false);
   else if (MayChangeUnseen(table))
     FormTriggers(watch, true);
@@ -156,18 +156,24 @@ void MakeWayForCopy(const Alteration &alteration) {
     foreach (cell, alteration.newcomers) WatchedByParent(lfirst_oid(cell), linitial_oid(above), WARNING);
 }
 
+bool NamesAny(const Watch &watch, List *columns) {
+  for (int i = 0; i < watch.count; i++)
+    if (list_member(columns, makeString(watch.sources[i].source.column))) return true;
+  return false;
+}
+
 // A column that a trigger names can be neither dropped nor given another type.
 void MakeWayForColumns(const Alteration &alteration) {
-  if (!alteration.columns) return;
-  ListCell *cell;
-  // As ALTER TABLE itself locks: the table first.
-  foreach (cell, alteration.tables) {
-    LockRelationOid(lfirst_oid(cell), AccessExclusiveLock);
-    (void)find_all_inheritors(lfirst_oid(cell), AccessExclusiveLock, nullptr);
-  }
+  ListCell *cell, *table;
   foreach (cell, ConcernedTables(alteration)) {
     Watch watch;
-    if (ReadWatch(lfirst_oid(cell), &watch)) FormTriggers(watch, true);
+    if (!ReadWatch(lfirst_oid(cell), &watch) || !NamesAny(watch, alteration.columns)) continue;
+    // The locks that ALTER TABLE is about to take, in its order: the table first.
+    foreach (table, alteration.tables) {
+      LockRelationOid(lfirst_oid(table), AccessExclusiveLock);
+      (void)find_all_inheritors(lfirst_oid(table), AccessExclusiveLock, nullptr);
+    }
+    FormTriggers(watch, true);
   }
 }
 
@@ -242,7 +248,7 @@ Datum imagekit_before_ddl(PG_FUNCTION_ARGS) {
   if (ConcernedTables(alteration) == NIL) return Datum{0};
   // Whoever may not change a table shall not unwatch it either; the command itself will tell.
   if (OwnsAll(alteration.tables) && OwnsAll(alteration.newcomers))
-    WarnNotFollowed(imagekit::pg::Attempt(MakeWay, &alteration), event);
+    WarnNotFollowed(imagekit::pg::Attempt(MakeWay, &alteration), event, InvalidOid);
   return Datum{0};
 }
 
@@ -252,11 +258,11 @@ Datum imagekit_after_ddl(PG_FUNCTION_ARGS) {
   EventTriggerData *event = EventOf(fcinfo, "after_ddl");
   if (ChangingTriggers() || WatchedTables() == NIL) return Datum{0};
   Alteration alteration = ReadAlteration(*event);
-  if (alteration.parted != NIL) WarnNotFollowed(imagekit::pg::Attempt(Part, &alteration), event);
+  if (alteration.parted != NIL) WarnNotFollowed(imagekit::pg::Attempt(Part, &alteration), event, InvalidOid);
   ListCell *cell;
   foreach (cell, ConcernedTables(alteration)) {
     Following following = {&alteration, lfirst_oid(cell)};
-    WarnNotFollowed(imagekit::pg::Attempt(Follow, &following), event);
+    WarnNotFollowed(imagekit::pg::Attempt(Follow, &following), event, following.table);
   }
   return Datum{0};
 }

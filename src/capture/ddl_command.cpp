@@ -37,7 +37,7 @@ void ReadSteps(const AlterTableStmt *statement, Alteration *alteration) {
         break;
       case AT_DropColumn:
       case AT_AlterColumnType:
-        alteration->columns = true;
+        alteration->columns = lappend(alteration->columns, makeString(step->name));
         break;
       default:
         break;
@@ -129,11 +129,13 @@ EventTriggerData *EventOf(FunctionCallInfo fcinfo, const char *function) {
   return reinterpret_cast<EventTriggerData *>(fcinfo->context);
 }
 
-void WarnNotFollowed(const ErrorData *error, const EventTriggerData *event) {
+void WarnNotFollowed(const ErrorData *error, const EventTriggerData *event, Oid table) {
   if (error == nullptr) return;
+  const char *name = get_rel_name(table);
   ereport(WARNING,
           (errcode(error->sqlerrcode), errmsg("imagekit_cleanup could not follow %s: %s", TagOf(event), error->message),
-           errdetail("The command itself is not affected."),
+           name == nullptr ? errdetail("The command itself is not affected.")
+                           : errdetail("It concerns watched table \"%s\". The command itself is not affected.", name),
            errhint("Look at imagekit.watched, and call imagekit.watch() again for tables that were changed.")));
 }
 

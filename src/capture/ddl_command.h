@@ -13,7 +13,7 @@ struct Alteration {
   List *newcomers;  // those that become partitions or children
   List *parted;     // those that it takes off a partitioned table or a parent
   bool attach;      // the newcomer is to be a partition of the first of `tables`
-  bool columns;     // it drops columns, or changes their types
+  List *columns;    // names of those it drops, or gives another type
 };
 
 Alteration ReadAlteration(const EventTriggerData &event);
@@ -28,8 +28,9 @@ const char *TagOf(const EventTriggerData *event);
 /// The event, or an error when the function was called in another way.
 EventTriggerData *EventOf(FunctionCallInfo fcinfo, const char *function);
 
-/// Says what went wrong where no command may fail; nothing when `error` is NULL.
-void WarnNotFollowed(const ErrorData *error, const EventTriggerData *event);
+/// Says what went wrong, with which watched table (0: none in particular), where no command may fail; nothing when `error` is
+/// NULL.
+void WarnNotFollowed(const ErrorData *error, const EventTriggerData *event, Oid table);
 
 }  // namespace imagekit::capture
 

@@ -65,7 +65,6 @@ void TellDroppedTables() {
 void MendBereftTables() {
   uint64 count = pg::RunSql(kBereftTables, SPI_OK_SELECT);
   Alteration alteration = {};
-  alteration.columns = true;
   for (uint64 i = 0; i < count; i++) {
     bool null;
     alteration.newcomers = lappend_oid(alteration.newcomers, DatumGetObjectId(pg::Field(i, 1, &null)));
@@ -99,9 +98,9 @@ IMAGEKIT_SQL_FUNCTION(imagekit_after_drop);
 Datum imagekit_after_drop(PG_FUNCTION_ARGS) {
   using namespace imagekit::capture;
   EventTriggerData *event = EventOf(fcinfo, "after_drop");
-  if (ChangingTriggers() || WatchedTables() == NIL) return Datum{0};
+  if (ChangingTriggers() || !AnySettings()) return Datum{0};
   bool of_a_trigger = strcmp(TagOf(event), "DROP TRIGGER") == 0;
-  WarnNotFollowed(imagekit::pg::Attempt(FollowDrop, &of_a_trigger), event);
+  WarnNotFollowed(imagekit::pg::Attempt(FollowDrop, &of_a_trigger), event, InvalidOid);
   return Datum{0};
 }
 }

@@ -225,8 +225,9 @@ void ExtractFromJson(text *document, const SourcePath &path, UrlSink *sink) {
   if (!ParseInScratch(VARDATA_ANY(document), static_cast<int>(VARSIZE_ANY_EXHDR(document)), path, &collected)) {
     ereport(sink->must_read_all ? ERROR : WARNING,
             (errcode(ERRCODE_STATEMENT_TOO_COMPLEX), errmsg("a json value could not be searched for image URLs"),
-             errdetail("It is nested too deeply, or holds what the database's encoding cannot."),
-             errhint("Its images are not queued. Raise max_stack_depth, or use jsonb.")));
+             sink->must_read_all ? errdetail("It is nested too deeply, and may hold any.")
+                                 : errdetail("It is nested too deeply. Images in it are not queued."),
+             errhint("Raise max_stack_depth, or use jsonb.")));
     return;
   }
   for (int at = 0; at < collected.bytes.len;) {

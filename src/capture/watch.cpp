@@ -45,6 +45,13 @@ constexpr char kRemember[] =
     "grace = excluded.grace, on_truncate = excluded.on_truncate, replication = excluded.replication, "
     "since = CASE WHEN w.sources OPERATOR(pg_catalog.=) excluded.sources THEN w.since ELSE excluded.since END";
 
+// Of tables that were dropped unseen.
+constexpr char kSweep[] =
+    "WITH numbers AS (DELETE FROM imagekit.watch_columns c WHERE NOT EXISTS "
+    "  (SELECT FROM pg_catalog.pg_class r WHERE r.oid OPERATOR(pg_catalog.=) c.relation)) "
+    "DELETE FROM imagekit.watch_config w WHERE NOT EXISTS "
+    "  (SELECT FROM pg_catalog.pg_class r WHERE r.oid OPERATOR(pg_catalog.=) w.relation)";
+
 constexpr char kForget[] =
     "WITH numbers AS (DELETE FROM imagekit.watch_columns WHERE relation OPERATOR(pg_catalog.=) "
     "$1::pg_catalog.regclass) "
@@ -199,6 +206,7 @@ Datum imagekit_watch(PG_FUNCTION_ARGS) {
 
   pg::SqlSession session;
   pg::OpenSql(&session);
+  pg::RunSql(kSweep, SPI_OK_DELETE);
   pg::RunSql(kRemember, SPI_OK_INSERT,
              {{OIDOID, ObjectIdGetDatum(oid)},
               {TEXTARRAYOID, PG_GETARG_DATUM(1)},

@@ -121,6 +121,17 @@ bool ReadWatch(Oid relation, Watch *watch) {
   return true;
 }
 
+bool AnySettings() {
+  Oid oid = pg::ExtensionTable("watch_config");
+  if (!OidIsValid(oid)) return false;
+  Relation open = table_open(oid, AccessShareLock);
+  SysScanDesc scan = systable_beginscan(open, InvalidOid, false, nullptr, 0, nullptr);
+  bool any = HeapTupleIsValid(systable_getnext(scan));
+  systable_endscan(scan);
+  table_close(open, AccessShareLock);
+  return any;
+}
+
 List *WatchedTables() {
   List *tables = NIL;
   Oid oid = pg::ExtensionTable("watch_config");
@@ -130,7 +141,9 @@ List *WatchedTables() {
   HeapTuple row;
   while (HeapTupleIsValid(row = systable_getnext(scan))) {
     bool null;
-    tables = lappend_oid(tables, DatumGetObjectId(Get(row, config::kRelation, RelationGetDescr(open), &null)));
+    Oid table = DatumGetObjectId(Get(row, config::kRelation, RelationGetDescr(open), &null));
+    // A row can outlive its table: dropped while event triggers were off, or in a snapshot older than the row.
+    if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(table))) tables = lappend_oid(tables, table);
   }
   systable_endscan(scan);
   table_close(open, AccessShareLock);

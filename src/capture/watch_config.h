@@ -38,7 +38,10 @@ struct Watch {
 /// the table.
 bool ReadWatch(Oid relation, Watch *watch);
 
-/// All tables imagekit.watch() was called for.
+/// False when imagekit.watch() has been called for no table, or for none that is still remembered.
+bool AnySettings();
+
+/// All tables imagekit.watch() was called for, as far as they exist.
 List *WatchedTables();
 
 /// The watched tables whose settings hold for a table's rows: itself, and those it is a partition or child of. Nearest

@@ -1,7 +1,7 @@
 // One round, as a story. Database work is in short transactions; between them, while ImageKit is asked, none is
 // open in the worker, and in a procedure no snapshot is held.
 //
-//   [take in, moved rows, claim, resolve]  look up  ([still used?]  delete)*  [settle]
+//   [take in, claim, moved rows, resolve]  look up  ([still used?]  delete)*  [settle]
 //
 // A round that ends anywhere in between loses nothing: what it claimed is given back by the next drain, and a file that
 // was deleted but not settled is then found to be gone.
@@ -20,8 +20,10 @@ namespace {
 
 // Journal tuples taken in at once: some hundreds of URLs, so that a transaction stays short.
 constexpr int kTuplesPerRound = 10;
-// Of moved rows: as each look reads all of the watched tables, it is for as many as may be.
-constexpr int kMovesPerRound = 100;
+// Of moved rows. As each look reads all of the watched tables, it is for as many as may be, and while there are removals to
+// be done, only now and then.
+constexpr int kMovesPerLook = 100;
+constexpr int kRoundsPerLook = 8;
 
 // A file that would wait longer for its account's pace goes back to the queue, and so does what is left of a round that
 // takes longer: what was looked up must not grow old.
@@ -79,8 +81,12 @@ void ClaimBatch(Drain *drain, Batch *batch, Round *round, int limit) {
     entry->pause_cause = nullptr;
     entry->answered = false;
   }
-  bool moves = ReviewMoves(&drain->sender, kMovesPerRound);
   outbox::Claim(batch, drain->sender, outbox::Probing(drain->sender) ? Min(limit, 1) : Min(limit, kRoundFiles));
+  bool moves = false;
+  if (batch->count < limit || ++drain->rounds_without_moves >= kRoundsPerLook) {
+    moves = ReviewMoves(&drain->sender, kMovesPerLook);
+    drain->rounds_without_moves = 0;
+  }
   Resolve(batch, &drain->sender);
   for (int i = 0; i < batch->count; i++)
     if (batch->files[i].fate == Fate::kParked) LogError(batch->files[i], batch->files[i].detail);

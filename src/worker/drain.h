@@ -11,6 +11,7 @@ struct Drain {
   bool procedure;        // in CALL imagekit.drain(): transactions are the procedure's
   MemoryContext parent;  // outlives every transaction
   Sender sender;
+  int rounds_without_moves;
 };
 
 struct Round {

@@ -175,6 +175,22 @@ void LockOrFail(Oid relation) {
     ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE), errmsg("it is locked")));
 }
 
+// A table that another transaction is about to attach holds rows that will be uses once it commits; they are not looked for,
+// but nothing is concluded meanwhile.
+void FailIfGettingChildren(Oid relation) {
+  SnapshotData dirty;
+  InitDirtySnapshot(dirty);
+  Relation inherits = table_open(InheritsRelationId, AccessShareLock);
+  ScanKeyData key;
+  ScanKeyInit(&key, Anum_pg_inherits_inhparent, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relation));
+  SysScanDesc scan = systable_beginscan(inherits, InheritsParentIndexId, true, &dirty, 1, &key);
+  while (HeapTupleIsValid(systable_getnext(scan)))
+    if (TransactionIdIsValid(dirty.xmin))
+      ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE), errmsg("a partition or child is being attached to it")));
+  systable_endscan(scan);
+  table_close(inherits, AccessShareLock);
+}
+
 // The table and all below it, partitions and inheritance children alike.
 void SearchTable(void *argument) {
   auto *search = static_cast<Search *>(argument);
@@ -190,6 +206,7 @@ void SearchTable(void *argument) {
     LockOrFail(lfirst_oid(cell));
     Relation relation = try_relation_open(lfirst_oid(cell), NoLock);
     if (relation == nullptr) continue;
+    FailIfGettingChildren(lfirst_oid(cell));
     SearchOne(relation, watch, search);
     relation_close(relation, AccessShareLock);
   }
@@ -206,12 +223,12 @@ void AskTable(Oid table, Search *search) {
   const ErrorData *error = pg::Attempt(SearchTable, search);
   if (error == nullptr || get_rel_name(table) == nullptr) return;
   Batch *batch = search->batch;
-  char *why = psprintf("cannot tell whether table %s still uses it: %s", name, error->message);
+  char *why = psprintf("cannot tell whether table %s still uses it: %s", search->table, error->message);
   // Said for a file's first attempt; last_error has it for the others, which come again and again.
   bool first = false;
   for (int i = 0; i < batch->count; i++) first |= Open(batch->files[i]) && batch->files[i].attempts <= 1;
   ereport(first ? WARNING : DEBUG1,
-          (errcode(error->sqlerrcode), errmsg("imagekit_cleanup cannot search watched table \"%s\"", name),
+          (errcode(error->sqlerrcode), errmsg("imagekit_cleanup cannot search watched table %s", search->table),
            errdetail("%s", error->message),
            errhint("Nothing is deleted until it can be searched. Call imagekit.watch() again with its sources "
                    "as they are now, or imagekit.unwatch().")));
