@@ -29,6 +29,9 @@ constexpr char kLess[] =
     "UPDATE imagekit.watch_config SET since = pg_catalog.clock_timestamp() "
     "WHERE relation OPERATOR(pg_catalog.=) $1::pg_catalog.regclass";
 
+// Watched tables whose triggers are in the plain form only for the command that is under way.
+List *made_way = NIL;
+
 // A table's settings, made anew from what they are now.
 struct Rewriting {
   bool changed;
@@ -123,8 +126,8 @@ void FollowTable(Oid table, const Alteration &alteration) {
       if (lfirst_oid(cell) != table) WatchedByParent(lfirst_oid(cell), table, WARNING);
       AddTriggers(watch, lfirst_oid(cell));
     }
-  // From plain back to focused only where the command itself had to make way: else when imagekit.watch() is called again.
-  if (alteration.columns != NIL)
+  // From plain back to focused only where way was made for this command: else when imagekit.watch() is called again.
+  if (list_member_oid(made_way, table))
     FormTriggers(watch, false);
   else if (MayChangeUnseen(table))
     FormTriggers(watch, true);
@@ -174,6 +177,9 @@ void MakeWayForColumns(const Alteration &alteration) {
       (void)find_all_inheritors(lfirst_oid(table), AccessExclusiveLock, nullptr);
     }
     FormTriggers(watch, true);
+    MemoryContext before = MemoryContextSwitchTo(TopMemoryContext);
+    made_way = lappend_oid(made_way, watch.relation);
+    MemoryContextSwitchTo(before);
   }
 }
 
@@ -245,6 +251,8 @@ Datum imagekit_before_ddl(PG_FUNCTION_ARGS) {
   EventTriggerData *event = EventOf(fcinfo, "before_ddl");
   if (ChangingTriggers() || WatchedTables() == NIL) return Datum{0};
   Alteration alteration = ReadAlteration(*event);
+  list_free(made_way);  // of a command that failed
+  made_way = NIL;
   if (ConcernedTables(alteration) == NIL) return Datum{0};
   // Whoever may not change a table shall not unwatch it either; the command itself will tell.
   if (OwnsAll(alteration.tables) && OwnsAll(alteration.newcomers))

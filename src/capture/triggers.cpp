@@ -104,8 +104,10 @@ void MakeTriggers(const Watch &watch) {
 }
 
 void AddTriggers(const Watch &watch, Oid newcomer) {
+  List *tables = find_all_inheritors(newcomer, NoLock, nullptr);
+  bool added = false;
   ListCell *cell;
-  foreach (cell, find_all_inheritors(newcomer, NoLock, nullptr)) {
+  foreach (cell, tables) {
     Oid relation = lfirst_oid(cell);
     if (!CanBeWatched(relation)) continue;
     bool row = !FindOwnTrigger(relation, TriggerKind::kRow).exists;
@@ -116,8 +118,12 @@ void AddTriggers(const Watch &watch, Oid newcomer) {
     if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relation))) continue;
     if (row) Create(relation, TriggerKind::kRow, FormOf(relation, false));
     if (truncate) Create(relation, TriggerKind::kTruncate, "");
-    for (TriggerKind kind : kTriggerKinds) SetState(relation, kind, watch.replication);
+    added = true;
   }
+  // A trigger is made enabled, and so are its copies.
+  if (added)
+    foreach (cell, tables)
+      for (TriggerKind kind : kTriggerKinds) SetState(lfirst_oid(cell), kind, watch.replication);
 }
 
 void FormTriggers(const Watch &watch, bool plain) {

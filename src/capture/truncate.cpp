@@ -1,26 +1,11 @@
 // TRUNCATE of a watched table fires no row trigger: its rows are read here, just before they go.
 
 #include "capture/queue_sink.h"
+#include "capture/row.h"
 
 namespace imagekit::capture {
 
 namespace {
-
-// A slot's columns are read lazily, so each source costs only the columns up to its own.
-void ExtractRow(const WatchedRelation &watched, TupleTableSlot *row, UrlSink *sink) {
-  for (int i = 0; i < watched.count; i++) {
-    const ResolvedSource &source = watched.sources[i];
-    bool null;
-    Datum value = slot_getattr(row, source.column, &null);
-    if (null) continue;
-    std::string_view file_id;
-    if (source.file_id_column != 0) {
-      Datum id = slot_getattr(row, source.file_id_column, &null);
-      if (!null) file_id = text_to_cstring(DatumGetTextPP(id));
-    }
-    ExtractUrls(value, source.kind, source.path, file_id, sink);
-  }
-}
 
 // TRUNCATE holds the exclusive lock and destroys rows whatever our snapshot says, so the latest one decides: under
 // REPEATABLE READ the transaction's own would miss rows committed since.

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "core/url.h"
+#include "core/bytes.h"
 #include "core/url_parts.h"
 #include "core/url_path.h"
 
@@ -162,25 +163,26 @@ std::string_view Identifier(std::string_view host, std::string_view path) noexce
   return path.substr(slash + 1);
 }
 
-/// What a character is to ReadPlain(): letters, digits, and dots that begin no segment are plain. Escapes, transformations
-/// (tr:...), queries, and whatever ImageKit itself puts into paths (ik-...) are for Read().
-enum class PlainClass : unsigned char { kNone, kOther, kSlash, kDot, kHyphen, kK };
+/// What makes a path more than plain letters, digits, "_", "-" and "." to ReadPlain(), by one character and the one before
+/// it: an escape, a transformation (tr:...), a query; a dot or slash that begins a segment; and what ImageKit itself puts into
+/// paths (ik-...).
+template <typename Chars>
+auto OddIn(Chars before, Chars c) noexcept {
+  const auto lower = c | 0x20;
+  const auto plain =
+      ((lower >= 'a') & (lower <= 'z')) | ((c >= '0') & (c <= '9')) | (c == '_') | ((c >= '-') & (c <= '/'));
+  return (plain == 0) | ((before == '/') & ((c == '/') | (c == '.'))) | ((before == 'k') & (c == '-'));
+}
 
-struct PlainClasses {
-  PlainClass of[256] = {};
-  constexpr PlainClasses() noexcept {
-    for (int c = 0; c < 128; ++c) {
-      const char letter = static_cast<char>(c);
-      of[c] = letter == '/'                      ? PlainClass::kSlash
-              : letter == '.'                    ? PlainClass::kDot
-              : letter == '-'                    ? PlainClass::kHyphen
-              : letter == 'k'                    ? PlainClass::kK
-              : IsAlnum(letter) || letter == '_' ? PlainClass::kOther
-                                                 : PlainClass::kNone;
-    }
-  }
-};
-constexpr PlainClasses kPlainClasses;
+bool IsPlain(std::string_view path) noexcept {
+  size_t at = 1;
+  for (; path.size() - at >= kBlockSize; at += kBlockSize)
+    if (Any(OddIn(LoadBlock(path.data() + at - 1), LoadBlock(path.data() + at)))) return false;
+  for (; at < path.size(); ++at)
+    if (OddIn<unsigned char>(static_cast<unsigned char>(path[at - 1]), static_cast<unsigned char>(path[at])))
+      return false;
+  return path.back() != '/';
+}
 
 }  // namespace
 
@@ -215,16 +217,7 @@ bool EndpointMap::ReadPlain(std::string_view url, int* account, std::string_view
   for (const Entry& entry : entries_) {
     if (entry.usual.empty() || url.compare(0, entry.usual.size(), entry.usual) != 0) continue;
     const std::string_view rest = url.substr(entry.usual.size() - 1);
-    auto before = PlainClass::kSlash;
-    for (const char c : rest.substr(1)) {
-      const PlainClass now = kPlainClasses.of[static_cast<unsigned char>(c)];
-      const bool odd = now == PlainClass::kNone ||
-                       (before == PlainClass::kSlash && (now == PlainClass::kSlash || now == PlainClass::kDot)) ||
-                       (before == PlainClass::kK && now == PlainClass::kHyphen);
-      if (odd) return false;
-      before = now;
-    }
-    if (rest.back() == '/') return false;
+    if (!IsPlain(rest)) return false;
     *account = entry.account;
     *path = rest;
     return true;

@@ -37,6 +37,7 @@
 
 #include <algorithm>
 
+#include "core/bytes.h"
 #include "core/url.h"
 #include "core/url_parts.h"
 
@@ -57,8 +58,14 @@ struct Boundaries {
 };
 constexpr Boundaries kBoundaries;
 
+BlockMask BoundariesIn(Block c) noexcept {
+  return (c <= ' ') | (c == 0x7f) | (c == '"') | (c == '<') | (c == '>') | (c == '`') | (c == ',') | (c == ';') |
+         (c == '|');
+}
+
 /// The first place from `at` on, or `end`, that has a boundary directly before it.
 size_t SkipPlain(std::string_view text, size_t at, size_t end) noexcept {
+  while (end - at >= kBlockSize && !Any(BoundariesIn(LoadBlock(text.data() + at - 1)))) at += kBlockSize;
   while (at < end && !kBoundaries.is[static_cast<unsigned char>(text[at - 1])]) ++at;
   return at;
 }

@@ -38,7 +38,8 @@ void Settle(const worker::Batch &batch, const worker::Sender &sender);
 void Record(const worker::Batch &batch);
 
 /// When there will be work next: now when the journal holds any; DT_NOEND when nothing waits.
-TimestampTz NextDue(const worker::Sender &sender);
+/// Moved rows are not due before `moves_again_at`.
+TimestampTz NextDue(const worker::Sender &sender, TimestampTz moves_again_at);
 
 /// True when an account is being tried again after a stop: one file is enough to find out.
 bool Probing(const worker::Sender &sender);

@@ -56,7 +56,9 @@ constexpr char kClaim[] =
 
 constexpr char kNextDue[] =
     "SELECT LEAST("
-    "  (SELECT pg_catalog.now() FROM imagekit.outbox LIMIT 1),"
+    "  (SELECT pg_catalog.now() FROM imagekit.outbox o WHERE o.origin OPERATOR(pg_catalog.<>) 'M' LIMIT 1),"
+    "  (SELECT GREATEST(pg_catalog.now(), $4) FROM imagekit.outbox o WHERE o.origin OPERATOR(pg_catalog.=) 'M' LIMIT "
+    "1),"
     "  (SELECT b.due_at FROM imagekit.backlog b"
     "   WHERE b.state IN ('waiting', 'retrying') AND NOT b.claimed"
     "   AND (b.server OPERATOR(pg_catalog.=) ANY ($1) OR b.server IS NULL"
@@ -154,12 +156,13 @@ void Claim(Batch *batch, const Sender &sender, int limit) {
   }
 }
 
-TimestampTz NextDue(const Sender &sender) {
+TimestampTz NextDue(const Sender &sender, TimestampTz moves_again_at) {
   Servers servers = SortServers(sender);
   pg::RunSql(kNextDue, SPI_OK_SELECT,
              {{OIDARRAYOID, OidArray(servers.usable)},
               {OIDARRAYOID, OidArray(servers.all)},
-              {OIDARRAYOID, OidArray(servers.configured)}});
+              {OIDARRAYOID, OidArray(servers.configured)},
+              {TIMESTAMPTZOID, TimestampTzGetDatum(moves_again_at)}});
   bool null;
   Datum due = pg::Field(0, 1, &null);
   return null ? DT_NOEND : DatumGetTimestampTz(due);

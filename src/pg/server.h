@@ -66,6 +66,7 @@ extern "C" {
 #include <port/atomics.h>
 #include <postmaster/bgworker.h>
 #include <postmaster/interrupt.h>
+#include <storage/bufmgr.h>
 #include <storage/fd.h>
 #include <storage/ipc.h>
 #include <storage/latch.h>

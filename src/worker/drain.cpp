@@ -64,6 +64,17 @@ void End(Step *step) {
   }
 }
 
+// True when there were any, and another round at once may find more.
+bool ReviewMovesInTurn(Drain *drain, bool nothing_else) {
+  constexpr int64 kAgainAfter = 5 * USECS_PER_SEC;
+  if (!nothing_else && ++drain->rounds_without_moves < kRoundsPerLook) return false;
+  if (GetCurrentTimestamp() < drain->moves_again_at) return false;
+  drain->rounds_without_moves = 0;
+  MovesReview review = ReviewMoves(&drain->sender, kMovesPerLook);
+  drain->moves_again_at = review == MovesReview::kUndecided ? GetCurrentTimestamp() + kAgainAfter : 0;
+  return review == MovesReview::kDone;
+}
+
 void ClaimBatch(Drain *drain, Batch *batch, Round *round, int limit) {
   Step step;
   Begin(&step, drain);
@@ -82,11 +93,7 @@ void ClaimBatch(Drain *drain, Batch *batch, Round *round, int limit) {
     entry->answered = false;
   }
   outbox::Claim(batch, drain->sender, outbox::Probing(drain->sender) ? Min(limit, 1) : Min(limit, kRoundFiles));
-  bool moves = false;
-  if (batch->count < limit || ++drain->rounds_without_moves >= kRoundsPerLook) {
-    moves = ReviewMoves(&drain->sender, kMovesPerLook);
-    drain->rounds_without_moves = 0;
-  }
+  bool moves = ReviewMovesInTurn(drain, batch->count < limit);
   Resolve(batch, &drain->sender);
   for (int i = 0; i < batch->count; i++)
     if (batch->files[i].fate == Fate::kParked) LogError(batch->files[i], batch->files[i].detail);
@@ -117,7 +124,7 @@ void SettleBatch(Drain *drain, Batch *batch, Round *round) {
   Begin(&step, drain);
   DecideDoubles(batch);
   outbox::Settle(*batch, drain->sender);
-  round->next_due = outbox::NextDue(drain->sender);
+  round->next_due = outbox::NextDue(drain->sender, drain->moves_again_at);
   End(&step);
 }
 

@@ -12,6 +12,7 @@ struct Drain {
   MemoryContext parent;  // outlives every transaction
   Sender sender;
   int rounds_without_moves;
+  TimestampTz moves_again_at;  // after a review that could not ask a table
 };
 
 struct Round {

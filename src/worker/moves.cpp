@@ -11,17 +11,17 @@ namespace {
 
 // Where less is watched since, the table cannot be asked for all that it held then: nothing is concluded. Nor where TRUNCATE
 // may have taken the row, and shall queue nothing.
-constexpr char kTakeMoves[] =
-    "WITH taken AS ("
-    "  DELETE FROM imagekit.outbox WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
-    "    SELECT o.ctid FROM imagekit.outbox o WHERE o.origin OPERATOR(pg_catalog.=) 'M'"
-    "    LIMIT $1 FOR UPDATE SKIP LOCKED))"
-    "  RETURNING captured_at, written_at, grace, relation, pack) "
-    "SELECT u.url, u.file_id, t.relation, t.captured_at, "
-    "       t.written_at OPERATOR(pg_catalog.+) COALESCE(t.grace, imagekit.grace_of(imagekit.account_of(u.url))) "
-    "FROM taken t JOIN imagekit.watch_config w ON w.relation OPERATOR(pg_catalog.=) t.relation "
-    "AND w.since OPERATOR(pg_catalog.<=) t.captured_at AND w.on_truncate OPERATOR(pg_catalog.<>) 'ignore' "
-    "CROSS JOIN LATERAL imagekit.unpack(t.pack) u";
+constexpr char kReadMoves[] =
+    "WITH moves AS ("
+    "  SELECT o.ctid AS tuple, o.captured_at, o.written_at, o.grace, o.relation, o.pack FROM imagekit.outbox o"
+    "  WHERE o.origin OPERATOR(pg_catalog.=) 'M' LIMIT $1 FOR UPDATE SKIP LOCKED) "
+    "SELECT m.tuple, u.url, u.file_id, m.relation, m.captured_at, "
+    "       m.written_at OPERATOR(pg_catalog.+) COALESCE(m.grace, imagekit.grace_of(imagekit.account_of(u.url))) "
+    "FROM moves m LEFT JOIN (imagekit.watch_config w CROSS JOIN LATERAL imagekit.unpack(m.pack) u) "
+    "ON w.relation OPERATOR(pg_catalog.=) m.relation AND w.since OPERATOR(pg_catalog.<=) m.captured_at "
+    "AND w.on_truncate OPERATOR(pg_catalog.<>) 'ignore'";
+
+constexpr char kForget[] = "DELETE FROM imagekit.outbox WHERE ctid OPERATOR(pg_catalog.=) ANY ($1)";
 
 constexpr char kQueue[] =
     "INSERT INTO imagekit.backlog (url, file_id, server, relation, origin, captured_at, due_at) "
@@ -31,31 +31,70 @@ constexpr char kQueue[] =
 
 struct Moves {
   Batch batch;
-  TimestampTz *due_at;  // one a file
+  TimestampTz *due_at;     // one a file
+  ItemPointerData *tuple;  // one a file: where in the outbox it stands
+  List *tuples;            // all that were read
+  List *undecided;         // those that hold a file about which the tables could not be asked
 };
 
-Moves TakeMoves(MemoryContext context, int tuples) {
+bool IsIn(List *tuples, const ItemPointerData &tuple) {
+  ListCell *cell;
+  foreach (cell, tuples)
+    if (ItemPointerEquals(static_cast<ItemPointer>(lfirst(cell)), const_cast<ItemPointer>(&tuple))) return true;
+  return false;
+}
+
+Moves ReadMoves(MemoryContext context, int tuples) {
   Moves moves = {};
   moves.batch.context = context;
-  uint64 count = pg::RunSql(kTakeMoves, SPI_OK_SELECT, {{INT4OID, Int32GetDatum(tuples)}});
-  moves.batch.count = static_cast<int>(count);
+  uint64 count = pg::RunSql(kReadMoves, SPI_OK_SELECT, {{INT4OID, Int32GetDatum(tuples)}});
   moves.batch.files = static_cast<QueuedFile *>(
       MemoryContextAllocExtended(context, sizeof(QueuedFile) * (count + 1), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
   moves.due_at = static_cast<TimestampTz *>(MemoryContextAllocHuge(context, sizeof(TimestampTz) * (count + 1)));
+  moves.tuple = static_cast<ItemPointerData *>(MemoryContextAllocHuge(context, sizeof(ItemPointerData) * (count + 1)));
+  MemoryContext before = MemoryContextSwitchTo(context);
   for (uint64 i = 0; i < count; i++) {
-    QueuedFile *file = &moves.batch.files[i];
     bool null;
-    file->url = pg::FieldText(i, 1, context);
-    file->captured_file_id = pg::FieldText(i, 2, context);
-    file->relation = DatumGetObjectId(pg::Field(i, 3, &null));
-    file->captured_at = DatumGetTimestampTz(pg::Field(i, 4, &null));
-    moves.due_at[i] = DatumGetTimestampTz(pg::Field(i, 5, &null));
+    int at = moves.batch.count;
+    moves.tuple[at] = *reinterpret_cast<ItemPointer>(DatumGetPointer(pg::Field(i, 1, &null)));
+    if (moves.tuples == NIL || !ItemPointerEquals(static_cast<ItemPointer>(llast(moves.tuples)), &moves.tuple[at])) {
+      auto *copy = static_cast<ItemPointer>(palloc(sizeof(ItemPointerData)));
+      *copy = moves.tuple[at];
+      moves.tuples = lappend(moves.tuples, copy);
+    }
+    QueuedFile *file = &moves.batch.files[at];
+    file->url = pg::FieldText(i, 2, context);
+    if (file->url == nullptr) continue;  // nothing is concluded from the tuple
+    file->captured_file_id = pg::FieldText(i, 3, context);
+    file->relation = DatumGetObjectId(pg::Field(i, 4, &null));
+    file->captured_at = DatumGetTimestampTz(pg::Field(i, 5, &null));
+    file->attempts = 2;  // that a table cannot be asked is said for removals
+    moves.due_at[at] = DatumGetTimestampTz(pg::Field(i, 6, &null));
+    moves.batch.count++;
   }
+  MemoryContextSwitchTo(before);
   return moves;
 }
 
-// Used nowhere, or it could not be found out: then it waits like any removal, and is asked about again before the delete.
-bool IsRemoved(const QueuedFile &file) { return Open(file) || file.fate == Fate::kRetry; }
+// What could not be judged stays a move: as a removal it would outlive what a move is judged by.
+void FindUndecided(Moves *moves) {
+  for (int i = 0; i < moves->batch.count; i++)
+    if (moves->batch.files[i].fate == Fate::kRetry && !IsIn(moves->undecided, moves->tuple[i]))
+      moves->undecided = lappend(moves->undecided, &moves->tuple[i]);
+}
+
+void ForgetDecided(const Moves &moves) {
+  ArrayBuildState *tuples = initArrayResult(TIDOID, CurrentMemoryContext, false);
+  int decided = 0;
+  ListCell *cell;
+  foreach (cell, moves.tuples) {
+    auto *tuple = static_cast<ItemPointer>(lfirst(cell));
+    if (IsIn(moves.undecided, *tuple)) continue;
+    accumArrayResult(tuples, PointerGetDatum(tuple), false, TIDOID, CurrentMemoryContext);
+    decided++;
+  }
+  if (decided > 0) pg::RunSql(kForget, SPI_OK_DELETE, {{TIDARRAYOID, makeArrayResult(tuples, CurrentMemoryContext)}});
+}
 
 void QueueRemoved(const Moves &moves) {
   const Batch &batch = moves.batch;
@@ -67,7 +106,7 @@ void QueueRemoved(const Moves &moves) {
   int removed = 0;
   for (int i = 0; i < batch.count; i++) {
     const QueuedFile &file = batch.files[i];
-    if (!IsRemoved(file)) continue;
+    if (!Open(file) || IsIn(moves.undecided, moves.tuple[i])) continue;
     removed++;
     bool no_id = file.captured_file_id == nullptr;
     accumArrayResult(urls, CStringGetTextDatum(file.url), false, TEXTOID, CurrentMemoryContext);
@@ -87,19 +126,23 @@ void QueueRemoved(const Moves &moves) {
 
 }  // namespace
 
-bool ReviewMoves(const Sender *sender, int tuples) {
+MovesReview ReviewMoves(const Sender *sender, int tuples) {
   MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "imagekit moves", ALLOCSET_DEFAULT_SIZES);
   MemoryContext before = MemoryContextSwitchTo(context);
-  Moves moves = TakeMoves(context, tuples);
-  bool any = moves.batch.count > 0;
-  if (any) {
+  Moves moves = ReadMoves(context, tuples);
+  if (moves.batch.count > 0) {
     Resolve(&moves.batch, sender);
     KeepReferenced(&moves.batch);
+    FindUndecided(&moves);
     QueueRemoved(moves);
   }
+  ForgetDecided(moves);
+  MovesReview review = moves.undecided != NIL ? MovesReview::kUndecided
+                       : moves.tuples != NIL  ? MovesReview::kDone
+                                              : MovesReview::kNone;
   MemoryContextSwitchTo(before);
   MemoryContextDelete(context);
-  return any;
+  return review;
 }
 
 }  // namespace imagekit::worker

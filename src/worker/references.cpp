@@ -3,10 +3,10 @@
 // Every row of every watched table is read, in C++ and straight from the heap: SQL over a user's table would evaluate
 // what its owner put into indexes and statistics with the extension owner's rights.
 //
-// A row counts when either of two snapshots sees it. A dirty one sees what other transactions have inserted and not
-// committed: they may commit a moment after the file has gone. But it looks at each row at another time: a row that is
-// updated meanwhile could be missed in both its places, the new one passed already, the old one dead when its turn comes.
-// The snapshot taken before the first row is read still sees the old one.
+// A row version counts when it was there at any time since the search began, committed or not: what is not committed yet may
+// be, a moment after the file has gone, and a row that is updated meanwhile must not be missed in both its places, the new
+// one passed already and the old one dead when its turn comes. A snapshot taken before the first row says what "since" is,
+// and keeps such versions from being vacuumed away.
 //
 // A URL counts as a use when it means the file, or could: in another reading, or when it cannot be read with certainty
 // and shares the file's key. In doubt the file stays.
@@ -131,20 +131,33 @@ void SearchValue(Place *place, Datum value, Search *search) {
     capture::ExtractUrls(value, place->resolved.kind, place->resolved.path, {}, search);
 }
 
+// Was the version there at any time since the snapshot? `row` is one of a scan that shows all.
+bool AliveSince(Snapshot snapshot, TupleTableSlot *row) {
+  auto *slot = reinterpret_cast<BufferHeapTupleTableSlot *>(row);
+  HeapTuple tuple = slot->base.tuple;
+  LockBuffer(slot->buffer, BUFFER_LOCK_SHARE);
+  HTSV_Result state = HeapTupleSatisfiesVacuum(tuple, snapshot->xmin, slot->buffer);
+  bool alive = state != HEAPTUPLE_DEAD;
+  if (state == HEAPTUPLE_RECENTLY_DEAD)
+    alive = XidInMVCCSnapshot(HeapTupleHeaderGetUpdateXid(tuple->t_data), snapshot);
+  else if (state ==
+           HEAPTUPLE_DELETE_IN_PROGRESS)  // by this very transaction: it asks for the file to be deleted as well
+    alive = !TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetUpdateXid(tuple->t_data));
+  LockBuffer(slot->buffer, BUFFER_LOCK_UNLOCK);
+  return alive;
+}
+
 // One heap: a table or a partition.
 void SearchHeap(Relation relation, const capture::Watch &watch, Search *search) {
   int count = 0;
   Place *places = FindPlaces(relation, watch, &count);
   MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "imagekit row", ALLOCSET_DEFAULT_SIZES);
-  SnapshotData dirty;
-  InitDirtySnapshot(dirty);
   TupleTableSlot *row = table_slot_create(relation, nullptr);
+  if (!TTS_IS_BUFFERTUPLE(row)) CannotSearch(relation, "is not stored as a heap and cannot be searched");
   TableScanDesc scan = pg::BeginScan(relation, SnapshotAny);
   while (table_scan_getnextslot(scan, ForwardScanDirection, row)) {
     CHECK_FOR_INTERRUPTS();
-    if (!table_tuple_satisfies_snapshot(relation, row, &dirty) &&
-        !table_tuple_satisfies_snapshot(relation, row, search->snapshot))
-      continue;
+    if (!AliveSince(search->snapshot, row)) continue;
     MemoryContext before = MemoryContextSwitchTo(row_context);
     for (int i = 0; i < count; i++) {
       bool null;
@@ -191,7 +204,16 @@ void FailIfGettingChildren(Oid relation) {
   table_close(inherits, AccessShareLock);
 }
 
-// The table and all below it, partitions and inheritance children alike.
+// The table and all below it, partitions and inheritance children alike; also one that DETACH CONCURRENTLY is taking off,
+// which find_all_inheritors() leaves out.
+List *AllBelow(Oid root) {
+  List *tables = list_make1_oid(root);
+  for (int i = 0; i < list_length(tables); i++)
+    tables = list_concat_unique_oid(
+        tables, find_inheritance_children_extended(list_nth_oid(tables, i), false, NoLock, nullptr, nullptr));
+  return tables;
+}
+
 void SearchTable(void *argument) {
   auto *search = static_cast<Search *>(argument);
   LockOrFail(search->relation);
@@ -202,7 +224,7 @@ void SearchTable(void *argument) {
   relation_close(root, NoLock);  // the lock stays: no partition can be detached meanwhile without waiting for us
   if (!capture::ReadWatch(search->relation, &watch)) return;
   ListCell *cell;
-  foreach (cell, find_all_inheritors(search->relation, NoLock, nullptr)) {
+  foreach (cell, AllBelow(search->relation)) {
     LockOrFail(lfirst_oid(cell));
     Relation relation = try_relation_open(lfirst_oid(cell), NoLock);
     if (relation == nullptr) continue;

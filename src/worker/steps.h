@@ -8,9 +8,10 @@
 
 namespace imagekit::worker {
 
-/// 0. Rows that moved to another partition: up to `tuples` journal tuples of them become removals, or nothing. False when
-/// there were none. Needs an open SqlSession.
-bool ReviewMoves(const Sender *sender, int tuples);
+/// 0. Rows that moved to another partition: up to `tuples` journal tuples of them become removals, or nothing. Undecided:
+/// a table could not be asked, and they stay. Needs an open SqlSession.
+enum class MovesReview { kNone, kDone, kUndecided };
+MovesReview ReviewMoves(const Sender *sender, int tuples);
 
 /// 1. URL → account and library path. What is foreign or refused is parked, what is no library file or protected is
 /// skipped, doubles are marked. Needs a transaction.

@@ -1,0 +1,28 @@
+// A row and its sources: what it holds, and what of it an UPDATE has left alone.
+
+#ifndef IMAGEKIT_CAPTURE_ROW_H
+#define IMAGEKIT_CAPTURE_ROW_H
+
+#include "capture/extract.h"
+#include "capture/watched_relation.h"
+
+namespace imagekit::capture {
+
+/// All URLs in one source, or in all, of a row. Values are detoasted in the current memory context, and the views that the
+/// sink gets point there or into the row.
+void ExtractSource(const ResolvedSource &source, TupleTableSlot *row, UrlSink *sink);
+void ExtractRow(const WatchedRelation &watched, TupleTableSlot *row, UrlSink *sink);
+
+/// Is a source stored as it was? By the bytes, before anything is detoasted: an UPDATE that leaves a TOASTed value alone
+/// keeps its pointer. Values that are equal but stored in another way are not the same.
+bool SameBytes(const ResolvedSource &source, TupleTableSlot *before, TupleTableSlot *after);
+
+/// Is the whole row stored as it was? Soon said for the UPDATE of an application that writes back what it has read.
+bool SameRow(HeapTuple before, HeapTuple after);
+
+/// A bulk statement has read the row long ago, and much since: its bytes are on their way while other things are seen to.
+void Prefetch(HeapTuple row);
+
+}  // namespace imagekit::capture
+
+#endif  // IMAGEKIT_CAPTURE_ROW_H
