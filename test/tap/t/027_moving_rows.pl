@@ -120,6 +120,22 @@ kept_while('given its image before the search, committed and moved during it', '
 	before => "BEGIN; UPDATE parts SET image = '$ENDPOINT/given.jpg' WHERE id = -11");
 is($t->sql(q{SELECT string_agg(region, ' ') FROM parts WHERE id IN (-10, -11)}), 'first first', 'they have moved');
 
+# In a table that another transaction is just adding to the watched ones, not seen until it commits.
+for my $add (q{CREATE TABLE added (LIKE parts); INSERT INTO added VALUES (-20, 'added', 'IMAGE'); ALTER TABLE parts ATTACH PARTITION added FOR VALUES IN ('added')},
+	q{CREATE TABLE added_child () INHERITS (heap); INSERT INTO added_child VALUES (-20, 'IMAGE')})
+{
+	my ($name) = $add =~ /CREATE TABLE (\w+)/;
+	$imagekit->seed("/$name.jpg");
+	$t->sql('TRUNCATE heap') if $name eq 'added_child';
+	$t->sql(q{SELECT imagekit.watch('heap', '{image}')}) if $name eq 'added_child';
+	$changing->query_safe('BEGIN');
+	$changing->query_safe($add =~ s{IMAGE}{$ENDPOINT/$name.jpg}r);
+	is($searching->query("SELECT imagekit.delete_file('$ENDPOINT/$name.jpg')"), 'f', "$name: not deleted before it is committed");
+	$changing->query_safe('COMMIT');
+	is($searching->query("SELECT imagekit.delete_file('$ENDPOINT/$name.jpg')"), 'f', "$name: nor afterwards");
+	is($t->files(prefix => "/$name.jpg"), "/$name.jpg", "$name: the file is there");
+}
+
 # It can be otherwise ---------------------------------------------------------------------------------------------------------
 
 $changing->quit;
