@@ -110,8 +110,18 @@ void RequestSharedState() {
 
 bool SharedStateExists() { return state != nullptr; }
 
+// True when somebody has woken the database's worker, or the launcher for want of one, and it has not yet come to look.
+bool IsWoken(Oid database) {
+  LWLockAcquire(state->lock, LW_SHARED);
+  const DatabaseSlot *slot = FindSlot(database);
+  bool woken = slot != nullptr && slot->woken;
+  LWLockRelease(state->lock);
+  return woken;
+}
+
 void Wake(Oid database) {
-  if (state == nullptr) return;
+  // Once is enough: each commit would interrupt whoever is already on its way, or may not come (enabled = off).
+  if (state == nullptr || IsWoken(database)) return;
   LWLockAcquire(state->lock, LW_EXCLUSIVE);
   DatabaseSlot *slot = FindOrTakeSlot(database);
   if (slot != nullptr) {
