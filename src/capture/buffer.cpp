@@ -104,22 +104,34 @@ void Discard(SubTransactionId subtransaction) {
   }
 }
 
-// A URL that moved along with its row, and that the transaction removed as well, is reviewed as removed and not twice.
-outbox::PackWriter WithoutRemoved(const Pack &pack) {
-  SeenGroup removed = {pack.has_grace ? pack.relation : InvalidOid, false};
-  // Entries that lose the one before them share less with the next.
-  size_t capacity = pack.writer.size() + size_t{pack.writer.count()} * (outbox::kEntryOverhead + outbox::kMostShared);
-  outbox::PackWriter kept;
-  kept.Start(static_cast<char *>(palloc(capacity)), capacity);
-  outbox::PackReader reader({pack.data, pack.writer.size()});
+// Calls `take` for each URL of a pack, put together in memory that is good during the call.
+template <typename Take>
+void ForEachUrl(const Pack &pack, Take take) {
   auto *url = static_cast<char *>(palloc(pack.writer.size() + outbox::kMostShared));
+  outbox::PackReader reader({pack.data, pack.writer.size()});
   std::string_view prefix, suffix, file_id;
   while (reader.Next(&prefix, &suffix, &file_id)) {
     memcpy(url, prefix.data(), prefix.size());
     memcpy(url + prefix.size(), suffix.data(), suffix.size());
-    std::string_view whole(url, prefix.size() + suffix.size());
-    if (!HasSeen(whole, removed)) (void)kept.Add(whole, file_id);
+    take(std::string_view(url, prefix.size() + suffix.size()), file_id);
   }
+  pfree(url);
+}
+
+// Most bytes that a pack's URLs take elsewhere: they share less with others before them.
+size_t MostElsewhere(const Pack &pack) {
+  return pack.writer.size() + size_t{pack.writer.count()} * (outbox::kEntryOverhead + outbox::kMostShared);
+}
+
+// A URL that moved along with its row, and that the transaction removed as well, is reviewed as removed and not twice.
+outbox::PackWriter WithoutRemoved(const Pack &pack) {
+  SeenGroup removed = {pack.has_grace ? pack.relation : InvalidOid, false};
+  size_t capacity = MostElsewhere(pack);
+  outbox::PackWriter kept;
+  kept.Start(static_cast<char *>(palloc(capacity)), capacity);
+  ForEachUrl(pack, [&](std::string_view url, std::string_view file_id) {
+    if (!HasSeen(url, removed)) (void)kept.Add(url, file_id);
+  });
   return kept;
 }
 
@@ -141,19 +153,11 @@ void Write(SubTransactionId subtransaction, bool all) {
 
 // Copies a child's entries behind those of its parent; false, and nothing lost, when they do not fit.
 bool Append(Pack *parent, const Pack &child) {
-  if (parent->full || parent->writer.size() + child.writer.size() + child.writer.count() * outbox::kEntryOverhead +
-                              child.writer.count() * outbox::kMostShared >
-                          parent->capacity)
-    return false;
-  outbox::PackReader reader({child.data, child.writer.size()});
-  std::string_view prefix, suffix, file_id;
-  char url[outbox::kPagePack + outbox::kMostShared];
-  while (reader.Next(&prefix, &suffix, &file_id)) {
-    memcpy(url, prefix.data(), prefix.size());
-    memcpy(url + prefix.size(), suffix.data(), suffix.size());
-    if (!parent->writer.Add({url, prefix.size() + suffix.size()}, file_id))
+  if (parent->full || parent->writer.size() + MostElsewhere(child) > parent->capacity) return false;
+  ForEachUrl(child, [&](std::string_view url, std::string_view file_id) {
+    if (!parent->writer.Add(url, file_id))
       elog(ERROR, "a pack of %zu bytes does not take %zu more", parent->writer.size(), child.writer.size());
-  }
+  });
   return true;
 }
 

@@ -93,8 +93,7 @@ void FollowColumns(const Watch &watch, Relation relation) {
              {{OIDOID, ObjectIdGetDatum(watch.relation)},
               {TEXTARRAYOID, pg::TextArray(rewriting.sources, rewriting.count)},
               {TEXTOID, no_owner ? 0 : CStringGetTextDatum(watch.owner), no_owner},
-              {INT2ARRAYOID, PointerGetDatum(construct_array(rewriting.numbers, 2 * rewriting.count, INT2OID,
-                                                             sizeof(int16), true, TYPALIGN_SHORT))},
+              {INT2ARRAYOID, pg::Int2Array(rewriting.numbers, 2 * rewriting.count)},
               {INT2OID, Int16GetDatum(rewriting.owner), no_owner},
               {BOOLOID, BoolGetDatum(rewriting.less)}});
   ForgetWatched(watch.relation);
@@ -103,8 +102,6 @@ void FollowColumns(const Watch &watch, Relation relation) {
                       errdetail("None of its sources is left."),
                       errhint("Call imagekit.watch() with the sources it has now, or imagekit.unwatch().")));
 }
-
-bool Exists(Oid table) { return SearchSysCacheExists1(RELOID, ObjectIdGetDatum(table)); }
 
 }  // namespace
 
@@ -139,7 +136,7 @@ namespace {
 
 // What a command leaves without a watched table above it.
 void StopWatching(Oid relation) {
-  if (!OidIsValid(relation) || WatchedAbove(relation) != NIL || !HasOwnTriggers(relation)) return;
+  if (WatchedAbove(relation) != NIL || !HasOwnTriggers(relation)) return;
   DropTriggers(relation);
   ereport(NOTICE, (errmsg("table \"%s\" is not watched any more", get_rel_name(relation)),
                    errdetail("It was watched as a partition or child of another table."),
@@ -188,8 +185,7 @@ void NumberColumns(const Alteration &alteration) {
   ListCell *cell;
   foreach (cell, ConcernedTables(alteration)) {
     Watch watch;
-    if (Exists(lfirst_oid(cell)) && ReadWatch(lfirst_oid(cell), &watch) && !watch.numbered)
-      FollowTable(lfirst_oid(cell), Alteration{});
+    if (ReadWatch(lfirst_oid(cell), &watch) && !watch.numbered) FollowTable(lfirst_oid(cell), Alteration{});
   }
 }
 

@@ -65,16 +65,15 @@ constexpr char kForget[] =
 
 // Each source checked against the table. Returns the numbers of their columns, two a source.
 Datum CheckedSources(ArrayType *array, Relation relation) {
-  int given;
-  int *count = &given;
+  int count;
   Datum *elements;
   bool *nulls;
-  deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, count);
-  if (*count == 0)
+  deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &count);
+  if (count == 0)
     RejectArgument("no source is given", "Nothing of the table would be watched.",
                    "Name the columns that hold image URLs, like '{images, schema.imageUrl}'.");
-  auto *numbers = static_cast<Datum *>(palloc(sizeof(Datum) * 2 * *count));
-  for (int i = 0; i < *count; i++) {
+  auto *numbers = static_cast<Datum *>(palloc(sizeof(Datum) * 2 * count));
+  for (int i = 0; i < count; i++) {
     if (nulls[i])
       RejectArgument("a source is NULL", "A source is the name of a column, or a path in it.", "Leave it out.");
     ResolvedSource resolved = {};
@@ -82,7 +81,7 @@ Datum CheckedSources(ArrayType *array, Relation relation) {
     numbers[2 * i] = Int16GetDatum(resolved.column);
     numbers[2 * i + 1] = Int16GetDatum(resolved.file_id_column);
   }
-  return PointerGetDatum(construct_array(numbers, 2 * *count, INT2OID, sizeof(int16), true, TYPALIGN_SHORT));
+  return pg::Int2Array(numbers, 2 * count);
 }
 
 // The text argument, or its default; one of three words.

@@ -9,6 +9,10 @@ namespace imagekit::outbox {
 
 namespace {
 
+using pg::Add;
+using pg::AddText;
+using pg::AsParam;
+using pg::Column;
 using worker::Batch;
 using worker::Fate;
 using worker::OutcomeOf;
@@ -47,25 +51,6 @@ constexpr char kReadPause[] =
     "SELECT failures, cause FROM imagekit.account_state WHERE server OPERATOR(pg_catalog.=) $1";
 
 constexpr char kResume[] = "DELETE FROM imagekit.account_state WHERE server OPERATOR(pg_catalog.=) $1";
-
-// Growing arrays of one type, for unnest().
-struct Column {
-  Oid type;
-  ArrayBuildState *values;
-};
-
-void Add(Column *column, Datum value, bool null = false) {
-  if (column->values == nullptr) column->values = initArrayResult(column->type, CurrentMemoryContext, false);
-  (void)accumArrayResult(column->values, value, null, column->type, CurrentMemoryContext);
-}
-
-void AddText(Column *column, const char *text) {
-  Add(column, text == nullptr ? 0 : CStringGetTextDatum(text), text == nullptr);
-}
-
-pg::Param AsParam(const Column &column, Oid array_type) {
-  return {array_type, makeArrayResult(column.values, CurrentMemoryContext)};
-}
 
 int64 RetryWait(const QueuedFile &file) {
   uint64 random = pg_prng_uint64(&pg_global_prng_state);

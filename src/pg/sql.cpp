@@ -91,4 +91,21 @@ Datum TextArray(const char *const *texts, int count) {
       construct_md_array(values, nulls, 1, dimensions, lower_bounds, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
+Datum Int2Array(Datum *numbers, int count) {
+  return PointerGetDatum(construct_array(numbers, count, INT2OID, sizeof(int16), true, TYPALIGN_SHORT));
+}
+
+void Add(Column *column, Datum value, bool null) {
+  if (column->values == nullptr) column->values = initArrayResult(column->type, CurrentMemoryContext, false);
+  (void)accumArrayResult(column->values, value, null, column->type, CurrentMemoryContext);
+}
+
+void AddText(Column *column, const char *text) {
+  Add(column, text == nullptr ? 0 : CStringGetTextDatum(text), text == nullptr);
+}
+
+Param AsParam(const Column &column, Oid array_type) {
+  return {array_type, makeArrayResult(column.values, CurrentMemoryContext)};
+}
+
 }  // namespace imagekit::pg

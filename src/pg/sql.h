@@ -51,6 +51,20 @@ Oid ExtensionTable(const char *name);
 /// text[] of C strings; NULL pointers become NULL elements.
 Datum TextArray(const char *const *texts, int count);
 
+/// smallint[].
+Datum Int2Array(Datum *numbers, int count);
+
+/// A growing array of one type, for unnest(). Start with {type, nullptr}.
+struct Column {
+  Oid type;
+  ArrayBuildState *values;
+};
+void Add(Column *column, Datum value, bool null = false);
+/// NULL for NULL.
+void AddText(Column *column, const char *text);
+/// As a statement's parameter.
+Param AsParam(const Column &column, Oid array_type);
+
 }  // namespace imagekit::pg
 
 #endif  // IMAGEKIT_PG_SQL_H

@@ -84,44 +84,31 @@ void FindUndecided(Moves *moves) {
 }
 
 void ForgetDecided(const Moves &moves) {
-  ArrayBuildState *tuples = initArrayResult(TIDOID, CurrentMemoryContext, false);
-  int decided = 0;
+  pg::Column tuples = {TIDOID, nullptr};
   ListCell *cell;
   foreach (cell, moves.tuples) {
     auto *tuple = static_cast<ItemPointer>(lfirst(cell));
-    if (IsIn(moves.undecided, *tuple)) continue;
-    accumArrayResult(tuples, PointerGetDatum(tuple), false, TIDOID, CurrentMemoryContext);
-    decided++;
+    if (!IsIn(moves.undecided, *tuple)) pg::Add(&tuples, PointerGetDatum(tuple));
   }
-  if (decided > 0) pg::RunSql(kForget, SPI_OK_DELETE, {{TIDARRAYOID, makeArrayResult(tuples, CurrentMemoryContext)}});
+  if (tuples.values != nullptr) pg::RunSql(kForget, SPI_OK_DELETE, {pg::AsParam(tuples, TIDARRAYOID)});
 }
 
 void QueueRemoved(const Moves &moves) {
-  const Batch &batch = moves.batch;
-  ArrayBuildState *urls = initArrayResult(TEXTOID, CurrentMemoryContext, false);
-  ArrayBuildState *ids = initArrayResult(TEXTOID, CurrentMemoryContext, false);
-  ArrayBuildState *relations = initArrayResult(OIDOID, CurrentMemoryContext, false);
-  ArrayBuildState *captured = initArrayResult(TIMESTAMPTZOID, CurrentMemoryContext, false);
-  ArrayBuildState *due = initArrayResult(TIMESTAMPTZOID, CurrentMemoryContext, false);
-  int removed = 0;
-  for (int i = 0; i < batch.count; i++) {
-    const QueuedFile &file = batch.files[i];
+  pg::Column urls = {TEXTOID, nullptr}, ids = {TEXTOID, nullptr}, relations = {OIDOID, nullptr};
+  pg::Column captured = {TIMESTAMPTZOID, nullptr}, due = {TIMESTAMPTZOID, nullptr};
+  for (int i = 0; i < moves.batch.count; i++) {
+    const QueuedFile &file = moves.batch.files[i];
     if (!Open(file) || IsIn(moves.undecided, moves.tuple[i])) continue;
-    removed++;
-    bool no_id = file.captured_file_id == nullptr;
-    accumArrayResult(urls, CStringGetTextDatum(file.url), false, TEXTOID, CurrentMemoryContext);
-    accumArrayResult(ids, no_id ? 0 : CStringGetTextDatum(file.captured_file_id), no_id, TEXTOID, CurrentMemoryContext);
-    accumArrayResult(relations, ObjectIdGetDatum(file.relation), false, OIDOID, CurrentMemoryContext);
-    accumArrayResult(captured, TimestampTzGetDatum(file.captured_at), false, TIMESTAMPTZOID, CurrentMemoryContext);
-    accumArrayResult(due, TimestampTzGetDatum(moves.due_at[i]), false, TIMESTAMPTZOID, CurrentMemoryContext);
+    pg::AddText(&urls, file.url);
+    pg::AddText(&ids, file.captured_file_id);
+    pg::Add(&relations, ObjectIdGetDatum(file.relation));
+    pg::Add(&captured, TimestampTzGetDatum(file.captured_at));
+    pg::Add(&due, TimestampTzGetDatum(moves.due_at[i]));
   }
-  if (removed == 0) return;
+  if (urls.values == nullptr) return;
   pg::RunSql(kQueue, SPI_OK_INSERT,
-             {{TEXTARRAYOID, makeArrayResult(urls, CurrentMemoryContext)},
-              {TEXTARRAYOID, makeArrayResult(ids, CurrentMemoryContext)},
-              {OIDARRAYOID, makeArrayResult(relations, CurrentMemoryContext)},
-              {TIMESTAMPTZARRAYOID, makeArrayResult(captured, CurrentMemoryContext)},
-              {TIMESTAMPTZARRAYOID, makeArrayResult(due, CurrentMemoryContext)}});
+             {pg::AsParam(urls, TEXTARRAYOID), pg::AsParam(ids, TEXTARRAYOID), pg::AsParam(relations, OIDARRAYOID),
+              pg::AsParam(captured, TIMESTAMPTZARRAYOID), pg::AsParam(due, TIMESTAMPTZARRAYOID)});
 }
 
 }  // namespace

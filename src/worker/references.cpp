@@ -138,10 +138,9 @@ bool AliveSince(Snapshot snapshot, TupleTableSlot *row) {
   LockBuffer(slot->buffer, BUFFER_LOCK_SHARE);
   HTSV_Result state = HeapTupleSatisfiesVacuum(tuple, snapshot->xmin, slot->buffer);
   bool alive = state != HEAPTUPLE_DEAD;
-  if (state == HEAPTUPLE_RECENTLY_DEAD)
-    alive = XidInMVCCSnapshot(HeapTupleHeaderGetUpdateXid(tuple->t_data), snapshot);
-  else if (state ==
-           HEAPTUPLE_DELETE_IN_PROGRESS)  // by this very transaction: it asks for the file to be deleted as well
+  if (state == HEAPTUPLE_RECENTLY_DEAD) alive = XidInMVCCSnapshot(HeapTupleHeaderGetUpdateXid(tuple->t_data), snapshot);
+  // What deletes the row by this very transaction asks for the file to be deleted as well.
+  if (state == HEAPTUPLE_DELETE_IN_PROGRESS)
     alive = !TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetUpdateXid(tuple->t_data));
   LockBuffer(slot->buffer, BUFFER_LOCK_UNLOCK);
   return alive;
