@@ -16,19 +16,30 @@ namespace columns {
 enum { kRelation = 1, kColumns, kOwner };
 }
 
-// The row of one table, copied; NULL when there is none.
-HeapTuple FindRow(const char *table, Oid relation, TupleDesc *shape) {
+// Calls `take` for the rows of one of our tables, those of one relation or all (0), until it says that it has enough.
+template <typename Take>
+void ForEachRow(const char *table, Oid relation, Take take) {
   Oid oid = pg::ExtensionTable(table);
-  if (!OidIsValid(oid)) return nullptr;
+  if (!OidIsValid(oid)) return;
   Relation open = table_open(oid, AccessShareLock);
   ScanKeyData key;
   ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relation));
-  SysScanDesc scan = systable_beginscan(open, InvalidOid, false, nullptr, 1, &key);
-  HeapTuple found = systable_getnext(scan);
-  HeapTuple copy = HeapTupleIsValid(found) ? heap_copytuple(found) : nullptr;
+  SysScanDesc scan = systable_beginscan(open, InvalidOid, false, nullptr, OidIsValid(relation) ? 1 : 0, &key);
+  HeapTuple row;
+  while (HeapTupleIsValid(row = systable_getnext(scan)))
+    if (take(row, RelationGetDescr(open))) break;
   systable_endscan(scan);
-  *shape = CreateTupleDescCopy(RelationGetDescr(open));
   table_close(open, AccessShareLock);
+}
+
+// The row of one relation, copied; NULL when there is none.
+HeapTuple FindRow(const char *table, Oid relation, TupleDesc *shape) {
+  HeapTuple copy = nullptr;
+  ForEachRow(table, relation, [&](HeapTuple row, TupleDesc columns) {
+    copy = heap_copytuple(row);
+    *shape = CreateTupleDescCopy(columns);
+    return true;
+  });
   return copy;
 }
 
@@ -122,31 +133,20 @@ bool ReadWatch(Oid relation, Watch *watch) {
 }
 
 bool AnySettings() {
-  Oid oid = pg::ExtensionTable("watch_config");
-  if (!OidIsValid(oid)) return false;
-  Relation open = table_open(oid, AccessShareLock);
-  SysScanDesc scan = systable_beginscan(open, InvalidOid, false, nullptr, 0, nullptr);
-  bool any = HeapTupleIsValid(systable_getnext(scan));
-  systable_endscan(scan);
-  table_close(open, AccessShareLock);
+  bool any = false;
+  ForEachRow("watch_config", InvalidOid, [&](HeapTuple, TupleDesc) { return any = true; });
   return any;
 }
 
 List *WatchedTables() {
   List *tables = NIL;
-  Oid oid = pg::ExtensionTable("watch_config");
-  if (!OidIsValid(oid)) return NIL;
-  Relation open = table_open(oid, AccessShareLock);
-  SysScanDesc scan = systable_beginscan(open, InvalidOid, false, nullptr, 0, nullptr);
-  HeapTuple row;
-  while (HeapTupleIsValid(row = systable_getnext(scan))) {
+  ForEachRow("watch_config", InvalidOid, [&](HeapTuple row, TupleDesc shape) {
     bool null;
-    Oid table = DatumGetObjectId(Get(row, config::kRelation, RelationGetDescr(open), &null));
+    Oid table = DatumGetObjectId(Get(row, config::kRelation, shape, &null));
     // A row can outlive its table: dropped while event triggers were off, or in a snapshot older than the row.
     if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(table))) tables = lappend_oid(tables, table);
-  }
-  systable_endscan(scan);
-  table_close(open, AccessShareLock);
+    return false;
+  });
   return tables;
 }
 
