@@ -30,7 +30,13 @@ Oid ExtensionOwner() {
   return owner;
 }
 
-bool ExtensionExists() { return OidIsValid(ReadExtensionOwner()); }
+bool HoldExtension() {
+  Oid extension = get_extension_oid("imagekit_cleanup", true);
+  if (!OidIsValid(extension)) return false;
+  LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+  // Dropped, and perhaps made anew, while we waited?
+  return get_extension_oid("imagekit_cleanup", true) == extension;
+}
 
 Oid ExtensionTable(const char *name) {
   Oid schema = get_namespace_oid("imagekit", true);

@@ -43,8 +43,10 @@ char *FieldText(uint64 row, int column, MemoryContext context);
 
 /// Role that owns the extension.
 Oid ExtensionOwner();
-/// True when CREATE EXTENSION has been run in this database (and is not just running or being undone).
-bool ExtensionExists();
+/// True when CREATE EXTENSION has been run in this database (and is not just running or being undone); it will not be
+/// dropped before the transaction ends. DROP EXTENSION takes this lock first of all: a transaction that begins with it meets
+/// no deadlock over the extension's tables.
+bool HoldExtension();
 /// Table of schema imagekit; InvalidOid when there is none.
 Oid ExtensionTable(const char *name);
 

@@ -49,6 +49,7 @@ void DeleteNow(Batch *batch, char **urls, int count) {
 void RequireMayDelete(const char *what) {
   PreventCommandIfReadOnly(what);
   PreventCommandDuringRecovery(what);
+  (void)pg::HoldExtension();
   const char *why = !settings::enabled ? "imagekit_cleanup.enabled is off" : WhyDisarmed();
   if (why != nullptr)
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("this database may not delete images"),

@@ -51,6 +51,7 @@ void Begin(Step *step, const Drain *drain) {
     StartTransactionCommand();
     PushActiveSnapshot(GetTransactionSnapshot());
   }
+  (void)pg::HoldExtension();  // OpenSql() says when it is gone
   pg::OpenSql(&step->sql);
 }
 
