@@ -39,6 +39,9 @@ bool JournalWriter::Open() {
   if (!OidIsValid(table)) return false;
   outbox_ = table_open(table, RowExclusiveLock);
   CheckShape(outbox_);
+  // At the commit no statement runs any more, and whatever may touch a TOAST table has to have a snapshot.
+  own_snapshot_ = !ActiveSnapshotSet();
+  if (own_snapshot_) PushActiveSnapshot(GetTransactionSnapshot());
   return true;
 }
 
@@ -63,6 +66,9 @@ void JournalWriter::Write(const JournalEntry &entry) {
   pfree(pack);
 }
 
-void JournalWriter::Close() { table_close(outbox_, NoLock); }
+void JournalWriter::Close() {
+  if (own_snapshot_) PopActiveSnapshot();
+  table_close(outbox_, NoLock);
+}
 
 }  // namespace imagekit::outbox

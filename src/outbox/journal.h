@@ -37,6 +37,7 @@ class JournalWriter {
 
  private:
   Relation outbox_;
+  bool own_snapshot_;
 };
 
 }  // namespace imagekit::outbox
