@@ -6,7 +6,8 @@
 #   statement      one statement over all rows, timed; in a session that has captured before
 #   transactions   a pgbench script of single-row transactions: microseconds of wall-clock time per transaction
 #   memory         one DELETE of many rows: highest private memory of the backend, once per variant
-#   session        many transactions in one session: the last ones against the first ones
+#   session        many transactions in one session, prepared and then executed with ever new ids: the last ones against
+#                  the first ones
 #   linear         DELETE of ever more rows: added microseconds per row
 #   of             takes another figure from the runs of another case
 #
@@ -75,6 +76,8 @@ my @cases = (
 	single_deletes('on', 4, 1.20, 1.12),
 	single_deletes('off', 1, 1.55, 1.20),
 	single_deletes('off', 4, 1.55, 1.20),
+	# Many more backends than cores, all at the end of one outbox.
+	single_deletes('off', 32, 1.55, 1.20),
 	{
 		id => 'bulk_update_untouched',
 		title => 'UPDATE of all rows not touching watched columns',
@@ -138,7 +141,8 @@ my @cases = (
 		id => 'session_30000',
 		title => 'the last transactions of one long session against its first',
 		how => 'session', figure => 'growth',
-		transactions => "${next_id}DELETE FROM patches WHERE id = :id;",
+		prepare => 'PREPARE remove AS DELETE FROM patches WHERE id = $1',
+		execute => 'EXECUTE remove',
 		urls_per_row => 4,
 		variants => [qw(none none_again ours)],
 		judge => 'ratio', bar => 1.05,

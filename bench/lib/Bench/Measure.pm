@@ -9,7 +9,7 @@ use strict;
 use warnings;
 
 use Bench::Model qw(fill search_path);
-use Bench::Statistics qw(fine_median median);
+use Bench::Statistics qw(median);
 use Bench::Variants qw(variant variants);
 use Exporter 'import';
 use List::Util qw(max shuffle sum);
@@ -88,7 +88,8 @@ sub _transactions
 	my ($server, $case, $scale, $progress) = @_;
 	my @variants = _variants($case);
 	my $turns = 5;
-	my $transactions = $scale->{transactions} / $turns;
+	my $clients = $case->{clients} // 1;
+	my $transactions = int($scale->{transactions} / $turns / $clients) * $clients; # a turn
 	my %figures;
 	for my $round (1 .. $scale->{rounds})
 	{
@@ -105,7 +106,7 @@ sub _transactions
 		}
 		for my $variant (@variants)
 		{
-			_expect($server, $case, $variant, $scale->{transactions} * $case->{urls_per_row});
+			_expect($server, $case, $variant, $turns * $transactions * $case->{urls_per_row});
 			my @runs = @{ $runs{ $variant->{name} } };
 			push @{ $figures{time}{ $variant->{name} } }, median(map { $_->{us} } @runs);
 			push @{ $figures{cpu}{ $variant->{name} } }, sum(map { $_->{cpu_us} } @runs) / $turns;
@@ -131,28 +132,38 @@ sub _memory
 	return { unit => 'MB', rows => $scale->{memory_rows}, figures => \%figures };
 }
 
-# The figure of a run: median latency of its last transactions divided by that of its first (but not the very first,
-# which fill caches), in windows of a thirtieth of the session. What the growth of tables costs is in the figure of no
-# trigger as well, and so goes out of the quotient of the two.
+# One session per variant, all open at once, which take turns of a hundred transactions: whatever slows the machine down
+# slows all of them, at the same point of their lives, and goes out of a turn's quotient of two variants. So does what
+# the growth of tables costs. A round's figure is the median quotient of the last tenth of the turns divided by that of
+# the first tenth (but not the very first turns, which fill caches): by how much a variant has grown dearer.
 sub _session
 {
 	my ($server, $case, $scale, $progress) = @_;
 	my @variants = _variants($case);
-	my $transactions = $scale->{session_transactions};
-	my $window = int($transactions / 30);
+	my $turn = 100;
+	my $window = max(1, int($scale->{session_transactions} / $turn / 10));
+	# A bar of 5 % is near what is left of the noise.
+	my $rounds = 2 * $scale->{rounds};
 	my %growth;
-	for my $round (1 .. $scale->{rounds})
+	for my $round (1 .. $rounds)
 	{
-		$progress->("round $round of $scale->{rounds}");
-		fill($server, max($scale->{rows}, $transactions), \@variants);
-		for my $variant (shuffle @variants)
+		$progress->("round $round of $rounds");
+		fill($server, max($scale->{rows}, $scale->{session_transactions}), \@variants);
+		my %sessions = map {
+			$_->{name} => $server->session($case->{prepare}, search_path => search_path($_), synchronous_commit => 'off')
+		} @variants;
+		my %turns;
+		for (my $id = 0; $id < $scale->{session_transactions}; $id += $turn)
 		{
-			my $run = _run_transactions($server, $case, $variant, $transactions, log => 1);
-			_expect($server, $case, $variant, $transactions * $case->{urls_per_row});
-			my @latencies = @{ $run->{latencies} };
-			my $first = int($window / 2);
-			push @{ $growth{ $variant->{name} } },
-			  fine_median(@latencies[ -$window .. -1 ]) / fine_median(@latencies[ $first .. $first + $window - 1 ]);
+			my $script = join('', map { "$case->{execute}($_);\n" } $id + 1 .. $id + $turn);
+			push @{ $turns{ $_->{name} } }, $sessions{ $_->{name} }->cpu_of($script) for shuffle @variants;
+		}
+		$_->close for values %sessions;
+		for my $name (map { $_->{name} } @variants)
+		{
+			_expect($server, $case, variant($name), $scale->{session_transactions} * $case->{urls_per_row});
+			my @quotients = map { $turns{$name}[$_] / $turns{none}[$_] } 5 .. $#{ $turns{none} };
+			push @{ $growth{$name} }, median(@quotients[ -$window .. -1 ]) / median(@quotients[ 0 .. $window - 1 ]);
 		}
 	}
 	return { unit => 'last/first', figures => { growth => \%growth } };

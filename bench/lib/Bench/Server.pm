@@ -2,13 +2,14 @@
 # memory of its backend. Knows nothing of what is measured.
 #
 # How to reach the server is in the environment (PGHOST, PGPORT, PGUSER), as bench/run leaves it. Every call is a new
-# connection: no run inherits the caches of the run before.
+# connection: no run inherits the caches of the run before. Only session() gives one that lasts.
 
 package Bench::Server;
 
 use strict;
 use warnings;
 
+use Bench::Session;
 use POSIX ();
 use Time::HiRes qw(sleep time);
 
@@ -73,9 +74,8 @@ sub time_statement
 
 # Runs a pgbench SCRIPT, prepared, CLIENTS at once, TRANSACTIONS in all. The script finds its client's share of the
 # work by :client_id, :share (transactions of a client) and :base, the option "base".
-# OPTIONS: base, search_path, synchronous_commit => on or off, log => 1.
-# Returns {us, cpu_us}, microseconds per transaction by the clock and of the backends' processor time, and with log
-# {latencies}: those of each transaction of a single client, in their order.
+# OPTIONS: base, search_path, synchronous_commit => on or off.
+# Returns {us, cpu_us}: microseconds per transaction by the clock and of the backends' processor time.
 sub time_transactions
 {
 	my ($self, $script, $clients, $transactions, %options) = @_;
@@ -83,26 +83,23 @@ sub time_transactions
 	my $file = "$self->{scratch}/transactions.sql";
 	_write($file, $script);
 	local $ENV{PGOPTIONS} = join(' ', $ENV{PGOPTIONS}, map { "-c $_=$options{$_}" } qw(search_path synchronous_commit));
-	my $prefix = "$self->{scratch}/transactions.log";
-	unlink glob("$prefix*");
-	my @log = $options{log} ? ('-l', "--log-prefix=$prefix") : ();
 	my $threads = $clients > 1 ? 2 : 1;
 	my $cpu_before = $self->_cpu_of_backends;
 	my $output = $self->_run(undef, "$self->{bindir}/pgbench", '-n', '-M', 'prepared', '-c', $clients, '-j', $threads,
-		'-t', $share, '-D', 'n=0', '-D', "share=$share", '-D', "base=$options{base}", '-f', $file, @log, 'postgres');
+		'-t', $share, '-D', 'n=0', '-D', "share=$share", '-D', "base=$options{base}", '-f', $file, 'postgres');
 
 	my $expected = $share * $clients;
 	$output =~ m{actually processed: $expected/$expected$}m or die "pgbench did not do all transactions: $output";
 	my ($tps) = $output =~ /^tps = ([\d.]+) \(without initial/m or die "pgbench printed no tps: $output";
 	my $cpu = $self->_cpu_of_backends - $cpu_before;
-	my %measured = (us => 1e6 / $tps, cpu_us => 1e6 * $cpu / $expected);
-	if ($options{log})
-	{
-		my ($log_file) = glob("$prefix*");
-		# Lines: client, transaction, latency in microseconds, ...
-		$measured{latencies} = [ map { (split / /)[2] + 0 } split /\n/, _read($log_file) ];
-	}
-	return \%measured;
+	return { us => 1e6 / $tps, cpu_us => 1e6 * $cpu / $expected };
+}
+
+# A Bench::Session of this server, which has run PREPARE. OPTIONS: search_path, synchronous_commit => on or off.
+sub session
+{
+	my ($self, $prepare, %options) = @_;
+	return Bench::Session->new("$self->{bindir}/psql", $prepare, scratch => $self->{scratch}, %options);
 }
 
 # Waits until the backends of earlier calls are gone: they report, and are reckoned up, when they exit, and their

@@ -8,24 +8,13 @@ use warnings;
 use Exporter 'import';
 use List::Util qw(max min);
 
-our @EXPORT_OK = qw(median fine_median summarise judge);
+our @EXPORT_OK = qw(median summarise judge);
 
 sub median
 {
 	my @sorted = sort { $a <=> $b } @_;
 	my $middle = int(@sorted / 2);
 	return @sorted % 2 ? $sorted[$middle] : ($sorted[ $middle - 1 ] + $sorted[$middle]) / 2;
-}
-
-# The median of whole numbers that stand for roundings: where in its unit the middle lies, taking the values within the
-# unit as evenly spread. A plain median of latencies of 50 us would move in steps of 2 %.
-sub fine_median
-{
-	my $unit = int(median(@_));
-	my $below = grep { $_ < $unit } @_;
-	my $within = grep { $_ == $unit } @_;
-	return $unit unless $within;
-	return $unit - 0.5 + (@_ / 2 - $below) / $within;
 }
 
 # RUNS: variant => [a figure per round]. Returns variant => {median} and, against "none": {ratio}, the quotient of the
