@@ -217,12 +217,12 @@ DROP TABLE parts;
 ALTER TABLE patches ADD COLUMN more int;  -- nothing is left to be said of them
 DROP TABLE "Desk", base CASCADE;
 DROP TRIGGER imagekit_capture ON pictures;
-SELECT relation, active, problem FROM imagekit.watched;
+SELECT relation, active, problem FROM imagekit.watched ORDER BY relation::text;
 SELECT imagekit.watch('pictures', '{photo}');
 ALTER TABLE pictures DISABLE TRIGGER imagekit_capture;
-SELECT relation, active, problem FROM imagekit.watched;
+SELECT relation, active, problem FROM imagekit.watched ORDER BY relation::text;
 SELECT imagekit.watch('pictures', '{photo}');
-SELECT relation, active, problem FROM imagekit.watched;
+SELECT relation, active, problem FROM imagekit.watched ORDER BY relation::text;
 SELECT count(*) FROM imagekit.watch_columns;
 
 -- triggers left without settings: said, and the DELETE goes on

@@ -67,7 +67,7 @@ ALTER TABLE plain DROP COLUMN image CASCADE;
 INSERT INTO plain VALUES (2, url('b'));
 UPDATE plain SET other = NULL;
 SELECT * FROM queued();
-SELECT relation, sources, active, problem FROM imagekit.watched;
+SELECT relation, sources, active, problem FROM imagekit.watched ORDER BY relation::text;
 DROP TABLE plain;
 
 -- whole schemas, and all that a role owns
@@ -91,7 +91,7 @@ CREATE DOMAIN image_url AS text;
 ALTER TABLE plain ADD icon image_url, ADD image text;
 SELECT imagekit.watch('plain', '{icon}');
 DROP DOMAIN image_url CASCADE;
-SELECT relation, sources, active, problem FROM imagekit.watched;
+SELECT relation, sources, active, problem FROM imagekit.watched ORDER BY relation::text;
 SELECT imagekit.watch('plain', '{image}');
 INSERT INTO plain (id, image) VALUES (2, url('d'));
 UPDATE plain SET image = NULL;
@@ -117,7 +117,7 @@ SELECT * FROM forms;
 INSERT INTO typed VALUES (2, url('g'));
 UPDATE typed SET image = NULL;
 SELECT * FROM queued();
-SELECT relation, sources, active, problem FROM imagekit.watched;
+SELECT relation, sources, active, problem FROM imagekit.watched ORDER BY relation::text;
 -- refused without CASCADE, and nothing has changed
 ALTER TYPE picture DROP ATTRIBUTE image;
 SELECT * FROM forms;
