@@ -69,7 +69,8 @@ leave_scratch() {
 server_program() { echo "$("$PG_CONFIG" --bindir)/$1"; }
 
 # start_server SETTING=VALUE...: a new cluster in $scratch, its log in $scratch/server.log, reachable only through a
-# socket in $scratch. Sets PGHOST, PGPORT and PGUSER for the clients that follow. INITDB_OPTIONS: more for initdb.
+# socket in $scratch. Sets PGHOST, PGPORT and PGUSER for the clients that follow. INITDB_OPTIONS: more for initdb;
+# SERVER_PROGRAM: what to start instead of postgres.
 start_server() {
     local setting options="-c listen_addresses='' -k $scratch -c fsync=off"
     for setting in "$@"; do options+=" -c $setting"; done
@@ -78,7 +79,8 @@ start_server() {
         as_server_user "$(server_program initdb)" -D data -U postgres -A trust -E UTF8 --no-locale --no-sync \
             ${INITDB_OPTIONS:-} >initdb.log ||
             { cat initdb.log >&2; exit 1; }
-        as_server_user "$(server_program pg_ctl)" -D data -l server.log -o "$options" -w start >/dev/null ||
+        as_server_user "$(server_program pg_ctl)" -D data -l server.log -o "$options" \
+            ${SERVER_PROGRAM:+-p "$SERVER_PROGRAM"} -w start >/dev/null ||
             { cat server.log >&2; exit 1; }
     )
     # The caller's own server, and how to reach it, is none of our business.

@@ -55,7 +55,8 @@ $session->query_safe('SELECT count(*) FROM modules');
 $t->sql("INSERT INTO modules VALUES (31, '{$ENDPOINT/snapshot.jpg}'); UPDATE patches SET images = NULL WHERE id = 31");
 eventually { $t->pending } 0, 'settled';
 is($session->query("SELECT imagekit.delete_file('$ENDPOINT/snapshot.jpg')"), 'f', 'delete_file() sees rows newer than its snapshot');
-$session->query('ROLLBACK');  # query_safe() would see the WARNING again
+$session->{stderr} = '';  # the WARNING: some versions of the harness leave it to the next query, and wait in vain
+$session->query_safe('ROLLBACK');
 $session->quit;
 
 # While deletes wait for their turn ---------------------------------------------------------------------------------------
