@@ -33,11 +33,13 @@ else
 
 PKG_CONFIG ?= pkg-config
 libraries = libcurl jsoncpp
+# Used in its header alone.
+headers = libxxhash
 server_include := $(shell $(PG_CONFIG) --includedir-server)
 
 # Server and library headers are system headers: warnings are ours alone.
 PG_CPPFLAGS = -Isrc -isystem $(server_include) \
-	$(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags $(libraries)))
+	$(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags $(libraries) $(headers)))
 PG_CXXFLAGS = -std=c++17 -Wall -Wextra -Werror -fvisibility=hidden -fno-semantic-interposition -MMD -MP \
 	$(unknown_warnings)
 # PGXS brings the warning options of the compiler that built the server, and clang++ does not know all of g++'s.

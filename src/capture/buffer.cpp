@@ -45,18 +45,28 @@ bool told_too_long = false;
 constexpr int64 kOnePack = USECS_PER_SEC;
 TimestampTz CapturedAt() { return Max(GetCurrentStatementStartTimestamp(), GetCurrentTransactionStartTimestamp()); }
 
-Pack *NewPack(const WatchedRelation &watched, Origin origin, size_t capacity) {
+// What the packs of one call of Queue() have in common; asked for once.
+struct Kind {
+  const WatchedRelation *watched;
+  Origin origin;
+  SubTransactionId subtransaction;
+  Oid role;
+  TimestampTz captured_at;
+};
+
+Pack *NewPack(const Kind &kind, size_t capacity) {
+  const WatchedRelation &watched = *kind.watched;
   outbox::HoldJournal();
   Pack *pack = spare;
   if (pack != nullptr && capacity == outbox::kPagePack)
     spare = pack->next;
   else
     pack = static_cast<Pack *>(MemoryContextAlloc(TopTransactionContext, offsetof(Pack, data) + capacity));
-  pack->subtransaction = GetCurrentSubTransactionId();
+  pack->subtransaction = kind.subtransaction;
   pack->relation = watched.watched;
-  pack->role = GetUserId();
-  pack->origin = origin;
-  pack->captured_at = CapturedAt();
+  pack->role = kind.role;
+  pack->origin = kind.origin;
+  pack->captured_at = kind.captured_at;
   pack->has_grace = watched.grace != nullptr;
   if (pack->has_grace) pack->grace = *watched.grace;
   pack->capacity = capacity;
@@ -76,12 +86,11 @@ bool SameKind(const Pack &a, const Pack &b) {
 
 // The list is a stack: a subtransaction's packs are in front of its parent's. Within one, full packs follow the open one
 // of their kind, so the first of the kind decides.
-Pack *OpenPack(Oid relation, Origin origin) {
-  SubTransactionId subtransaction = GetCurrentSubTransactionId();
-  Oid role = GetUserId();
-  for (Pack *pack = packs; pack != nullptr && pack->subtransaction == subtransaction; pack = pack->next)
-    if (pack->relation == relation && pack->origin == origin && pack->role == role)
-      return pack->full || CapturedAt() - pack->captured_at > kOnePack ? nullptr : pack;
+Pack *OpenPack(const Kind &kind) {
+  Oid relation = kind.watched->watched;
+  for (Pack *pack = packs; pack != nullptr && pack->subtransaction == kind.subtransaction; pack = pack->next)
+    if (pack->relation == relation && pack->origin == kind.origin && pack->role == kind.role)
+      return pack->full || kind.captured_at - pack->captured_at > kOnePack ? nullptr : pack;
   return nullptr;
 }
 
@@ -238,19 +247,18 @@ void OnSubtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionI
   }
 }
 
-void Add(const WatchedRelation &watched, Origin origin, std::string_view url, std::string_view file_id) {
-  Pack *pack = OpenPack(watched.watched, origin);
+void Add(const Kind &kind, std::string_view url, std::string_view file_id) {
+  Pack *pack = OpenPack(kind);
   if (pack != nullptr && pack->writer.Add(url, file_id)) return;
   if (pack != nullptr) pack->full = true;
 
-  SubTransactionId subtransaction = GetCurrentSubTransactionId();
-  if (buffered > kMostBuffered && packs->subtransaction == subtransaction) {
-    Write(subtransaction, false);
-    Discard(subtransaction);
+  if (buffered > kMostBuffered && packs->subtransaction == kind.subtransaction) {
+    Write(kind.subtransaction, false);
+    Discard(kind.subtransaction);
   }
   // A URL longer than a page gets a pack of its own; the journal's TOAST table takes it.
   size_t need = 1 + url.size() + file_id.size() + outbox::kEntryOverhead;
-  pack = NewPack(watched, origin, need > outbox::kPagePack ? need : outbox::kPagePack);
+  pack = NewPack(kind, need > outbox::kPagePack ? need : outbox::kPagePack);
   if (!pack->writer.Add(url, file_id)) elog(ERROR, "a URL of %zu bytes does not fit its own pack", url.size());
 }
 
@@ -264,14 +272,14 @@ void TellTooLong(const WatchedRelation &watched, size_t size) {
            errhint("If an image is meant, delete it by hand. Further ones of this transaction are not reported.")));
 }
 
-void QueueOne(const WatchedRelation &watched, Origin origin, const FoundUrl &found, SeenGroup group, SeenKey key) {
+void QueueOne(const Kind &kind, const FoundUrl &found, SeenGroup group, SeenKey key) {
   if (found.url.size() > kLongestUrl) {
-    TellTooLong(watched, found.url.size());
+    TellTooLong(*kind.watched, found.url.size());
     return;
   }
   // Cut, it is no file's id, and so lets no file be deleted.
   std::string_view file_id = found.file_id.substr(0, kLongestFileId);
-  if (SeeFirst(found.url, file_id, group, key)) Add(watched, origin, found.url, file_id);
+  if (SeeFirst(found.url, file_id, group, key)) Add(kind, found.url, file_id);
 }
 
 }  // namespace
@@ -279,13 +287,14 @@ void QueueOne(const WatchedRelation &watched, Origin origin, const FoundUrl &fou
 void Queue(const WatchedRelation &watched, Origin origin, const FoundUrl *urls, int count) {
   // A table's own grace is its own promise: what another table removes at once does not stand for it.
   SeenGroup group = {watched.grace == nullptr ? InvalidOid : watched.watched, origin == outbox::kMove};
+  Kind kind = {&watched, origin, GetCurrentSubTransactionId(), GetUserId(), CapturedAt()};
   // The set is larger than the processor's nearest caches: all are sent for before the first is looked at.
   constexpr int kAtOnce = 16;
   SeenKey keys[kAtOnce];
   for (int first = 0; first < count; first += kAtOnce) {
     int most = Min(count - first, kAtOnce);
     for (int i = 0; i < most; i++) keys[i] = PrepareToSee(urls[first + i].url, group);
-    for (int i = 0; i < most; i++) QueueOne(watched, origin, urls[first + i], group, keys[i]);
+    for (int i = 0; i < most; i++) QueueOne(kind, urls[first + i], group, keys[i]);
   }
   // Another extension deletes rows at PRE_COMMIT, after our turn.
   if (written) WriteAll();

@@ -6,6 +6,7 @@
 #include "core/url_parts.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "core/core_only.h"
 
@@ -53,6 +54,8 @@ bool SplitAuthority(std::string_view authority, bool http, bool https, UrlParts*
 }  // namespace
 
 size_t SchemeSize(std::string_view text) noexcept {
+  // Nearly always, and asked more than once for every URL of every deleted row: one comparison.
+  if (text.size() >= 8 && std::memcmp(text.data(), "https://", 8) == 0) return 8;
   if (StartsWithLower(text, "https://")) return 8;
   return StartsWithLower(text, "http://") ? 7 : 0;
 }
