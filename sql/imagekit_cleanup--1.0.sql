@@ -164,12 +164,13 @@ COMMENT ON FUNCTION imagekit.capture_truncate() IS
 
 CREATE FUNCTION imagekit.watch(
     relation regclass, sources text[], owner text DEFAULT NULL, grace interval DEFAULT NULL,
-    on_truncate text DEFAULT 'capture', replication text DEFAULT 'origin') RETURNS void
+    on_truncate text DEFAULT 'capture', create_index boolean DEFAULT true, replication text DEFAULT 'origin') RETURNS void
   LANGUAGE c AS 'MODULE_PATHNAME', 'imagekit_watch';
-COMMENT ON FUNCTION imagekit.watch(regclass, text[], text, interval, text, text) IS
+COMMENT ON FUNCTION imagekit.watch(regclass, text[], text, interval, text, boolean, text) IS
   'Watches a table, its partitions and children: image URLs that its rows stop using are queued for deletion. A source is '
   'column, column.key.key, column.list[*].key or url_column:file_id_column. owner: the column that says whose row it is. '
-  'grace: how long to wait, instead of the account''s grace_period. on_truncate: capture, deny or ignore. replication: '
+  'grace: how long to wait, instead of the account''s grace_period. on_truncate: capture, deny or ignore. create_index: make the '
+  'index by which its images are found, or say how, when it is large. replication: '
   'origin captures where rows are changed, replica where changes arrive by logical replication, always both. Called '
   'again, it replaces. You must own the table.';
 
@@ -215,6 +216,86 @@ ALTER EVENT TRIGGER imagekit_after_drop ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER imagekit_after_drop IS
   'imagekit_cleanup: says which watched tables are dropped.';
 
+-- The index of watched tables ---------------------------------------------------------------------------------------------
+
+CREATE FUNCTION imagekit.keys_of_text(internal, internal, internal) RETURNS internal
+  LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'imagekit_keys_of_text';
+COMMENT ON FUNCTION imagekit.keys_of_text(internal, internal, internal) IS 'GIN support of url_text_ops.';
+CREATE FUNCTION imagekit.keys_of_array(internal, internal, internal) RETURNS internal
+  LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'imagekit_keys_of_array';
+COMMENT ON FUNCTION imagekit.keys_of_array(internal, internal, internal) IS 'GIN support of url_array_ops.';
+CREATE FUNCTION imagekit.keys_of_json(internal, internal, internal) RETURNS internal
+  LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'imagekit_keys_of_json';
+COMMENT ON FUNCTION imagekit.keys_of_json(internal, internal, internal) IS 'GIN support of url_json_ops.';
+CREATE FUNCTION imagekit.keys_of_jsonb(internal, internal, internal) RETURNS internal
+  LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'imagekit_keys_of_jsonb';
+COMMENT ON FUNCTION imagekit.keys_of_jsonb(internal, internal, internal) IS 'GIN support of url_jsonb_ops.';
+CREATE FUNCTION imagekit.keys_asked(internal, internal, int2, internal, internal, internal, internal) RETURNS internal
+  LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'imagekit_keys_asked';
+COMMENT ON FUNCTION imagekit.keys_asked(internal, internal, int2, internal, internal, internal, internal) IS
+  'GIN support: the keys of a search.';
+CREATE FUNCTION imagekit.any_key(internal, int2, internal, int4, internal, internal, internal, internal) RETURNS bool
+  LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'imagekit_any_key';
+COMMENT ON FUNCTION imagekit.any_key(internal, int2, internal, int4, internal, internal, internal, internal) IS
+  'GIN support: a row with any of the keys.';
+CREATE FUNCTION imagekit.any_key_ternary(internal, int2, internal, int4, internal, internal, internal) RETURNS "char"
+  LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'imagekit_any_key_ternary';
+COMMENT ON FUNCTION imagekit.any_key_ternary(internal, int2, internal, int4, internal, internal, internal) IS
+  'GIN support: a row with any of the keys, where not all is known.';
+
+CREATE OPERATOR CLASS imagekit.url_text_ops FOR TYPE text USING gin AS
+  FUNCTION 1 pg_catalog.btint4cmp(int4, int4),
+  FUNCTION 2 imagekit.keys_of_text(internal, internal, internal),
+  FUNCTION 3 imagekit.keys_asked(internal, internal, int2, internal, internal, internal, internal),
+  FUNCTION 4 imagekit.any_key(internal, int2, internal, int4, internal, internal, internal, internal),
+  FUNCTION 6 imagekit.any_key_ternary(internal, int2, internal, int4, internal, internal, internal),
+  STORAGE int4;
+COMMENT ON OPERATOR CLASS imagekit.url_text_ops USING gin IS 'Hashed URL keys of the URLs in a text.';
+CREATE OPERATOR CLASS imagekit.url_character_ops FOR TYPE character USING gin AS
+  FUNCTION 1 pg_catalog.btint4cmp(int4, int4),
+  FUNCTION 2 imagekit.keys_of_text(internal, internal, internal),
+  FUNCTION 3 imagekit.keys_asked(internal, internal, int2, internal, internal, internal, internal),
+  FUNCTION 4 imagekit.any_key(internal, int2, internal, int4, internal, internal, internal, internal),
+  FUNCTION 6 imagekit.any_key_ternary(internal, int2, internal, int4, internal, internal, internal),
+  STORAGE int4;
+COMMENT ON OPERATOR CLASS imagekit.url_character_ops USING gin IS 'Hashed URL keys of the URLs in a text of fixed length.';
+CREATE OPERATOR CLASS imagekit.url_array_ops FOR TYPE anyarray USING gin AS
+  FUNCTION 1 pg_catalog.btint4cmp(int4, int4),
+  FUNCTION 2 imagekit.keys_of_array(internal, internal, internal),
+  FUNCTION 3 imagekit.keys_asked(internal, internal, int2, internal, internal, internal, internal),
+  FUNCTION 4 imagekit.any_key(internal, int2, internal, int4, internal, internal, internal, internal),
+  FUNCTION 6 imagekit.any_key_ternary(internal, int2, internal, int4, internal, internal, internal),
+  STORAGE int4;
+COMMENT ON OPERATOR CLASS imagekit.url_array_ops USING gin IS 'Hashed URL keys of the URLs in an array of texts.';
+CREATE OPERATOR CLASS imagekit.url_json_ops FOR TYPE json USING gin AS
+  FUNCTION 1 pg_catalog.btint4cmp(int4, int4),
+  FUNCTION 2 imagekit.keys_of_json(internal, internal, internal),
+  FUNCTION 3 imagekit.keys_asked(internal, internal, int2, internal, internal, internal, internal),
+  FUNCTION 4 imagekit.any_key(internal, int2, internal, int4, internal, internal, internal, internal),
+  FUNCTION 6 imagekit.any_key_ternary(internal, int2, internal, int4, internal, internal, internal),
+  STORAGE int4;
+COMMENT ON OPERATOR CLASS imagekit.url_json_ops USING gin IS 'Hashed URL keys of the URLs in a json document.';
+CREATE OPERATOR CLASS imagekit.url_jsonb_ops FOR TYPE jsonb USING gin AS
+  FUNCTION 1 pg_catalog.btint4cmp(int4, int4),
+  FUNCTION 2 imagekit.keys_of_jsonb(internal, internal, internal),
+  FUNCTION 3 imagekit.keys_asked(internal, internal, int2, internal, internal, internal, internal),
+  FUNCTION 4 imagekit.any_key(internal, int2, internal, int4, internal, internal, internal, internal),
+  FUNCTION 6 imagekit.any_key_ternary(internal, int2, internal, int4, internal, internal, internal),
+  STORAGE int4;
+COMMENT ON OPERATOR CLASS imagekit.url_jsonb_ops USING gin IS 'Hashed URL keys of the URLs in a jsonb document.';
+
+COMMENT ON OPERATOR FAMILY imagekit.url_text_ops USING gin IS 'Of operator class url_text_ops alone.';
+COMMENT ON OPERATOR FAMILY imagekit.url_character_ops USING gin IS 'Of operator class url_character_ops alone.';
+COMMENT ON OPERATOR FAMILY imagekit.url_array_ops USING gin IS 'Of operator class url_array_ops alone.';
+COMMENT ON OPERATOR FAMILY imagekit.url_json_ops USING gin IS 'Of operator class url_json_ops alone.';
+COMMENT ON OPERATOR FAMILY imagekit.url_jsonb_ops USING gin IS 'Of operator class url_jsonb_ops alone.';
+
+CREATE FUNCTION imagekit.missing_index(relation regclass) RETURNS text
+  LANGUAGE c STRICT STABLE AS 'MODULE_PATHNAME', 'imagekit_missing_index';
+COMMENT ON FUNCTION imagekit.missing_index(regclass) IS
+  'The statements that make the index by which a watched table''s images are found, where it is missing; NULL when it is not. '
+  'Without it the table is read as a whole before images are deleted.';
+
 -- URLs ----------------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION imagekit.library_path(url text) RETURNS text
@@ -255,6 +336,22 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION imagekit.grace_of(oid) IS
   'The account''s grace_period: how long a URL waits between its capture and its deletion, unless its table says otherwise.';
+
+CREATE FUNCTION imagekit.references(urls text[])
+  RETURNS TABLE (url text, relation regclass, key text, source text, certain boolean)
+  LANGUAGE c STRICT STABLE AS 'MODULE_PATHNAME', 'imagekit_references';
+COMMENT ON FUNCTION imagekit.references(text[]) IS
+  'Watched rows that use these images, under any spelling: table, primary key, source. Rows that are not committed count. '
+  'certain: false where a URL cannot be read with certainty, and keeps the file for that. An error when a table cannot be '
+  'searched.';
+
+CREATE FUNCTION imagekit.references(url text)
+  RETURNS TABLE (relation regclass, key text, source text, certain boolean)
+  LANGUAGE sql STRICT STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT r.relation, r.key, r.source, r.certain FROM imagekit.references(ARRAY[url]) r;
+END;
+COMMENT ON FUNCTION imagekit.references(text) IS 'The same for one image.';
 
 -- By hand -------------------------------------------------------------------------------------------------------------
 

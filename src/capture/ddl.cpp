@@ -7,6 +7,7 @@
 #include "capture/ddl.h"
 
 #include "capture/own_trigger.h"
+#include "capture/reference_index.h"
 #include "capture/triggers.h"
 #include "capture/watch.h"
 #include "capture/watched_relation.h"
@@ -31,6 +32,14 @@ constexpr char kLess[] =
 
 // Watched tables whose triggers are in the plain form only for the command that is under way.
 List *made_way = NIL;
+// And those that lost their index for it.
+List *lost_index = NIL;
+
+void Remember(List **tables, Oid table) {
+  MemoryContext before = MemoryContextSwitchTo(TopMemoryContext);
+  *tables = lappend_oid(*tables, table);
+  MemoryContextSwitchTo(before);
+}
 
 // A table's settings, made anew from what they are now.
 struct Rewriting {
@@ -128,6 +137,7 @@ void FollowTable(Oid table, const Alteration &alteration) {
     FormTriggers(watch, false);
   else if (MayChangeUnseen(table))
     FormTriggers(watch, true);
+  if (list_member_oid(lost_index, table)) SeeToIndexes(watch);
 }
 
 void ConcludeNothing(Oid table) { pg::RunSql(kLess, SPI_OK_UPDATE, {{OIDOID, ObjectIdGetDatum(table)}}); }
@@ -162,7 +172,7 @@ bool NamesAny(const Watch &watch, List *columns) {
   return false;
 }
 
-// A column that a trigger names can be neither dropped nor given another type.
+// A column that a trigger names can be neither dropped nor given another type, and one of an index keeps its kind of type.
 void MakeWayForColumns(const Alteration &alteration) {
   ListCell *cell, *table;
   foreach (cell, ConcernedTables(alteration)) {
@@ -174,9 +184,9 @@ void MakeWayForColumns(const Alteration &alteration) {
       (void)find_all_inheritors(lfirst_oid(table), AccessExclusiveLock, nullptr);
     }
     FormTriggers(watch, true);
-    MemoryContext before = MemoryContextSwitchTo(TopMemoryContext);
-    made_way = lappend_oid(made_way, watch.relation);
-    MemoryContextSwitchTo(before);
+    Remember(&made_way, watch.relation);
+    // Its operator class goes with the type.
+    if (DropReferenceIndexes(watch.relation)) Remember(&lost_index, watch.relation);
   }
 }
 
@@ -248,7 +258,8 @@ Datum imagekit_before_ddl(PG_FUNCTION_ARGS) {
   if (ChangingTriggers() || WatchedTables() == NIL) return Datum{0};
   Alteration alteration = ReadAlteration(*event);
   list_free(made_way);  // of a command that failed
-  made_way = NIL;
+  list_free(lost_index);
+  made_way = lost_index = NIL;
   if (ConcernedTables(alteration) == NIL) return Datum{0};
   // Whoever may not change a table shall not unwatch it either; the command itself will tell.
   if (OwnsAll(alteration.tables) && OwnsAll(alteration.newcomers))

@@ -223,10 +223,13 @@ void ExtractFromJson(text *document, const SourcePath &path, UrlSink *sink) {
   collected.take = Collect;
   initStringInfo(&collected.bytes);
   if (!ParseInScratch(VARDATA_ANY(document), static_cast<int>(VARSIZE_ANY_EXHDR(document)), path, &collected)) {
-    ereport(sink->must_read_all ? ERROR : WARNING,
+    sink->unreadable = true;
+    if (sink->if_unreadable == Unreadable::kMark) return;
+    bool raise = sink->if_unreadable == Unreadable::kRaise;
+    ereport(raise ? ERROR : WARNING,
             (errcode(ERRCODE_STATEMENT_TOO_COMPLEX), errmsg("a json value could not be searched for image URLs"),
-             sink->must_read_all ? errdetail("It is nested too deeply, and may hold any.")
-                                 : errdetail("It is nested too deeply. Images in it are not queued."),
+             raise ? errdetail("It is nested too deeply, and may hold any.")
+                   : errdetail("It is nested too deeply. Images in it are not queued."),
              errhint("Raise max_stack_depth, or use jsonb.")));
     return;
   }

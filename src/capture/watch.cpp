@@ -6,8 +6,10 @@
 #include "capture/watch.h"
 
 #include "account/options.h"
+#include "capture/reference_index.h"
 #include "capture/triggers.h"
 #include "capture/watched_relation.h"
+#include "pg/attempt.h"
 #include "pg/sql.h"
 
 namespace imagekit::capture {
@@ -142,6 +144,30 @@ bool Forget(Oid relation) { return pg::RunSql(kForget, SPI_OK_DELETE, {{OIDOID, 
 
 }  // namespace
 
+void SeeToIndexes(const Watch &watch) {
+  struct Making {
+    const Watch *watch;
+    char *missing;
+  } making = {&watch, nullptr};
+  const ErrorData *error = pg::Attempt(
+      [](void *argument) {
+        auto *making = static_cast<Making *>(argument);
+        making->missing = MakeReferenceIndexes(*making->watch);
+      },
+      &making);
+  const char *name = get_rel_name(watch.relation);
+  if (error != nullptr)
+    ereport(WARNING, (errcode(error->sqlerrcode), errmsg("no index was made for watched table \"%s\"", name),
+                      errdetail("%s", error->message),
+                      errhint("The table is read as a whole before images are deleted. To have the index made:\n%s",
+                              MissingReferenceIndexes(watch))));
+  else if (making.missing != nullptr)
+    ereport(NOTICE,
+            (errmsg("table \"%s\" is large, and has no index yet by which its images are found", name),
+             errdetail("Until then it is read as a whole before images are deleted: seconds for each million rows."),
+             errhint("Make it without stopping anybody:\n%s", making.missing)));
+}
+
 void WatchedByParent(Oid relation, Oid parent, int level) {
   ListCell *cell;
   foreach (cell, find_all_inheritors(relation, NoLock, nullptr)) {
@@ -177,7 +203,8 @@ extern "C" {
 IMAGEKIT_SQL_FUNCTION(imagekit_watch);
 IMAGEKIT_SQL_FUNCTION(imagekit_unwatch);
 
-// watch(relation regclass, sources text[], owner text, grace interval, on_truncate text, replication text) -> void
+// watch(relation regclass, sources text[], owner text, grace interval, on_truncate text, create_index boolean,
+//       replication text) -> void
 Datum imagekit_watch(PG_FUNCTION_ARGS) {
   using namespace imagekit::capture;
   namespace pg = imagekit::pg;
@@ -197,7 +224,8 @@ Datum imagekit_watch(PG_FUNCTION_ARGS) {
   if (!PG_ARGISNULL(3)) CheckGrace(*PG_GETARG_INTERVAL_P(3));
   char *on_truncate =
       OneOf(fcinfo, 4, "on_truncate", {"capture", "deny", "ignore"}, "TRUNCATE can be captured, denied or ignored.");
-  char *replication = OneOf(fcinfo, 5, "replication", {"origin", "always", "replica"},
+  bool create_index = PG_ARGISNULL(5) || PG_GETARG_BOOL(5);
+  char *replication = OneOf(fcinfo, 6, "replication", {"origin", "always", "replica"},
                             "Rows can be captured where they are changed, where changes are replicated to, or both.");
   RejectIfCovered(oid, "watch");
   RejectForeignChildren(oid);
@@ -221,6 +249,7 @@ Datum imagekit_watch(PG_FUNCTION_ARGS) {
   Watch watch;
   if (!ReadWatch(oid, &watch)) elog(ERROR, "the settings of table %u cannot be read back", oid);
   MakeTriggers(watch);
+  if (create_index) SeeToIndexes(watch);
   ForgetWatched(oid);
   pg::CloseSql(&session);
   PG_RETURN_VOID();
@@ -238,6 +267,7 @@ Datum imagekit_unwatch(PG_FUNCTION_ARGS) {
   bool watched = Forget(oid) || HasOwnTriggers(oid);
   RejectIfCovered(oid, "unwatch");
   DropTriggers(oid);
+  (void)DropReferenceIndexes(oid);
   ForgetWatched(oid);
   pg::CloseSql(&session);
   PG_RETURN_BOOL(watched);

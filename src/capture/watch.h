@@ -3,7 +3,7 @@
 #ifndef IMAGEKIT_CAPTURE_WATCH_H
 #define IMAGEKIT_CAPTURE_WATCH_H
 
-#include "pg/server.h"
+#include "capture/watch_config.h"
 
 namespace imagekit::capture {
 
@@ -11,6 +11,9 @@ namespace imagekit::capture {
 /// those below it, make way, with a NOTICE. What would not be watched any more is raised at `level`. Needs an open
 /// SqlSession.
 void WatchedByParent(Oid relation, Oid parent, int level);
+
+/// Makes the indexes of a watched table and of what is below it, where that is a matter of a moment; else says how.
+void SeeToIndexes(const Watch &watch);
 
 }  // namespace imagekit::capture
 

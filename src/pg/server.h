@@ -17,6 +17,7 @@ extern "C" {
 #include <postgres.h>
 
 #include <access/genam.h>
+#include <access/gin.h>
 #include <access/heapam.h>
 #include <access/htup_details.h>
 #include <access/parallel.h>
@@ -31,6 +32,7 @@ extern "C" {
 #include <catalog/namespace.h>
 #include <catalog/objectaccess.h>
 #include <catalog/partition.h>
+#include <catalog/pg_am.h>
 #include <catalog/pg_authid.h>
 #include <catalog/pg_class.h>
 #include <catalog/pg_collation.h>
@@ -38,6 +40,7 @@ extern "C" {
 #include <catalog/pg_extension.h>
 #include <catalog/pg_foreign_data_wrapper.h>
 #include <catalog/pg_foreign_server.h>
+#include <catalog/pg_index.h>
 #include <catalog/pg_inherits.h>
 #include <catalog/pg_proc.h>
 #include <catalog/pg_trigger.h>
@@ -61,6 +64,7 @@ extern "C" {
 #include <miscadmin.h>
 #include <nodes/makefuncs.h>
 #include <nodes/parsenodes.h>
+#include <nodes/tidbitmap.h>
 #include <parser/parse_func.h>
 #include <pgstat.h>
 #include <port/atomics.h>
@@ -178,6 +182,34 @@ inline TableScanDesc BeginScan(Relation relation, Snapshot snapshot) {
   return table_beginscan(relation, snapshot, 0, nullptr, SO_NONE);
 #else
   return table_beginscan(relation, snapshot, 0, nullptr);
+#endif
+}
+
+// --- Bitmaps of an index ---------------------------------------------------------------------------------------------
+
+inline IndexScanDesc BeginBitmapScan(Relation index, Snapshot snapshot, int keys) {
+#if PG_VERSION_NUM >= 180000
+  return index_beginscan_bitmap(index, snapshot, nullptr, keys);
+#else
+  return index_beginscan_bitmap(index, snapshot, keys);
+#endif
+}
+
+/// Calls `take(block, offsets, count)` for each page of a bitmap; count is -1 where any row of the page may be meant.
+template <typename Take>
+void ForEachPage(TIDBitmap *bitmap, Take take) {
+#if PG_VERSION_NUM >= 180000
+  TBMPrivateIterator *pages = tbm_begin_private_iterate(bitmap);
+  TBMIterateResult page;
+  while (tbm_private_iterate(pages, &page)) {
+    OffsetNumber offsets[TBM_MAX_TUPLES_PER_PAGE];
+    take(page.blockno, offsets, page.lossy ? -1 : tbm_extract_page_tuple(&page, offsets, TBM_MAX_TUPLES_PER_PAGE));
+  }
+  tbm_end_private_iterate(pages);
+#else
+  TBMIterator *pages = tbm_begin_iterate(bitmap);
+  while (TBMIterateResult *page = tbm_iterate(pages)) take(page->blockno, page->offsets, page->ntuples);
+  tbm_end_iterate(pages);
 #endif
 }
 

@@ -96,11 +96,15 @@ void Decide(Batch *batch, QueuedFile *file, Fate fate, const char *detail) {
   file->detail = detail == nullptr ? nullptr : MemoryContextStrdup(batch->context, detail);
 }
 
-void Resolve(Batch *batch, const Sender *sender) {
+void ReadBatch(Batch *batch) {
   const EndpointMap *endpoints = account::Endpoints();
   for (int i = 0; i < batch->count; i++) batch->files[i].same_as = -1;
   batch->readings = pg::Own<std::vector<UrlReading>>(batch->context);
   pg::CallCxx([&] { ReadUrls(batch, *endpoints); });
+}
+
+void Resolve(Batch *batch, const Sender *sender) {
+  ReadBatch(batch);
   MemoryContext before = MemoryContextSwitchTo(batch->context);
   for (int i = 0; i < batch->count; i++) {
     const UrlReading &reading = (*batch->readings)[static_cast<size_t>(i)];

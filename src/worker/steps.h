@@ -13,6 +13,9 @@ namespace imagekit::worker {
 enum class MovesReview { kNone, kDone, kUndecided };
 MovesReview ReviewMoves(const Sender *sender, int tuples);
 
+/// Reads the URLs: `readings` and `same_as`. The first half of Resolve().
+void ReadBatch(Batch *batch);
+
 /// 1. URL → account and library path. What is foreign or refused is parked, what is no library file or protected is
 /// skipped, doubles are marked. Needs a transaction.
 void Resolve(Batch *batch, const Sender *sender);

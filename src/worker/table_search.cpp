@@ -1,0 +1,242 @@
+// Reading one heap, by index or as a whole, and all heaps below a watched table.
+
+#include "worker/table_search.h"
+
+#include "capture/reference_index.h"
+#include "capture/watch_config.h"
+
+namespace imagekit::worker {
+
+namespace {
+
+[[noreturn]] void CannotSearch(Relation relation, const char *why) {
+  ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                  errmsg("table \"%s\" %s", RelationGetRelationName(relation), why)));
+  pg_unreachable();
+}
+
+// A place in the rows of one heap.
+struct Place {
+  const char *source;
+  capture::ResolvedSource resolved;
+  FmgrInfo print;  // of a type that is searched as it is printed
+};
+
+// A heap's places. Its column numbers are its own.
+Place *FindPlaces(Relation relation, const capture::Watch &watch, int *count) {
+  auto *places = static_cast<Place *>(palloc0(sizeof(Place) * (watch.count + 1)));
+  for (int i = 0; i < watch.count; i++) {
+    const capture::WatchedSource &source = watch.sources[i];
+    if (source.dropped) continue;  // and nothing is left to search
+    Place *place = &places[*count];
+    place->source = source.source.text;
+    // A column that is looked for by its name may have been renamed, and still hold the URL: no proof, no deletion.
+    if (!capture::ResolveForSearch(source.source, relation, &place->resolved))
+      CannotSearch(relation, psprintf("has no column \"%s\"", source.source.column));
+    if (place->resolved.kind == capture::ColumnKind::kUnsupported) {
+      Oid function;
+      bool varlena;
+      getTypeOutputInfo(place->resolved.type, &function, &varlena);
+      fmgr_info(function, &place->print);
+    }
+    ++*count;
+  }
+  return places;
+}
+
+void SearchValue(Place *place, Datum value, TableSearch *search) {
+  search->source = place->source;
+  if (place->resolved.kind == capture::ColumnKind::kUnsupported)
+    capture::ExtractFromText(OutputFunctionCall(&place->print, value), {}, search);
+  else
+    capture::ExtractUrls(value, place->resolved.kind, place->resolved.path, {}, search);
+}
+
+// Was the version there at any time since the snapshot? `row` is one of a scan that shows all.
+bool AliveSince(Snapshot snapshot, TupleTableSlot *row) {
+  auto *slot = reinterpret_cast<BufferHeapTupleTableSlot *>(row);
+  HeapTuple tuple = slot->base.tuple;
+  LockBuffer(slot->buffer, BUFFER_LOCK_SHARE);
+  HTSV_Result state = HeapTupleSatisfiesVacuum(tuple, snapshot->xmin, slot->buffer);
+  bool alive = state != HEAPTUPLE_DEAD;
+  if (state == HEAPTUPLE_RECENTLY_DEAD) alive = XidInMVCCSnapshot(HeapTupleHeaderGetUpdateXid(tuple->t_data), snapshot);
+  // What deletes the row by this very transaction asks for the file to be deleted as well.
+  if (state == HEAPTUPLE_DELETE_IN_PROGRESS)
+    alive = !TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetUpdateXid(tuple->t_data));
+  LockBuffer(slot->buffer, BUFFER_LOCK_UNLOCK);
+  return alive;
+}
+
+// What is searched in one heap.
+struct HeapSearch {
+  TableSearch *search;
+  Place *places;
+  int count;
+  TupleTableSlot *row;
+  MemoryContext row_context;
+};
+
+void LookAtRow(HeapSearch *heap) {
+  if (!AliveSince(heap->search->snapshot, heap->row)) return;
+  MemoryContext before = MemoryContextSwitchTo(heap->row_context);
+  for (int i = 0; i < heap->count; i++) {
+    bool null;
+    Datum value = slot_getattr(heap->row, heap->places[i].resolved.column, &null);
+    if (!null) SearchValue(&heap->places[i], value, heap->search);
+  }
+  MemoryContextSwitchTo(before);
+  MemoryContextReset(heap->row_context);
+}
+
+void ReadAll(Relation relation, HeapSearch *heap) {
+  TableScanDesc scan = pg::BeginScan(relation, SnapshotAny);
+  while (table_scan_getnextslot(scan, ForwardScanDirection, heap->row)) {
+    CHECK_FOR_INTERRUPTS();
+    LookAtRow(heap);
+  }
+  table_endscan(scan);
+}
+
+// An index points to the first version of a chain that shares its indexed values; all of them are looked at.
+void LookAtChain(IndexFetchTableData *fetch, HeapSearch *heap, BlockNumber block, OffsetNumber offset) {
+  ItemPointerData tid;
+  ItemPointerSet(&tid, block, offset);
+  bool more = false, all_dead = false;
+  while (table_index_fetch_tuple(fetch, &tid, SnapshotAny, heap->row, &more, &all_dead)) {
+    LookAtRow(heap);
+    if (!more) break;
+  }
+}
+
+// Where the index has any of the keys, in any of the places.
+TIDBitmap *AskIndex(const capture::ReferenceIndex &reference, const HeapSearch &heap) {
+  TIDBitmap *found = tbm_create(static_cast<Size>(work_mem) * 1024, nullptr);
+  Relation index = index_open(reference.index, NoLock);
+  for (int i = 0; i < heap.count; i++) {
+    ScanKeyData key;
+    ScanKeyEntryInitialize(&key, 0, reference.columns[i], 1, INT4ARRAYOID, InvalidOid, InvalidOid, heap.search->keys);
+    IndexScanDesc scan = pg::BeginBitmapScan(index, heap.search->snapshot, 1);
+    index_rescan(scan, &key, 1, nullptr, 0);
+    (void)index_getbitmap(scan, found);
+    index_endscan(scan);
+  }
+  index_close(index, NoLock);
+  return found;
+}
+
+void ReadFound(Relation relation, const capture::ReferenceIndex &reference, HeapSearch *heap) {
+  TIDBitmap *found = AskIndex(reference, *heap);
+  IndexFetchTableData *fetch = table_index_fetch_begin(relation);
+  pg::ForEachPage(found, [&](BlockNumber block, const OffsetNumber *offsets, int count) {
+    CHECK_FOR_INTERRUPTS();
+    // A page that is meant as a whole: every chain that begins in it.
+    int most = count < 0 ? static_cast<int>(MaxHeapTuplesPerPage) : count;
+    for (int i = 0; i < most; i++)
+      LookAtChain(fetch, heap, block, count < 0 ? static_cast<OffsetNumber>(i + 1) : offsets[i]);
+  });
+  table_index_fetch_end(fetch);
+  tbm_free(found);
+}
+
+// One heap: a table or a partition.
+void SearchHeap(Relation relation, const capture::Watch &watch, TableSearch *search) {
+  HeapSearch heap = {search, nullptr, 0, nullptr, nullptr};
+  heap.places = FindPlaces(relation, watch, &heap.count);
+  heap.row_context = AllocSetContextCreate(CurrentMemoryContext, "imagekit row", ALLOCSET_DEFAULT_SIZES);
+  heap.row = table_slot_create(relation, nullptr);
+  if (!TTS_IS_BUFFERTUPLE(heap.row)) CannotSearch(relation, "is not stored as a heap and cannot be searched");
+  search->heap = relation;
+  search->row = heap.row;
+  capture::ReferenceIndex reference = {};
+  if (search->keys != 0) {
+    auto *sources = static_cast<capture::ResolvedSource *>(palloc(sizeof(capture::ResolvedSource) * (heap.count + 1)));
+    for (int i = 0; i < heap.count; i++) sources[i] = heap.places[i].resolved;
+    reference = capture::FindReferenceIndex(relation, sources, heap.count);
+  }
+  // One that is just being rebuilt is not waited for.
+  if (OidIsValid(reference.index) && ConditionalLockRelationOid(reference.index, AccessShareLock)) {
+    ReadFound(relation, reference, &heap);
+    UnlockRelationOid(reference.index, AccessShareLock);
+  } else {
+    ReadAll(relation, &heap);
+  }
+  ExecDropSingleTupleTableSlot(heap.row);
+  MemoryContextDelete(heap.row_context);
+}
+
+void SearchOne(Relation relation, const capture::Watch &watch, TableSearch *search) {
+  char kind = relation->rd_rel->relkind;
+  // Temporary children are not watched, and those of another session could not be read.
+  bool temporary = relation->rd_rel->relpersistence == RELPERSISTENCE_TEMP;
+  if (kind == RELKIND_PARTITIONED_TABLE || temporary) return;
+  if (kind != RELKIND_RELATION) CannotSearch(relation, "is no plain table and cannot be searched");
+  SearchHeap(relation, watch, search);
+}
+
+// Never waits for a lock, and keeps none: whoever changes tables must neither stop the drain of all others nor meet a
+// deadlock with it.
+void LockOrFail(Oid relation) {
+  if (!ConditionalLockRelationOid(relation, AccessShareLock))
+    ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE), errmsg("it is locked")));
+}
+
+// A table that another transaction is about to attach holds rows that will be uses once it commits; they are not looked for,
+// but nothing is concluded meanwhile.
+void FailIfGettingChildren(Oid relation) {
+  SnapshotData dirty;
+  InitDirtySnapshot(dirty);
+  Relation inherits = table_open(InheritsRelationId, AccessShareLock);
+  ScanKeyData key;
+  ScanKeyInit(&key, Anum_pg_inherits_inhparent, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relation));
+  SysScanDesc scan = systable_beginscan(inherits, InheritsParentIndexId, true, &dirty, 1, &key);
+  while (HeapTupleIsValid(systable_getnext(scan)))
+    if (TransactionIdIsValid(dirty.xmin))
+      ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE), errmsg("a partition or child is being attached to it")));
+  systable_endscan(scan);
+  table_close(inherits, AccessShareLock);
+}
+
+// The table and all below it, partitions and inheritance children alike; also one that DETACH CONCURRENTLY is taking off,
+// which find_all_inheritors() leaves out.
+List *AllBelow(Oid root) {
+  List *tables = list_make1_oid(root);
+  for (int i = 0; i < list_length(tables); i++)
+    tables = list_concat_unique_oid(
+        tables, find_inheritance_children_extended(list_nth_oid(tables, i), false, NoLock, nullptr, nullptr));
+  return tables;
+}
+
+}  // namespace
+
+Datum KeysOfUrls(const char *const *urls, int count) {
+  auto *keys = static_cast<Datum *>(palloc(sizeof(Datum) * (count + 1)));
+  for (int i = 0; i < count; i++) {
+    int32 key = capture::IndexKey(urls[i]);
+    if (key == capture::kNoKey) return 0;
+    keys[i] = Int32GetDatum(key);
+  }
+  keys[count] = Int32GetDatum(capture::kUnreadableKey);
+  return PointerGetDatum(construct_array(keys, count + 1, INT4OID, sizeof(int32), true, TYPALIGN_INT));
+}
+
+void SearchTable(TableSearch *search) {
+  LockOrFail(search->watched);
+  Relation root = try_relation_open(search->watched, NoLock);
+  capture::Watch watch;
+  // Dropped, or not watched any more, meanwhile: it holds no reference that counts.
+  if (root == nullptr) return;
+  relation_close(root, NoLock);  // the lock stays: no partition can be detached meanwhile without waiting for us
+  if (!capture::ReadWatch(search->watched, &watch)) return;
+  ListCell *cell;
+  foreach (cell, AllBelow(search->watched)) {
+    LockOrFail(lfirst_oid(cell));
+    Relation relation = try_relation_open(lfirst_oid(cell), NoLock);
+    if (relation == nullptr) continue;
+    FailIfGettingChildren(lfirst_oid(cell));
+    SearchOne(relation, watch, search);
+    relation_close(relation, AccessShareLock);
+  }
+  UnlockRelationOid(search->watched, AccessShareLock);
+}
+
+}  // namespace imagekit::worker
