@@ -60,6 +60,12 @@ SELECT imagekit.missing_index('patches') IS NOT NULL AS missing;
 SELECT count(*) FROM imagekit.references('https://ik.imagekit.io/acme/p/cat.jpg') WHERE relation = 'patches'::regclass;
 DROP INDEX partial, less, other;
 
+-- that of other sources makes way
+SELECT imagekit.watch('unkeyed', '{image}');
+ALTER TABLE unkeyed ADD thumb text;
+SELECT imagekit.watch('unkeyed', '{image, thumb}');
+SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = 'unkeyed'::regclass;
+
 -- a value that cannot be searched is found, and said
 SELECT imagekit.watch('patches', '{images, old.list}');
 SELECT relation, imagekit.missing_index(relation) FROM imagekit.watched WHERE relation = 'patches'::regclass;

@@ -143,6 +143,37 @@ void AppendStatement(StringInfo statements, Relation heap, const char *definitio
                    QualifiedName(RelationGetRelid(heap)), definition);
 }
 
+// Drops those of our indexes of a table and all below it that `is_in_the_way`; true when there were any.
+template <typename Judge>
+bool DropIndexes(Oid relation, Judge is_in_the_way) {
+  List *indexes = NIL;
+  ListCell *cell;
+  foreach (cell, find_all_inheritors(relation, NoLock, nullptr)) {
+    Relation table = try_relation_open(lfirst_oid(cell), AccessShareLock);
+    if (table == nullptr) continue;
+    // Those of a partitioned table take their partitions' along.
+    ForEachIndex(table, [&](Relation index) {
+      if (!index->rd_rel->relispartition && is_in_the_way(table, index))
+        indexes = lappend_oid(indexes, RelationGetRelid(index));
+      return false;
+    });
+    relation_close(table, NoLock);
+  }
+  foreach (cell, indexes) pg::RunSql(psprintf("DROP INDEX %s", QualifiedName(lfirst_oid(cell))), SPI_OK_UTILITY);
+  return indexes != NIL;
+}
+
+// Of sources that were watched before: nobody would ask it, and all who write rows would pay for it.
+void DropOutdated(const Watch &watch) {
+  (void)DropIndexes(watch.relation, [&](Relation table, Relation index) {
+    int count;
+    const ResolvedSource *sources = Indexable(watch, table, &count);
+    for (int i = 0; i < count; i++)
+      if (IndexColumn(index, sources[i]) == 0) return true;
+    return false;
+  });
+}
+
 }  // namespace
 
 ReferenceIndex FindReferenceIndex(Relation heap, const ResolvedSource *sources, int count) {
@@ -160,6 +191,7 @@ ReferenceIndex FindReferenceIndex(Relation heap, const ResolvedSource *sources, 
 }
 
 char *MakeReferenceIndexes(const Watch &watch) {
+  DropOutdated(watch);
   StringInfoData others;
   initStringInfo(&others);
   List *statements = NIL;
@@ -186,20 +218,7 @@ char *MakeReferenceIndexes(const Watch &watch) {
 }
 
 bool DropReferenceIndexes(Oid relation) {
-  List *indexes = NIL;
-  ListCell *cell;
-  foreach (cell, find_all_inheritors(relation, AccessExclusiveLock, nullptr)) {
-    Relation table = try_relation_open(lfirst_oid(cell), NoLock);
-    if (table == nullptr) continue;
-    // Those of a partitioned table take their partitions' along.
-    ForEachIndex(table, [&](Relation index) {
-      if (!index->rd_rel->relispartition) indexes = lappend_oid(indexes, RelationGetRelid(index));
-      return false;
-    });
-    relation_close(table, NoLock);
-  }
-  foreach (cell, indexes) pg::RunSql(psprintf("DROP INDEX %s", QualifiedName(lfirst_oid(cell))), SPI_OK_UTILITY);
-  return indexes != NIL;
+  return DropIndexes(relation, [](Relation, Relation) { return true; });
 }
 
 char *MissingReferenceIndexes(const Watch &watch) {

@@ -31,8 +31,8 @@ struct ReferenceIndex {
 /// Takes no lock: the caller has one on the heap.
 ReferenceIndex FindReferenceIndex(Relation heap, const ResolvedSource *sources, int count);
 
-/// Makes the indexes that are missing below a watched table, where that takes a moment only. The statements for the others,
-/// a line each; NULL when none is missing any more.
+/// Makes the indexes that are missing below a watched table, where that takes a moment only, and drops those of former
+/// sources. The statements for the others, a line each; NULL when none is missing any more.
 char *MakeReferenceIndexes(const Watch &watch);
 
 /// Drops our indexes of a table and all below it; true when there were any.

@@ -18,7 +18,7 @@ $t->sql(q{
 	CREATE TABLE "My Shop"."Odd.Table" (gone int, decoy text, id int, "odd.name" text);
 	ALTER TABLE "My Shop"."Odd.Table" DROP COLUMN gone;
 	ALTER TABLE "My Shop"."Odd.Table" RENAME COLUMN "odd.name" TO image;
-	SELECT imagekit.watch('"My Shop"."Odd.Table"', '{image}', 'id', '3 days', 'deny', 'always');
+	SELECT imagekit.watch('"My Shop"."Odd.Table"', '{image}', 'id', '3 days', 'deny', replication => 'always');
 	ALTER TABLE "My Shop"."Odd.Table" RENAME COLUMN image TO "the image";
 	CREATE TABLE parts (id int, region text, images text[]) PARTITION BY LIST (region);
 	CREATE TABLE parts_eu PARTITION OF parts FOR VALUES IN ('eu');
