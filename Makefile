@@ -4,6 +4,7 @@
 #   make demo                                   the whole thing on a throw-away server, from nothing
 #   make test                                   every test, from nothing
 #   make bench-capture                          what capture costs, beside no trigger and hand-written ones; README
+#   make bench-references                       what the check before a delete takes, on a million rows
 #   make lint                                   formatting and static analysis, as far as the tools are installed
 #
 # PG_CONFIG chooses the server; CXX the compiler (g++ or clang++).
@@ -27,7 +28,7 @@ ISOLATION_OPTS = --inputdir=test/isolation --outputdir=build/isolation
 PG_CONFIG ?= pg_config
 
 # These install what is missing before there is a pg_config to ask.
-ifneq ($(filter bench-capture demo test install-dependencies,$(MAKECMDGOALS)),)
+ifneq ($(filter bench-capture bench-references demo test install-dependencies,$(MAKECMDGOALS)),)
 include test/goals.mk
 else
 

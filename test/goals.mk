@@ -5,6 +5,7 @@
 #   make test STAGES="unit regress"   only these; test/run --list names them
 #   make demo                         see demo/run
 #   make bench-capture                what capture costs; about 20 minutes
+#   make bench-references             the check before a delete, on a million rows; about 2 minutes
 #   make bench-capture BENCH_OPTIONS="--quick --cases bulk"    bench/run --help names the options
 
 export PG_CONFIG
@@ -16,7 +17,7 @@ endif
 STAGES =
 BENCH_OPTIONS =
 
-.PHONY: install-dependencies test demo bench-capture
+.PHONY: install-dependencies test demo bench-capture bench-references
 
 install-dependencies:
 	@test/install-dependencies test
@@ -34,3 +35,8 @@ bench-capture:
 	@test/install-dependencies bench
 	@test/lib/install-extension
 	@bench/run $(BENCH_OPTIONS)
+
+bench-references:
+	@test/install-dependencies bench
+	@test/lib/install-extension
+	@bench/references

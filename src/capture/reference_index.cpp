@@ -100,7 +100,8 @@ ResolvedSource *Indexable(const Watch &watch, Relation heap, int *count) {
   return sources;
 }
 
-// "gin (images imagekit.url_array_ops, ...)"; each column once.
+// "gin (images imagekit.url_array_ops, ...) WITH ..."; each column once. What was written lately waits in a list that every
+// search reads: as short as it may be.
 char *Definition(Relation heap, const ResolvedSource *sources, int count) {
   StringInfoData list;
   initStringInfo(&list);
@@ -112,7 +113,7 @@ char *Definition(Relation heap, const ResolvedSource *sources, int count) {
                      quote_identifier(get_attname(RelationGetRelid(heap), sources[i].column, false)),
                      ClassFor(sources[i])->name);
   }
-  return psprintf("gin (%s)", list.data);
+  return psprintf("gin (%s) WITH (gin_pending_list_limit = 64)", list.data);
 }
 
 bool Lacks(Relation heap, const ResolvedSource *sources, int count) {
