@@ -304,6 +304,14 @@ COMMENT ON FUNCTION imagekit.library_path(text) IS
   'Path in the media library (/folder/name) of the file a URL shows, as the drain reads it. NULL when the URL is under '
   'no account''s endpoint, names no library file, or cannot be read with certainty.';
 
+CREATE FUNCTION imagekit.read_url(
+    url text, OUT class text, OUT server oid, OUT path text, OUT reason text, OUT other_paths text[]) RETURNS record
+  LANGUAGE c STRICT STABLE AS 'MODULE_PATHNAME', 'imagekit_read_url';
+COMMENT ON FUNCTION imagekit.read_url(text) IS
+  'How the drain reads a URL. class: library file (path says which), skipped (ours, but by design no library file), refused '
+  '(ours, but malformed or ambiguous), foreign (under no account''s endpoint); reason says why it is none. other_paths: what '
+  'the URL could mean as well.';
+
 CREATE FUNCTION imagekit.url_key(url text) RETURNS text
   LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'imagekit_url_key';
 COMMENT ON FUNCTION imagekit.url_key(text) IS

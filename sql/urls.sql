@@ -49,5 +49,11 @@ FROM unnest(ARRAY['https://ik.imagekit.io/acme/pets/my%20cat.jpg', 'https://img.
 SELECT imagekit.url_key('not a url') IS NULL AS no_key;
 
 \set VERBOSITY terse
+-- three answers, each with its reason, and a fourth for what is not ours
+SELECT class, server = (SELECT oid FROM pg_foreign_server WHERE srvname = 'acme') AS acme, path, reason, other_paths, url
+FROM unnest('{https://ik.imagekit.io/acme/tr:w-300/p/my%20cat.jpg?v=1, https://ik.imagekit.io/acme/https://else.example/cat.jpg,
+  https://ik.imagekit.io/acme/ik-genimg-prompt-a/x/cat.jpg, https://ik.imagekit.io/acme/a%2Fb.jpg, https://ik.imagekit.io/acme/pets/,
+  https://ik.imagekit.io/acme/cat.jpg?ik-obj-version=1, https://ik.imagekit.io/other/cat.jpg, nonsense, ""}'::text[]) AS url, imagekit.read_url(url);
+
 DROP EXTENSION imagekit_cleanup CASCADE;
 DROP SCHEMA imagekit;

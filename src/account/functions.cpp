@@ -4,6 +4,7 @@
 #include "core/url.h"
 #include "pg/bridge.h"
 #include "pg/server.h"
+#include "pg/sql.h"
 
 namespace {
 
@@ -22,11 +23,26 @@ text *TextFromCxx(Make make) {
   return cstring_to_text_with_len(result->data(), static_cast<int>(result->size()));
 }
 
+const char *ClassName(UrlClass kind) {
+  switch (kind) {
+    case UrlClass::kForeign:
+      return "foreign";
+    case UrlClass::kLibraryFile:
+      return "library file";
+    case UrlClass::kSkipped:
+      return "skipped";
+    case UrlClass::kRefused:
+      return "refused";
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 extern "C" {
 
 IMAGEKIT_SQL_FUNCTION(imagekit_library_path);
+IMAGEKIT_SQL_FUNCTION(imagekit_read_url);
 IMAGEKIT_SQL_FUNCTION(imagekit_url_key);
 IMAGEKIT_SQL_FUNCTION(imagekit_account_of);
 IMAGEKIT_SQL_FUNCTION(imagekit_account_problem);
@@ -41,6 +57,30 @@ Datum imagekit_library_path(PG_FUNCTION_ARGS) {
   });
   if (VARSIZE_ANY_EXHDR(path) == 0) PG_RETURN_NULL();
   PG_RETURN_TEXT_P(path);
+}
+
+// read_url(url text) -> record, see its columns in the install script
+Datum imagekit_read_url(PG_FUNCTION_ARGS) {
+  namespace pg = imagekit::pg;
+  text *url = PG_GETARG_TEXT_PP(0);
+  TupleDesc columns;
+  if (get_call_result_type(fcinfo, nullptr, &columns) != TYPEFUNC_COMPOSITE)
+    elog(ERROR, "return type must be a row type");
+  const EndpointMap *endpoints = imagekit::account::Endpoints();
+  auto *reading = pg::Own<imagekit::UrlReading>(CurrentMemoryContext);
+  pg::CallCxx([&] { *reading = endpoints->Read(TextView(url)); });
+  bool foreign = reading->kind == UrlClass::kForeign, file = reading->kind == UrlClass::kLibraryFile;
+  auto *others = static_cast<char **>(palloc(sizeof(char *) * (reading->other_readings.size() + 1)));
+  for (size_t i = 0; i < reading->other_readings.size(); i++)
+    others[i] = text_to_cstring(TextFromCxx([&] { return reading->other_readings[i].FilePath(); }));
+  Datum values[5] = {
+      CStringGetTextDatum(ClassName(reading->kind)),
+      foreign ? 0 : ObjectIdGetDatum(imagekit::account::AccountServer(reading->account)),
+      file ? PointerGetDatum(TextFromCxx([&] { return reading->path.FilePath(); })) : 0,
+      file ? 0 : CStringGetTextDatum(foreign ? "it is under no url_endpoint or url_aliases" : reading->reason.c_str()),
+      pg::TextArray(others, static_cast<int>(reading->other_readings.size()))};
+  bool nulls[5] = {false, foreign, !file, file, false};
+  PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(columns), values, nulls)));
 }
 
 // url_key(url text) -> text
