@@ -93,7 +93,9 @@ CREATE TABLE imagekit.backlog (
   url text NOT NULL,
   file_id text,
   server oid,
+  transaction xid8 NOT NULL,
   relation oid NOT NULL,
+  role oid NOT NULL,
   origin "char" NOT NULL,
   captured_at timestamptz NOT NULL,
   due_at timestamptz NOT NULL,
@@ -109,6 +111,8 @@ COMMENT ON TABLE imagekit.backlog IS
   'One row per file that is not settled. Internal: read it through the view imagekit.pending.';
 COMMENT ON SEQUENCE imagekit.backlog_id_seq IS 'Numbers imagekit.backlog.';
 COMMENT ON COLUMN imagekit.backlog.server IS 'Account (foreign server) at the time it was queued; NULL: none any more.';
+COMMENT ON COLUMN imagekit.backlog.transaction IS 'That stopped using the URL, or queued it by hand.';
+COMMENT ON COLUMN imagekit.backlog.role IS 'Role that did.';
 COMMENT ON COLUMN imagekit.backlog.relation IS 'Table that stopped using the URL; 0 when queued by hand.';
 COMMENT ON COLUMN imagekit.backlog.origin IS 'D delete, U update, T truncate, E imagekit.enqueue().';
 COMMENT ON COLUMN imagekit.backlog.claimed IS
@@ -356,13 +360,13 @@ COMMENT ON COLUMN imagekit.watched.problem IS 'What is not captured and why, in 
 CREATE VIEW imagekit.pending AS
 SELECT q.url, s.srvname AS server,
        CASE WHEN q.relation <> 0 THEN q.relation::regclass::text END AS relation,
-       q.state, q.captured_at, q.due_at, q.attempts, q.last_error
-FROM (SELECT b.url, a.server, b.relation, b.state, b.captured_at, b.due_at, b.attempts, b.last_error
+       q.state, q.captured_at, q.due_at, q.attempts, q.last_error, q.transaction, pg_get_userbyid(q.role) AS role
+FROM (SELECT b.url, a.server, b.relation, b.state, b.captured_at, b.due_at, b.attempts, b.last_error, b.transaction, b.role
       FROM imagekit.backlog b
       CROSS JOIN LATERAL imagekit.account_of(b.url) AS a(server)
       UNION ALL
       SELECT u.url, a.server, o.relation, 'waiting', o.captured_at,
-             o.written_at + coalesce(o.grace, imagekit.grace_of(a.server)), 0, NULL
+             o.written_at + coalesce(o.grace, imagekit.grace_of(a.server)), 0, NULL, o.transaction, o.role
       FROM imagekit.outbox o
       CROSS JOIN LATERAL imagekit.unpack(o.pack) u
       CROSS JOIN LATERAL imagekit.account_of(u.url) AS a(server)
@@ -379,6 +383,8 @@ COMMENT ON COLUMN imagekit.pending.captured_at IS 'When the row was deleted or c
 COMMENT ON COLUMN imagekit.pending.due_at IS 'Not before this time is it looked at (again).';
 COMMENT ON COLUMN imagekit.pending.attempts IS 'How often it was tried.';
 COMMENT ON COLUMN imagekit.pending.last_error IS 'What the last attempt met, in words.';
+COMMENT ON COLUMN imagekit.pending.transaction IS 'That stopped using the URL; pg_current_xact_id() told it its number.';
+COMMENT ON COLUMN imagekit.pending.role IS 'Role that did.';
 
 CREATE VIEW imagekit.status AS
 SELECT s.srvname AS server,

@@ -24,10 +24,12 @@ constexpr char kReadMoves[] =
 constexpr char kForget[] = "DELETE FROM imagekit.outbox WHERE ctid OPERATOR(pg_catalog.=) ANY ($1)";
 
 constexpr char kQueue[] =
-    "INSERT INTO imagekit.backlog (url, file_id, server, relation, origin, captured_at, due_at) "
-    "SELECT u.url, u.file_id, imagekit.account_of(u.url), u.relation, 'U', u.captured_at, u.due_at "
-    "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), "
-    "                pg_catalog.unnest($5)) AS u(url, file_id, relation, captured_at, due_at)";
+    "INSERT INTO imagekit.backlog (url, file_id, server, transaction, relation, role, origin, captured_at, due_at) "
+    "SELECT u.url, u.file_id, imagekit.account_of(u.url), o.transaction, o.relation, o.role, 'U', o.captured_at, "
+    "u.due_at "
+    "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4)) "
+    "     AS u(tuple, url, file_id, due_at) "
+    "JOIN imagekit.outbox o ON o.ctid OPERATOR(pg_catalog.=) u.tuple";
 
 struct Moves {
   Batch batch;
@@ -94,21 +96,20 @@ void ForgetDecided(const Moves &moves) {
 }
 
 void QueueRemoved(const Moves &moves) {
-  pg::Column urls = {TEXTOID, nullptr}, ids = {TEXTOID, nullptr}, relations = {OIDOID, nullptr};
-  pg::Column captured = {TIMESTAMPTZOID, nullptr}, due = {TIMESTAMPTZOID, nullptr};
+  pg::Column tuples = {TIDOID, nullptr}, urls = {TEXTOID, nullptr}, ids = {TEXTOID, nullptr};
+  pg::Column due = {TIMESTAMPTZOID, nullptr};
   for (int i = 0; i < moves.batch.count; i++) {
     const QueuedFile &file = moves.batch.files[i];
     if (!Open(file) || IsIn(moves.undecided, moves.tuple[i])) continue;
+    pg::Add(&tuples, PointerGetDatum(&moves.tuple[i]));
     pg::AddText(&urls, file.url);
     pg::AddText(&ids, file.captured_file_id);
-    pg::Add(&relations, ObjectIdGetDatum(file.relation));
-    pg::Add(&captured, TimestampTzGetDatum(file.captured_at));
     pg::Add(&due, TimestampTzGetDatum(moves.due_at[i]));
   }
   if (urls.values == nullptr) return;
   pg::RunSql(kQueue, SPI_OK_INSERT,
-             {pg::AsParam(urls, TEXTARRAYOID), pg::AsParam(ids, TEXTARRAYOID), pg::AsParam(relations, OIDARRAYOID),
-              pg::AsParam(captured, TIMESTAMPTZARRAYOID), pg::AsParam(due, TIMESTAMPTZARRAYOID)});
+             {pg::AsParam(tuples, TIDARRAYOID), pg::AsParam(urls, TEXTARRAYOID), pg::AsParam(ids, TEXTARRAYOID),
+              pg::AsParam(due, TIMESTAMPTZARRAYOID)});
 }
 
 }  // namespace
