@@ -20,10 +20,18 @@ namespace imagekit::outbox {
 bool TryDrainLock();
 void ReleaseDrainLock();
 
+/// Who takes in and claims, and who takes back, one after the other: what the journal loses is then in the backlog for all to
+/// see. A drain has it to the end of its transaction, an operator's function while it runs; row locks do the rest.
+void LockQueue();
+void UnlockQueue();
+
 // All of these need an open SqlSession.
 
 /// Gives back what a dead drain left claimed.
 void TakeBackOrphans();
+
+/// The same, unless a drain is at work.
+void TakeBackOrphansOfNobody();
 
 /// Moves up to `tuples` journal tuples into the backlog, a row a URL. Returns how many tuples were moved.
 uint64 TakeIn(int tuples);

@@ -12,12 +12,15 @@ using worker::QueuedFile;
 using worker::Sender;
 using worker::SenderAccount;
 
-// An advisory lock outside the two forms that users' functions can name (their last field is 1 or 2).
-LOCKTAG DrainLockTag() {
+// Advisory locks outside the two forms that users' functions can name (their last field is 1 or 2).
+LOCKTAG Tag(uint32 number) {
   LOCKTAG tag;
-  SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0x696B, 1, 100);
+  SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0x696B, number, 100);
   return tag;
 }
+
+LOCKTAG DrainLockTag() { return Tag(1); }
+LOCKTAG QueueLockTag() { return Tag(2); }
 
 // The first orphaned attempt is repeated at once: its worker was most likely stopped by somebody. After that it may be
 // the file itself that kills workers.
@@ -26,7 +29,8 @@ constexpr char kTakeBackOrphans[] =
     "due_at = pg_catalog.now() OPERATOR(pg_catalog.+) ('1 second'::pg_catalog.interval OPERATOR(pg_catalog.*) "
     "(pg_catalog.power(2, LEAST(attempts, 12) OPERATOR(pg_catalog.-) 1) OPERATOR(pg_catalog.-) 1)), "
     "last_error = 'the process that was working on it ended before it had an answer' "
-    "WHERE claimed";
+    "WHERE id OPERATOR(pg_catalog.=) ANY (ARRAY("
+    "  SELECT b.id FROM imagekit.backlog b WHERE b.claimed FOR UPDATE SKIP LOCKED))";
 
 constexpr char kTakeIn[] =
     "WITH taken AS ("
@@ -129,7 +133,24 @@ void ReleaseDrainLock() {
   (void)LockRelease(&tag, ExclusiveLock, true);
 }
 
+void LockQueue() {
+  LOCKTAG tag = QueueLockTag();
+  (void)LockAcquire(&tag, ExclusiveLock, false, false);
+}
+
+void UnlockQueue() {
+  LOCKTAG tag = QueueLockTag();
+  (void)LockRelease(&tag, ExclusiveLock, false);
+}
+
 void TakeBackOrphans() { pg::RunSql(kTakeBackOrphans, SPI_OK_UPDATE); }
+
+void TakeBackOrphansOfNobody() {
+  LOCKTAG tag = DrainLockTag();
+  if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL) return;
+  TakeBackOrphans();
+  (void)LockRelease(&tag, ExclusiveLock, false);
+}
 
 uint64 TakeIn(int tuples) {
   pg::RunSql(kTakeIn, SPI_OK_SELECT, {{INT4OID, Int32GetDatum(tuples)}});

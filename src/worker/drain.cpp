@@ -82,6 +82,7 @@ void ClaimBatch(Drain *drain, Batch *batch, Round *round, int limit) {
   // Before anything irreversible, what this rests on must be on disk: with synchronous_commit off, a crash could bring the
   // row back after its file has gone. Our commit record comes after the user's.
   ForceSyncCommit();
+  outbox::LockQueue();
   outbox::TakeBackOrphans();
   // In a procedure the operator's word may have come since the last round.
   if (!settings::enabled || WhyDisarmed() != nullptr) limit = 0;
