@@ -36,7 +36,9 @@ CREATE TABLE imagekit.watch_config (
   grace interval,
   on_truncate text NOT NULL CHECK (on_truncate IN ('capture', 'deny', 'ignore')),
   replication text NOT NULL CHECK (replication IN ('origin', 'always', 'replica')),
-  since timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+  since timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  hold_above integer CHECK (hold_above >= 0),
+  hold_fraction double precision CHECK (hold_fraction BETWEEN 0 AND 1)
 );
 COMMENT ON TABLE imagekit.watch_config IS 'What imagekit.watch() was told. Read it through the view imagekit.watched.';
 SELECT pg_catalog.pg_extension_config_dump('imagekit.watch_config', '');
@@ -74,6 +76,8 @@ CREATE TABLE imagekit.outbox (
   transaction xid8 NOT NULL,
   relation oid NOT NULL,
   role oid NOT NULL,
+  files integer NOT NULL,
+  total integer,
   origin "char" NOT NULL,
   pack bytea NOT NULL
 ) WITH (toast_tuple_target = 8160, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0.05);
@@ -85,6 +89,9 @@ COMMENT ON TABLE imagekit.outbox IS
 COMMENT ON COLUMN imagekit.outbox.captured_at IS 'Start of the statement: not after the removal.';
 COMMENT ON COLUMN imagekit.outbox.written_at IS 'Just before the commit: the grace runs from here.';
 COMMENT ON COLUMN imagekit.outbox.grace IS 'The table''s own when it was captured; NULL: the account''s.';
+COMMENT ON COLUMN imagekit.outbox.files IS 'How many the pack holds.';
+COMMENT ON COLUMN imagekit.outbox.total IS
+  'How many the transaction removes from the table, in all its packs. NULL when that was not known yet, and for moves.';
 COMMENT ON COLUMN imagekit.outbox.origin IS
   'D delete, U update, T truncate, M the row moved to another partition: no removal until the drain finds one.';
 
@@ -102,11 +109,13 @@ CREATE TABLE imagekit.backlog (
   state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'held', 'retrying', 'failed')),
   claimed boolean NOT NULL DEFAULT false,
   attempts integer NOT NULL DEFAULT 0,
-  last_error text
+  last_error text,
+  approved boolean NOT NULL DEFAULT false
 ) WITH (autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX backlog_due ON imagekit.backlog (due_at, id) WHERE state IN ('waiting', 'retrying') AND NOT claimed;
 CREATE INDEX backlog_claimed ON imagekit.backlog (id) WHERE claimed;
 CREATE INDEX backlog_failed ON imagekit.backlog (server) WHERE state = 'failed';
+CREATE INDEX backlog_held ON imagekit.backlog (relation) WHERE state = 'held';
 COMMENT ON TABLE imagekit.backlog IS
   'One row per file that is not settled. Internal: read it through the view imagekit.pending.';
 COMMENT ON SEQUENCE imagekit.backlog_id_seq IS 'Numbers imagekit.backlog.';
@@ -117,6 +126,23 @@ COMMENT ON COLUMN imagekit.backlog.relation IS 'Table that stopped using the URL
 COMMENT ON COLUMN imagekit.backlog.origin IS 'D delete, U update, T truncate, E imagekit.enqueue().';
 COMMENT ON COLUMN imagekit.backlog.claimed IS
   'A drain is working on it. Whoever drains next takes back what a dead one left.';
+
+COMMENT ON COLUMN imagekit.backlog.approved IS 'An operator has let it go: no window holds it again.';
+
+CREATE TABLE imagekit.removals (
+  relation oid NOT NULL,
+  since timestamptz NOT NULL,
+  transaction xid8,
+  files bigint NOT NULL,
+  held_because text
+) WITH (fillfactor = 50, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0.05);
+CREATE INDEX removals_of_relation ON imagekit.removals (relation, since);
+CREATE UNIQUE INDEX removals_of_transaction ON imagekit.removals (transaction, relation) WHERE transaction IS NOT NULL;
+COMMENT ON TABLE imagekit.removals IS
+  'How many files each table has lost of late, and which transactions are held for it. Internal.';
+COMMENT ON COLUMN imagekit.removals.since IS 'Beginning of the minute in which they were removed.';
+COMMENT ON COLUMN imagekit.removals.transaction IS 'A large one, by itself; NULL: the small ones of the minute together.';
+COMMENT ON COLUMN imagekit.removals.held_because IS 'Why what was removed waits for imagekit.approve(), in words; NULL: it does not.';
 
 CREATE TABLE imagekit.account_state (
   server oid PRIMARY KEY,
@@ -168,14 +194,15 @@ COMMENT ON FUNCTION imagekit.capture_truncate() IS
 
 CREATE FUNCTION imagekit.watch(
     relation regclass, sources text[], owner text DEFAULT NULL, grace interval DEFAULT NULL,
-    on_truncate text DEFAULT 'capture', replication text DEFAULT 'origin') RETURNS void
+    on_truncate text DEFAULT 'capture', replication text DEFAULT 'origin', hold_above integer DEFAULT NULL,
+    hold_fraction double precision DEFAULT NULL) RETURNS void
   LANGUAGE c AS 'MODULE_PATHNAME', 'imagekit_watch';
-COMMENT ON FUNCTION imagekit.watch(regclass, text[], text, interval, text, text) IS
+COMMENT ON FUNCTION imagekit.watch(regclass, text[], text, interval, text, text, integer, double precision) IS
   'Watches a table, its partitions and children: image URLs that its rows stop using are queued for deletion. A source is '
   'column, column.key.key, column.list[*].key or url_column:file_id_column. owner: the column that says whose row it is. '
   'grace: how long to wait, instead of the account''s grace_period. on_truncate: capture, deny or ignore. replication: '
-  'origin captures where rows are changed, replica where changes arrive by logical replication, always both. Called '
-  'again, it replaces. You must own the table.';
+  'origin captures where rows are changed, replica where changes arrive by logical replication, always both. '
+  'hold_above, hold_fraction: instead of the account''s; 0 switches off. Called again, it replaces. You must own the table.';
 
 CREATE FUNCTION imagekit.unwatch(relation regclass) RETURNS boolean
   LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'imagekit_unwatch';
@@ -348,7 +375,7 @@ COMMENT ON FUNCTION imagekit.account_problem(oid) IS
 
 CREATE VIEW imagekit.watched AS
 SELECT w.relation, w.sources, w.owner, w.grace, w.on_truncate, w.replication,
-       x.problem IS NULL AS active, x.problem
+       x.problem IS NULL AS active, x.problem, w.hold_above, w.hold_fraction
 FROM imagekit.watch_config w
 LEFT JOIN imagekit.watch_columns c ON c.relation = w.relation
 CROSS JOIN LATERAL (
@@ -389,6 +416,10 @@ COMMENT ON COLUMN imagekit.watched.replication IS
 COMMENT ON COLUMN imagekit.watched.active IS
   'False when something is not captured, see problem: call imagekit.watch() again.';
 COMMENT ON COLUMN imagekit.watched.problem IS 'What is not captured and why, in words.';
+COMMENT ON COLUMN imagekit.watched.hold_above IS
+  'More files than these removed at once wait for imagekit.approve(); 0: no limit. NULL: the account''s hold_above.';
+COMMENT ON COLUMN imagekit.watched.hold_fraction IS
+  'The same as a share of the table''s files; NULL: the account''s hold_fraction.';
 
 CREATE VIEW imagekit.pending AS
 SELECT q.url, s.srvname AS server,
@@ -425,13 +456,16 @@ SELECT s.srvname AS server,
             WHEN x.worker_pid IS NOT NULL THEN 'working'
             WHEN x.preloaded THEN 'idle'
             ELSE 'manual' END AS state,
-       coalesce(x.cause,
-                CASE WHEN NOT x.preloaded
-                     THEN 'the library is not in shared_preload_libraries, so no background worker runs: '
-                          'CALL imagekit.drain() sends what is due' END) AS cause,
+       nullif(concat_ws('; ',
+         coalesce(x.cause,
+                  CASE WHEN NOT x.preloaded
+                       THEN 'the library is not in shared_preload_libraries, so no background worker runs: '
+                            'CALL imagekit.drain() sends what is due' END),
+         h.cause), '') AS cause,
        (SELECT min(b.due_at) FROM imagekit.backlog b
         WHERE b.state IN ('waiting', 'retrying') AND NOT b.claimed AND b.server = s.oid) AS next_due_at,
        (SELECT count(*) FROM imagekit.backlog b WHERE b.state = 'failed' AND b.server = s.oid) AS failed,
+       coalesce(h.files, 0) AS held,
        (SELECT max(h.settled_at) FROM imagekit.history h
         WHERE h.server = s.srvname AND h.settled_at > now() - interval '1 day') AS last_settled_at,
        x.worker_pid
@@ -446,15 +480,25 @@ CROSS JOIN LATERAL (
                              FROM imagekit.account_state a
                              WHERE a.server = s.oid AND a.paused_until > clock_timestamp()))
          END AS cause
-  FROM imagekit.service() v) x;
+  FROM imagekit.service() v) x
+CROSS JOIN LATERAL (
+  SELECT sum(t.files)::bigint AS files,
+         string_agg(format('%s files of table %s are held (%s): SELECT imagekit.approve(relation => %L) deletes '
+                           'them, SELECT imagekit.discard(relation => %L) keeps them',
+                           t.files, t.name, t.because, t.name, t.name), '; ' ORDER BY t.name) AS cause
+  FROM (SELECT b.relation::regclass::text AS name, count(*) AS files, min(b.last_error) AS because
+        FROM imagekit.backlog b WHERE b.state = 'held' AND b.server = s.oid GROUP BY b.relation) t) h;
 COMMENT ON VIEW imagekit.status IS 'One row per account: is it being worked for, and if not, why not.';
 COMMENT ON COLUMN imagekit.status.server IS 'Account (foreign server).';
 COMMENT ON COLUMN imagekit.status.state IS
   'working: a worker is on this database. idle: nothing to do. manual: only CALL imagekit.drain() sends. '
   'stopped: nothing is sent, cause says why.';
-COMMENT ON COLUMN imagekit.status.cause IS 'Why nothing is sent, in words; what is queued waits and is not lost.';
+COMMENT ON COLUMN imagekit.status.cause IS
+  'Why nothing is sent, or what is held, in words and with the remedy; what is queued waits and is not lost.';
 COMMENT ON COLUMN imagekit.status.next_due_at IS 'When the next file of the backlog is due.';
 COMMENT ON COLUMN imagekit.status.failed IS 'Files that need a person: see imagekit.pending where state = ''failed''.';
+COMMENT ON COLUMN imagekit.status.held IS
+  'Files that a table lost in unusual number: they wait for imagekit.approve() or discard(), cause says why.';
 COMMENT ON COLUMN imagekit.status.last_settled_at IS 'When the last outcome of the past day was recorded.';
 COMMENT ON COLUMN imagekit.status.worker_pid IS 'Process id of this database''s background worker, if one runs now.';
 

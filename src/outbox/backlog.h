@@ -1,8 +1,9 @@
 // The queue's bookkeeping, each function one short piece of a transaction: take in the journal, claim, settle.
 //
 //   journal tuple ──TakeIn──► backlog: waiting ──Claim──► claimed ──Settle──► history
-//                                 ▲                          │
-//                                 └── retrying / failed ◄────┘
+//                        │        ▲  ▲                       │
+//                        │        │  └── retrying / failed ◄─┘
+//                        └► held ─┘ imagekit.approve()
 //
 // An attempt is counted when it is claimed, before anything is sent: a file that kills its worker cannot do so for ever.
 // One drain a database works at a time (DrainLock), so whoever holds the lock knows that what is still claimed was left
@@ -33,7 +34,8 @@ void TakeBackOrphans();
 /// The same, unless a drain is at work.
 void TakeBackOrphansOfNobody();
 
-/// Moves up to `tuples` journal tuples into the backlog, a row a URL. Returns how many tuples were moved.
+/// Moves up to `tuples` journal tuples into the backlog, a row a URL, those of a mass change as held. Returns how many tuples
+/// were moved. Needs the queue lock.
 uint64 TakeIn(int tuples);
 
 /// Claims up to `limit` due files of accounts that can be sent to, or that no account knows any more. Fills `batch`.

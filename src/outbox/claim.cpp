@@ -1,4 +1,4 @@
-// From the journal into the backlog, and from the backlog into a drain's hands.
+// From the backlog into a drain's hands, and who may have it there.
 
 #include "outbox/backlog.h"
 #include "pg/sql.h"
@@ -31,20 +31,6 @@ constexpr char kTakeBackOrphans[] =
     "last_error = 'the process that was working on it ended before it had an answer' "
     "WHERE id OPERATOR(pg_catalog.=) ANY (ARRAY("
     "  SELECT b.id FROM imagekit.backlog b WHERE b.claimed FOR UPDATE SKIP LOCKED))";
-
-constexpr char kTakeIn[] =
-    "WITH taken AS ("
-    "  DELETE FROM imagekit.outbox WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
-    "    SELECT o.ctid FROM imagekit.outbox o WHERE o.origin OPERATOR(pg_catalog.<>) 'M'"
-    "    LIMIT $1 FOR UPDATE SKIP LOCKED))"
-    "  RETURNING captured_at, written_at, grace, transaction, relation, role, origin, pack), "
-    "queued AS ("
-    "  INSERT INTO imagekit.backlog (url, file_id, server, transaction, relation, role, origin, captured_at, due_at)"
-    "  SELECT u.url, u.file_id, a.server, t.transaction, t.relation, t.role, t.origin, t.captured_at,"
-    "         t.written_at OPERATOR(pg_catalog.+) COALESCE(t.grace, imagekit.grace_of(a.server))"
-    "  FROM taken t CROSS JOIN LATERAL imagekit.unpack(t.pack) u"
-    "  CROSS JOIN LATERAL imagekit.account_of(u.url) AS a(server)) "
-    "SELECT pg_catalog.count(*) FROM taken";
 
 // $1 limit, $2 accounts that can be sent to, $3 all accounts
 constexpr char kClaim[] =
@@ -150,12 +136,6 @@ void TakeBackOrphansOfNobody() {
   if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL) return;
   TakeBackOrphans();
   (void)LockRelease(&tag, ExclusiveLock, false);
-}
-
-uint64 TakeIn(int tuples) {
-  pg::RunSql(kTakeIn, SPI_OK_SELECT, {{INT4OID, Int32GetDatum(tuples)}});
-  bool null;
-  return static_cast<uint64>(DatumGetInt64(pg::Field(0, 1, &null)));
 }
 
 void Claim(Batch *batch, const Sender &sender, int limit) {

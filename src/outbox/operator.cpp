@@ -10,6 +10,7 @@
 // ImageKit has been told of it; a NOTICE counts it. Nothing here waits for another operator's open transaction.
 
 #include "outbox/backlog.h"
+#include "outbox/hold.h"
 #include "outbox/pack.h"
 #include "pg/bridge.h"
 #include "pg/sql.h"
@@ -74,7 +75,8 @@ constexpr char kTryAgain[] =
     "WHERE id OPERATOR(pg_catalog.=) ANY ($1)";
 
 constexpr char kLetGo[] =
-    "UPDATE imagekit.backlog SET state = 'waiting', last_error = NULL WHERE id OPERATOR(pg_catalog.=) ANY ($1)";
+    "UPDATE imagekit.backlog SET state = 'waiting', last_error = NULL, approved = true WHERE id OPERATOR(pg_catalog.=) "
+    "ANY ($1)";
 
 // Of another session that has taken them in, or taken them back, and not said yet whether that holds.
 constexpr char kLeftInJournal[] = "SELECT FROM imagekit.outbox WHERE origin OPERATOR(pg_catalog.<>) 'M' LIMIT 1";
@@ -98,7 +100,7 @@ constexpr char kPickMoves[] =
     "FROM moves m CROSS JOIN given g CROSS JOIN LATERAL imagekit.unpack(m.pack) u";
 
 constexpr char kForgetMove[] = "DELETE FROM imagekit.outbox WHERE ctid OPERATOR(pg_catalog.=) $1";
-constexpr char kCutMove[] = "UPDATE imagekit.outbox SET pack = $2 WHERE ctid OPERATOR(pg_catalog.=) $1";
+constexpr char kCutMove[] = "UPDATE imagekit.outbox SET pack = $2, files = $3 WHERE ctid OPERATOR(pg_catalog.=) $1";
 
 ItemPointer Tuple(Datum datum) { return reinterpret_cast<ItemPointer>(DatumGetPointer(datum)); }
 
@@ -190,7 +192,8 @@ void ForgetMoves(const Conditions &conditions) {
     else
       pg::RunSql(kCutMove, SPI_OK_UPDATE,
                  {{TIDOID, tuple},
-                  {BYTEAOID, PointerGetDatum(cstring_to_text_with_len(rest.data(), static_cast<int>(rest.size())))}});
+                  {BYTEAOID, PointerGetDatum(cstring_to_text_with_len(rest.data(), static_cast<int>(rest.size())))},
+                  {INT4OID, Int32GetDatum(static_cast<int32>(rest.count()))}});
   }
   if (forgotten > 0)
     ereport(NOTICE, (errmsg_plural("%lld file of rows that moved to another partition will not be reviewed",
@@ -211,6 +214,7 @@ int64 Obey(const Word &word, Datum ids, const char *caller) {
     pg::RunSql(&word == &kRetry ? kTryAgain : kLetGo, SPI_OK_UPDATE, {id_param});
     worker::WakeAtCommit();
   }
+  ForgetSettledHolds();
   return count;
 }
 
