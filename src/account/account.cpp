@@ -46,6 +46,8 @@ void ReadOption(Account *account, const char *name, const char *value) {
     account->hold_fraction = FractionValue(value);
   } else if (strcmp(name, "hold_window") == 0) {
     account->hold_window = WindowValue(value);
+  } else if (strcmp(name, "max_deletes_per_hour") == 0) {
+    account->max_deletes_per_hour = LimitValue(value);
   }
   // grace_period is read in SQL, by imagekit.grace_of().
 }

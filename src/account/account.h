@@ -20,10 +20,11 @@ struct Account {
   List *protect;  // char *: library paths or globs that are never deleted
   bool dry_run;
   double read_rate, read_burst, write_rate, write_burst;
-  int64 hold_above;      // files; 0: no limit
-  double hold_fraction;  // of a table's files; 0: no limit
-  int64 hold_window;     // microseconds; 0: each transaction by itself
-  char *problem;         // why it cannot be used, in words; NULL when it can
+  int64 hold_above;            // files; 0: no limit
+  double hold_fraction;        // of a table's files; 0: no limit
+  int64 max_deletes_per_hour;  // 0: no limit
+  int64 hold_window;           // microseconds; 0: each transaction by itself
+  char *problem;               // why it cannot be used, in words; NULL when it can
 };
 
 /// What they are unless the options say otherwise.

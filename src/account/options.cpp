@@ -171,6 +171,7 @@ const OptionRule kOptions[] = {
     {"read_burst", kServer, CheckBurst},
     {"write_rate", kServer, CheckRate},
     {"write_burst", kServer, CheckBurst},
+    {"max_deletes_per_hour", kServer, CheckLimit},
     {"hold_above", kServer, CheckLimit},
     {"hold_fraction", kServer, CheckFraction},
     {"hold_window", kServer, CheckWindow},

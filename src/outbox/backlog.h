@@ -38,6 +38,11 @@ void TakeBackOrphansOfNobody();
 /// were moved. Needs the queue lock.
 uint64 TakeIn(int tuples);
 
+/// What max_deletes_per_hour leaves each account for this round. One that has reached it is paused until an hour after
+/// the deletion that makes room; one that has not, or is not limited any more, goes on. By hand there is no limit, but what is
+/// deleted by hand counts.
+void LimitDeletes(worker::Sender *sender);
+
 /// Claims up to `limit` due files of accounts that can be sent to, or that no account knows any more. Fills `batch`.
 void Claim(worker::Batch *batch, const worker::Sender &sender, int limit);
 
