@@ -36,7 +36,9 @@ CREATE TABLE imagekit.watch_config (
   grace interval,
   on_truncate text NOT NULL CHECK (on_truncate IN ('capture', 'deny', 'ignore')),
   replication text NOT NULL CHECK (replication IN ('origin', 'always', 'replica')),
-  since timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+  since timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  hold_above integer CHECK (hold_above >= 0),
+  hold_fraction double precision CHECK (hold_fraction BETWEEN 0 AND 1)
 );
 COMMENT ON TABLE imagekit.watch_config IS 'What imagekit.watch() was told. Read it through the view imagekit.watched.';
 SELECT pg_catalog.pg_extension_config_dump('imagekit.watch_config', '');
@@ -74,6 +76,8 @@ CREATE TABLE imagekit.outbox (
   transaction xid8 NOT NULL,
   relation oid NOT NULL,
   role oid NOT NULL,
+  files integer NOT NULL,
+  total integer,
   origin "char" NOT NULL,
   pack bytea NOT NULL
 ) WITH (toast_tuple_target = 8160, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0.05);
@@ -85,6 +89,9 @@ COMMENT ON TABLE imagekit.outbox IS
 COMMENT ON COLUMN imagekit.outbox.captured_at IS 'Start of the statement: not after the removal.';
 COMMENT ON COLUMN imagekit.outbox.written_at IS 'Just before the commit: the grace runs from here.';
 COMMENT ON COLUMN imagekit.outbox.grace IS 'The table''s own when it was captured; NULL: the account''s.';
+COMMENT ON COLUMN imagekit.outbox.files IS 'How many the pack holds.';
+COMMENT ON COLUMN imagekit.outbox.total IS
+  'How many the transaction removes from the table, in all its packs. NULL when that was not known yet, and for moves.';
 COMMENT ON COLUMN imagekit.outbox.origin IS
   'D delete, U update, T truncate, M the row moved to another partition: no removal until the drain finds one.';
 
@@ -93,26 +100,49 @@ CREATE TABLE imagekit.backlog (
   url text NOT NULL,
   file_id text,
   server oid,
+  transaction xid8 NOT NULL,
   relation oid NOT NULL,
+  role oid NOT NULL,
   origin "char" NOT NULL,
   captured_at timestamptz NOT NULL,
   due_at timestamptz NOT NULL,
   state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'held', 'retrying', 'failed')),
   claimed boolean NOT NULL DEFAULT false,
   attempts integer NOT NULL DEFAULT 0,
-  last_error text
+  last_error text,
+  approved boolean NOT NULL DEFAULT false
 ) WITH (autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX backlog_due ON imagekit.backlog (due_at, id) WHERE state IN ('waiting', 'retrying') AND NOT claimed;
 CREATE INDEX backlog_claimed ON imagekit.backlog (id) WHERE claimed;
 CREATE INDEX backlog_failed ON imagekit.backlog (server) WHERE state = 'failed';
+CREATE INDEX backlog_held ON imagekit.backlog (relation) WHERE state = 'held';
 COMMENT ON TABLE imagekit.backlog IS
   'One row per file that is not settled. Internal: read it through the view imagekit.pending.';
 COMMENT ON SEQUENCE imagekit.backlog_id_seq IS 'Numbers imagekit.backlog.';
 COMMENT ON COLUMN imagekit.backlog.server IS 'Account (foreign server) at the time it was queued; NULL: none any more.';
+COMMENT ON COLUMN imagekit.backlog.transaction IS 'That stopped using the URL, or queued it by hand.';
+COMMENT ON COLUMN imagekit.backlog.role IS 'Role that did.';
 COMMENT ON COLUMN imagekit.backlog.relation IS 'Table that stopped using the URL; 0 when queued by hand.';
 COMMENT ON COLUMN imagekit.backlog.origin IS 'D delete, U update, T truncate, E imagekit.enqueue().';
 COMMENT ON COLUMN imagekit.backlog.claimed IS
   'A drain is working on it. Whoever drains next takes back what a dead one left.';
+
+COMMENT ON COLUMN imagekit.backlog.approved IS 'An operator has let it go: no window holds it again.';
+
+CREATE TABLE imagekit.removals (
+  relation oid NOT NULL,
+  since timestamptz NOT NULL,
+  transaction xid8,
+  files bigint NOT NULL,
+  held_because text
+) WITH (fillfactor = 50, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0.05);
+CREATE INDEX removals_of_relation ON imagekit.removals (relation, since);
+CREATE UNIQUE INDEX removals_of_transaction ON imagekit.removals (transaction, relation) WHERE transaction IS NOT NULL;
+COMMENT ON TABLE imagekit.removals IS
+  'How many files each table has lost of late, and which transactions are held for it. Internal.';
+COMMENT ON COLUMN imagekit.removals.since IS 'Beginning of the minute in which they were removed.';
+COMMENT ON COLUMN imagekit.removals.transaction IS 'A large one, by itself; NULL: the small ones of the minute together.';
+COMMENT ON COLUMN imagekit.removals.held_because IS 'Why what was removed waits for imagekit.approve(), in words; NULL: it does not.';
 
 CREATE TABLE imagekit.account_state (
   server oid PRIMARY KEY,
@@ -164,15 +194,16 @@ COMMENT ON FUNCTION imagekit.capture_truncate() IS
 
 CREATE FUNCTION imagekit.watch(
     relation regclass, sources text[], owner text DEFAULT NULL, grace interval DEFAULT NULL,
-    on_truncate text DEFAULT 'capture', create_index boolean DEFAULT true, replication text DEFAULT 'origin') RETURNS void
+    on_truncate text DEFAULT 'capture', create_index boolean DEFAULT true, replication text DEFAULT 'origin',
+    hold_above integer DEFAULT NULL, hold_fraction double precision DEFAULT NULL) RETURNS void
   LANGUAGE c AS 'MODULE_PATHNAME', 'imagekit_watch';
-COMMENT ON FUNCTION imagekit.watch(regclass, text[], text, interval, text, boolean, text) IS
+COMMENT ON FUNCTION imagekit.watch(regclass, text[], text, interval, text, boolean, text, integer, double precision) IS
   'Watches a table, its partitions and children: image URLs that its rows stop using are queued for deletion. A source is '
   'column, column.key.key, column.list[*].key or url_column:file_id_column. owner: the column that says whose row it is. '
   'grace: how long to wait, instead of the account''s grace_period. on_truncate: capture, deny or ignore. create_index: make the '
-  'index by which its images are found, or say how, when it is large. replication: '
-  'origin captures where rows are changed, replica where changes arrive by logical replication, always both. Called '
-  'again, it replaces. You must own the table.';
+  'index by which its images are found, or say how, when it is large. replication: origin captures where rows are changed, '
+  'replica where changes arrive by logical replication, always both. hold_above, hold_fraction: instead of the account''s; 0 '
+  'switches off. Called again, it replaces. You must own the table.';
 
 CREATE FUNCTION imagekit.unwatch(relation regclass) RETURNS boolean
   LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'imagekit_unwatch';
@@ -380,6 +411,39 @@ COMMENT ON FUNCTION imagekit.enqueue(text[], interval) IS
   'Queues images for review and deletion, due after the delay. Returns how many were queued; a URL under no account''s '
   'endpoint is not.';
 
+CREATE FUNCTION imagekit.cancel(
+    url text DEFAULT NULL, relation regclass DEFAULT NULL, transaction xid8 DEFAULT NULL,
+    captured_from timestamptz DEFAULT NULL, captured_to timestamptz DEFAULT NULL, server name DEFAULT NULL) RETURNS bigint
+  LANGUAGE c AS 'MODULE_PATHNAME', 'imagekit_cancel';
+COMMENT ON FUNCTION imagekit.cancel(text, regclass, xid8, timestamptz, timestamptz, name) IS
+  'Takes back files that wait, are tried again or are held: they stay at ImageKit, and imagekit.history says so. All conditions '
+  'that are given must hold: url under any spelling, relation the watched table, transaction, captured_from and captured_to '
+  '(both included), server the account. Returns how many were taken back. What is being worked on is not; a NOTICE says how '
+  'many.';
+
+CREATE FUNCTION imagekit.discard(
+    url text DEFAULT NULL, relation regclass DEFAULT NULL, transaction xid8 DEFAULT NULL,
+    captured_from timestamptz DEFAULT NULL, captured_to timestamptz DEFAULT NULL, server name DEFAULT NULL) RETURNS bigint
+  LANGUAGE c AS 'MODULE_PATHNAME', 'imagekit_discard';
+COMMENT ON FUNCTION imagekit.discard(text, regclass, xid8, timestamptz, timestamptz, name) IS
+  'Gives up files that failed or are held: they stay at ImageKit, and imagekit.history says so. Conditions as for '
+  'imagekit.cancel(). Returns how many.';
+
+CREATE FUNCTION imagekit.retry(
+    url text DEFAULT NULL, relation regclass DEFAULT NULL, transaction xid8 DEFAULT NULL,
+    captured_from timestamptz DEFAULT NULL, captured_to timestamptz DEFAULT NULL, server name DEFAULT NULL) RETURNS bigint
+  LANGUAGE c AS 'MODULE_PATHNAME', 'imagekit_retry';
+COMMENT ON FUNCTION imagekit.retry(text, regclass, xid8, timestamptz, timestamptz, name) IS
+  'Has files that failed tried again, now, as if for the first time. Conditions as for imagekit.cancel(); without any, all '
+  'that failed. Returns how many.';
+
+CREATE FUNCTION imagekit.approve(
+    url text DEFAULT NULL, relation regclass DEFAULT NULL, transaction xid8 DEFAULT NULL,
+    captured_from timestamptz DEFAULT NULL, captured_to timestamptz DEFAULT NULL, server name DEFAULT NULL) RETURNS bigint
+  LANGUAGE c AS 'MODULE_PATHNAME', 'imagekit_approve';
+COMMENT ON FUNCTION imagekit.approve(text, regclass, xid8, timestamptz, timestamptz, name) IS
+  'Lets files that are held go on their way to deletion. Conditions as for imagekit.cancel(). Returns how many.';
+
 CREATE PROCEDURE imagekit.drain(max_files integer DEFAULT NULL)
   LANGUAGE c AS 'MODULE_PATHNAME', 'imagekit_drain';
 COMMENT ON PROCEDURE imagekit.drain(integer) IS
@@ -416,7 +480,7 @@ COMMENT ON FUNCTION imagekit.account_problem(oid) IS
 
 CREATE VIEW imagekit.watched AS
 SELECT w.relation, w.sources, w.owner, w.grace, w.on_truncate, w.replication,
-       x.problem IS NULL AS active, x.problem
+       x.problem IS NULL AS active, x.problem, w.hold_above, w.hold_fraction
 FROM imagekit.watch_config w
 LEFT JOIN imagekit.watch_columns c ON c.relation = w.relation
 CROSS JOIN LATERAL (
@@ -457,17 +521,21 @@ COMMENT ON COLUMN imagekit.watched.replication IS
 COMMENT ON COLUMN imagekit.watched.active IS
   'False when something is not captured, see problem: call imagekit.watch() again.';
 COMMENT ON COLUMN imagekit.watched.problem IS 'What is not captured and why, in words.';
+COMMENT ON COLUMN imagekit.watched.hold_above IS
+  'More files than these removed at once wait for imagekit.approve(); 0: no limit. NULL: the account''s hold_above.';
+COMMENT ON COLUMN imagekit.watched.hold_fraction IS
+  'The same as a share of the table''s files; NULL: the account''s hold_fraction.';
 
 CREATE VIEW imagekit.pending AS
 SELECT q.url, s.srvname AS server,
        CASE WHEN q.relation <> 0 THEN q.relation::regclass::text END AS relation,
-       q.state, q.captured_at, q.due_at, q.attempts, q.last_error
-FROM (SELECT b.url, a.server, b.relation, b.state, b.captured_at, b.due_at, b.attempts, b.last_error
+       q.state, q.captured_at, q.due_at, q.attempts, q.last_error, q.transaction, pg_get_userbyid(q.role) AS role
+FROM (SELECT b.url, a.server, b.relation, b.state, b.captured_at, b.due_at, b.attempts, b.last_error, b.transaction, b.role
       FROM imagekit.backlog b
       CROSS JOIN LATERAL imagekit.account_of(b.url) AS a(server)
       UNION ALL
       SELECT u.url, a.server, o.relation, 'waiting', o.captured_at,
-             o.written_at + coalesce(o.grace, imagekit.grace_of(a.server)), 0, NULL
+             o.written_at + coalesce(o.grace, imagekit.grace_of(a.server)), 0, NULL, o.transaction, o.role
       FROM imagekit.outbox o
       CROSS JOIN LATERAL imagekit.unpack(o.pack) u
       CROSS JOIN LATERAL imagekit.account_of(u.url) AS a(server)
@@ -484,6 +552,8 @@ COMMENT ON COLUMN imagekit.pending.captured_at IS 'When the row was deleted or c
 COMMENT ON COLUMN imagekit.pending.due_at IS 'Not before this time is it looked at (again).';
 COMMENT ON COLUMN imagekit.pending.attempts IS 'How often it was tried.';
 COMMENT ON COLUMN imagekit.pending.last_error IS 'What the last attempt met, in words.';
+COMMENT ON COLUMN imagekit.pending.transaction IS 'That stopped using the URL; pg_current_xact_id() told it its number.';
+COMMENT ON COLUMN imagekit.pending.role IS 'Role that did.';
 
 CREATE VIEW imagekit.status AS
 SELECT s.srvname AS server,
@@ -491,13 +561,16 @@ SELECT s.srvname AS server,
             WHEN x.worker_pid IS NOT NULL THEN 'working'
             WHEN x.preloaded THEN 'idle'
             ELSE 'manual' END AS state,
-       coalesce(x.cause,
-                CASE WHEN NOT x.preloaded
-                     THEN 'the library is not in shared_preload_libraries, so no background worker runs: '
-                          'CALL imagekit.drain() sends what is due' END) AS cause,
+       nullif(concat_ws('; ',
+         coalesce(x.cause,
+                  CASE WHEN NOT x.preloaded
+                       THEN 'the library is not in shared_preload_libraries, so no background worker runs: '
+                            'CALL imagekit.drain() sends what is due' END),
+         h.cause), '') AS cause,
        (SELECT min(b.due_at) FROM imagekit.backlog b
         WHERE b.state IN ('waiting', 'retrying') AND NOT b.claimed AND b.server = s.oid) AS next_due_at,
        (SELECT count(*) FROM imagekit.backlog b WHERE b.state = 'failed' AND b.server = s.oid) AS failed,
+       coalesce(h.files, 0) AS held,
        (SELECT max(h.settled_at) FROM imagekit.history h
         WHERE h.server = s.srvname AND h.settled_at > now() - interval '1 day') AS last_settled_at,
        x.worker_pid
@@ -512,15 +585,25 @@ CROSS JOIN LATERAL (
                              FROM imagekit.account_state a
                              WHERE a.server = s.oid AND a.paused_until > clock_timestamp()))
          END AS cause
-  FROM imagekit.service() v) x;
+  FROM imagekit.service() v) x
+CROSS JOIN LATERAL (
+  SELECT sum(t.files)::bigint AS files,
+         string_agg(format('%s files of table %s are held (%s): SELECT imagekit.approve(relation => %L) deletes '
+                           'them, SELECT imagekit.discard(relation => %L) keeps them',
+                           t.files, t.name, t.because, t.name, t.name), '; ' ORDER BY t.name) AS cause
+  FROM (SELECT b.relation::regclass::text AS name, count(*) AS files, min(b.last_error) AS because
+        FROM imagekit.backlog b WHERE b.state = 'held' AND b.server = s.oid GROUP BY b.relation) t) h;
 COMMENT ON VIEW imagekit.status IS 'One row per account: is it being worked for, and if not, why not.';
 COMMENT ON COLUMN imagekit.status.server IS 'Account (foreign server).';
 COMMENT ON COLUMN imagekit.status.state IS
   'working: a worker is on this database. idle: nothing to do. manual: only CALL imagekit.drain() sends. '
   'stopped: nothing is sent, cause says why.';
-COMMENT ON COLUMN imagekit.status.cause IS 'Why nothing is sent, in words; what is queued waits and is not lost.';
+COMMENT ON COLUMN imagekit.status.cause IS
+  'Why nothing is sent, or what is held, in words and with the remedy; what is queued waits and is not lost.';
 COMMENT ON COLUMN imagekit.status.next_due_at IS 'When the next file of the backlog is due.';
 COMMENT ON COLUMN imagekit.status.failed IS 'Files that need a person: see imagekit.pending where state = ''failed''.';
+COMMENT ON COLUMN imagekit.status.held IS
+  'Files that a table lost in unusual number: they wait for imagekit.approve() or discard(), cause says why.';
 COMMENT ON COLUMN imagekit.status.last_settled_at IS 'When the last outcome of the past day was recorded.';
 COMMENT ON COLUMN imagekit.status.worker_pid IS 'Process id of this database''s background worker, if one runs now.';
 

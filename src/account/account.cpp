@@ -40,6 +40,14 @@ void ReadOption(Account *account, const char *name, const char *value) {
     account->write_rate = RateValue(value);
   } else if (strcmp(name, "write_burst") == 0) {
     account->write_burst = RateValue(value);
+  } else if (strcmp(name, "hold_above") == 0) {
+    account->hold_above = LimitValue(value);
+  } else if (strcmp(name, "hold_fraction") == 0) {
+    account->hold_fraction = FractionValue(value);
+  } else if (strcmp(name, "hold_window") == 0) {
+    account->hold_window = WindowValue(value);
+  } else if (strcmp(name, "max_deletes_per_hour") == 0) {
+    account->max_deletes_per_hour = LimitValue(value);
   }
   // grace_period is read in SQL, by imagekit.grace_of().
 }
@@ -51,6 +59,9 @@ Account *ReadAccount(Form_pg_foreign_server form) {
   account->read_burst = defaults.read_burst;
   account->write_rate = defaults.write_rate;
   account->write_burst = defaults.write_burst;
+  account->hold_above = kHoldAbove;
+  account->hold_fraction = kHoldFraction;
+  account->hold_window = kHoldWindow;
   account->api_url = pstrdup("https://api.imagekit.io");
   account->server = form->oid;
   account->name = pstrdup(NameStr(form->srvname));

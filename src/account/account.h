@@ -20,8 +20,17 @@ struct Account {
   List *protect;  // char *: library paths or globs that are never deleted
   bool dry_run;
   double read_rate, read_burst, write_rate, write_burst;
-  char *problem;  // why it cannot be used, in words; NULL when it can
+  int64 hold_above;            // files; 0: no limit
+  double hold_fraction;        // of a table's files; 0: no limit
+  int64 max_deletes_per_hour;  // 0: no limit
+  int64 hold_window;           // microseconds; 0: each transaction by itself
+  char *problem;               // why it cannot be used, in words; NULL when it can
 };
+
+/// What they are unless the options say otherwise.
+constexpr int64 kHoldAbove = 5000;
+constexpr double kHoldFraction = 0.5;
+constexpr int64 kHoldWindow = 10 * USECS_PER_MINUTE;
 
 /// All accounts of this database, read from the catalogs now. Keys are not among them.
 List *LoadAccounts(MemoryContext context);

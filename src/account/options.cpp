@@ -104,6 +104,28 @@ void CheckBurst(const char *name, const char *value) {
                 "Give how many requests may be sent at once after a pause.");
 }
 
+bool IsOff(const char *value) { return strcmp(value, "off") == 0; }
+
+void CheckLimit(const char *name, const char *value) {
+  char *end = nullptr;
+  errno = 0;
+  long long limit = strtoll(value, &end, 10);
+  if (!IsOff(value) && (end == value || *end != '\0' || errno != 0 || limit < 0 || limit > PG_INT32_MAX))
+    RejectValue(name, value, "It is not a number of files.", "Give a whole number, or 'off' for no limit.");
+}
+
+void CheckFraction(const char *name, const char *value) {
+  char *end = nullptr;
+  double fraction = strtod(value, &end);
+  if (!IsOff(value) && (end == value || *end != '\0' || !(fraction >= 0 && fraction <= 1)))
+    RejectValue(name, value, "It is not a number between 0 and 1.",
+                "Give the share of a table's files, like '0.5', or 'off' for no limit.");
+}
+
+void CheckWindow(const char *name, const char *value) {
+  if (!IsOff(value)) CheckInterval(name, value);
+}
+
 void CheckProtect(const char *name, const char *value) {
   ListCell *cell;
   foreach (cell, SplitList(value)) {
@@ -149,6 +171,10 @@ const OptionRule kOptions[] = {
     {"read_burst", kServer, CheckBurst},
     {"write_rate", kServer, CheckRate},
     {"write_burst", kServer, CheckBurst},
+    {"max_deletes_per_hour", kServer, CheckLimit},
+    {"hold_above", kServer, CheckLimit},
+    {"hold_fraction", kServer, CheckFraction},
+    {"hold_window", kServer, CheckWindow},
     {"private_key", kMapping, CheckKey},
     {"private_key_file", kMapping, CheckKeyFile},
 };
@@ -196,6 +222,18 @@ bool BoolValue(const char *text) {
   bool value = false;
   (void)parse_bool(text, &value);
   return value;
+}
+
+// "off" is no number, and read as 0.
+int64 LimitValue(const char *text) { return strtoll(text, nullptr, 10); }
+
+double FractionValue(const char *text) { return strtod(text, nullptr); }
+
+int64 WindowValue(const char *text) {
+  if (IsOff(text)) return 0;
+  const Interval *interval = DatumGetIntervalP(
+      DirectFunctionCall3(interval_in, CStringGetDatum(text), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+  return interval->time + (interval->day + int64{interval->month} * DAYS_PER_MONTH) * USECS_PER_DAY;
 }
 
 }  // namespace imagekit::account

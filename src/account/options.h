@@ -18,6 +18,10 @@ inline bool IsTooLong(const Interval &interval) {
 /// Value of an option as checked by the validator.
 double RateValue(const char *text);
 bool BoolValue(const char *text);
+/// 0 for 'off'.
+int64 LimitValue(const char *text);
+double FractionValue(const char *text);
+int64 WindowValue(const char *text);
 
 }  // namespace imagekit::account
 

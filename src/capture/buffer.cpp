@@ -38,6 +38,7 @@ Pack *packs = nullptr;  // newest first
 size_t buffered = 0;    // bytes of all packs
 Pack *spare = nullptr;  // page-sized ones that were written early
 bool written = false;   // the commit has come so far that nothing will ask us again
+bool early = false;     // something has been written already, so that what is left is not all
 bool told_too_long = false;
 
 // What a pack's URLs may differ in their time of capture. The statement has begun before it removes anything; so has the
@@ -144,19 +145,33 @@ outbox::PackWriter WithoutRemoved(const Pack &pack) {
   return kept;
 }
 
+// How many files the transaction removes from a table, while all of them are in the buffer. What moved is no removal yet.
+int32 Total(Oid relation) {
+  int64 total = 0;
+  for (const Pack *pack = packs; pack != nullptr; pack = pack->next)
+    if (pack->relation == relation && pack->origin != outbox::kMove) total += pack->writer.count();
+  return static_cast<int32>(Min(total, int64{PG_INT32_MAX}));
+}
+
 // Writes the packs in front: all, or those of one subtransaction.
 void Write(SubTransactionId subtransaction, bool all) {
   outbox::JournalWriter journal;
   if (!journal.Open()) return;
   TimestampTz now = GetCurrentTimestamp();
+  bool counted = all && !early;
+  Oid last_relation = InvalidOid;
+  int32 total = -1;
   for (const Pack *pack = packs; pack != nullptr && (all || pack->subtransaction == subtransaction);
        pack = pack->next) {
     outbox::PackWriter writer = pack->origin == outbox::kMove ? WithoutRemoved(*pack) : pack->writer;
-    if (writer.count() > 0)
-      journal.Write({pack->captured_at, now, pack->has_grace ? &pack->grace : nullptr, pack->relation, pack->role,
-                     pack->origin, writer.data(), writer.size()});
+    if (writer.count() == 0) continue;
+    if (counted && pack->relation != last_relation) total = Total(last_relation = pack->relation);
+    journal.Write({pack->captured_at, now, pack->has_grace ? &pack->grace : nullptr, pack->relation, pack->role,
+                   pack->origin, static_cast<int32>(writer.count()), pack->origin == outbox::kMove ? -1 : total,
+                   writer.data(), writer.size()});
   }
   journal.Close();
+  early = true;
   worker::WakeAtCommit();
 }
 
@@ -208,7 +223,7 @@ void WriteAll() {
 void Forget() {
   packs = spare = nullptr;
   buffered = 0;
-  written = false;
+  written = early = false;
   told_too_long = false;
   ForgetSeen();
 }

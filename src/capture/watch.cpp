@@ -36,15 +36,17 @@ Relation OpenOwnTable(Oid oid) {
   return relation;
 }
 
-// $7 two column numbers for each source, $8 that of the owner column
+// $7 two column numbers for each source, $8 that of the owner column, $9 and $10 hold_above and hold_fraction
 constexpr char kRemember[] =
     "WITH numbers AS ("
     "  INSERT INTO imagekit.watch_columns (relation, columns, owner) VALUES ($1::pg_catalog.regclass, $7, $8)"
     "  ON CONFLICT (relation) DO UPDATE SET columns = excluded.columns, owner = excluded.owner) "
-    "INSERT INTO imagekit.watch_config AS w (relation, sources, owner, grace, on_truncate, replication) "
-    "VALUES ($1::pg_catalog.regclass, $2, $3, $4, $5, $6) "
+    "INSERT INTO imagekit.watch_config AS w (relation, sources, owner, grace, on_truncate, replication, "
+    "hold_above, hold_fraction) "
+    "VALUES ($1::pg_catalog.regclass, $2, $3, $4, $5, $6, $9, $10) "
     "ON CONFLICT (relation) DO UPDATE SET sources = excluded.sources, owner = excluded.owner, "
     "grace = excluded.grace, on_truncate = excluded.on_truncate, replication = excluded.replication, "
+    "hold_above = excluded.hold_above, hold_fraction = excluded.hold_fraction, "
     "since = CASE WHEN w.sources OPERATOR(pg_catalog.=) excluded.sources THEN w.since ELSE excluded.since END";
 
 // Of tables that were dropped unseen.
@@ -103,6 +105,16 @@ void CheckGrace(const Interval &grace) {
   if (account::IsTooLong(grace))
     RejectArgument("grace must not be longer than ten years", "It is how long a URL waits before it is deleted.",
                    "To keep files for ever, do not watch the table, or protect their path.");
+}
+
+void CheckHold(FunctionCallInfo fcinfo, int above, int fraction) {
+  if (!PG_ARGISNULL(above) && PG_GETARG_INT32(above) < 0)
+    RejectArgument("hold_above must not be negative", "It is how many files may go at once without being held.",
+                   "Use 0 for no limit.");
+  if (!PG_ARGISNULL(fraction) && !(PG_GETARG_FLOAT8(fraction) >= 0 && PG_GETARG_FLOAT8(fraction) <= 1))
+    RejectArgument("hold_fraction must be between 0 and 1",
+                   "It is the share of the table's files that may go at once without being held.",
+                   "Use 0.5 for half of them, 0 for no limit.");
 }
 
 // A table goes by the settings of what it is a partition or child of; two sets of settings would contradict each other.
@@ -204,7 +216,7 @@ IMAGEKIT_SQL_FUNCTION(imagekit_watch);
 IMAGEKIT_SQL_FUNCTION(imagekit_unwatch);
 
 // watch(relation regclass, sources text[], owner text, grace interval, on_truncate text, create_index boolean,
-//       replication text) -> void
+//       replication text, hold_above integer, hold_fraction double precision) -> void
 Datum imagekit_watch(PG_FUNCTION_ARGS) {
   using namespace imagekit::capture;
   namespace pg = imagekit::pg;
@@ -227,6 +239,7 @@ Datum imagekit_watch(PG_FUNCTION_ARGS) {
   bool create_index = PG_ARGISNULL(5) || PG_GETARG_BOOL(5);
   char *replication = OneOf(fcinfo, 6, "replication", {"origin", "always", "replica"},
                             "Rows can be captured where they are changed, where changes are replicated to, or both.");
+  CheckHold(fcinfo, 7, 8);
   RejectIfCovered(oid, "watch");
   RejectForeignChildren(oid);
   relation_close(relation, NoLock);  // keeping the lock; ALTER TABLE minds whoever has the table open
@@ -242,7 +255,9 @@ Datum imagekit_watch(PG_FUNCTION_ARGS) {
               {TEXTOID, CStringGetTextDatum(on_truncate)},
               {TEXTOID, CStringGetTextDatum(replication)},
               {INT2ARRAYOID, numbers},
-              {INT2OID, Int16GetDatum(owner_number), owner == nullptr}});
+              {INT2OID, Int16GetDatum(owner_number), owner == nullptr},
+              {INT4OID, PG_GETARG_DATUM(7), PG_ARGISNULL(7)},
+              {FLOAT8OID, PG_GETARG_DATUM(8), PG_ARGISNULL(8)}});
   ListCell *cell;
   foreach (cell, find_all_inheritors(oid, ShareRowExclusiveLock, nullptr))
     if (lfirst_oid(cell) != oid) WatchedByParent(lfirst_oid(cell), oid, ERROR);

@@ -10,7 +10,7 @@ namespace {
 
 // Columns by position, as in sql/imagekit_cleanup--1.0.sql.
 namespace config {
-enum { kRelation = 1, kSources, kOwner, kGrace, kOnTruncate, kReplication, kSince };
+enum { kRelation = 1, kSources, kOwner, kGrace, kOnTruncate, kReplication, kSince, kHoldAbove, kHoldFraction };
 }
 namespace columns {
 enum { kRelation = 1, kColumns, kOwner };
@@ -79,6 +79,10 @@ void ReadSettings(HeapTuple row, TupleDesc shape, Watch *watch) {
                        : strcmp(replication, "replica") == 0 ? TRIGGER_FIRES_ON_REPLICA
                                                              : TRIGGER_FIRES_ON_ORIGIN;
   watch->since = DatumGetTimestampTz(Get(row, config::kSince, shape, &null));
+  Datum hold_above = Get(row, config::kHoldAbove, shape, &null);
+  watch->hold_above = null ? -1 : DatumGetInt32(hold_above);
+  Datum hold_fraction = Get(row, config::kHoldFraction, shape, &null);
+  watch->hold_fraction = null ? -1 : DatumGetFloat8(hold_fraction);
   watch->owner = GetText(row, config::kOwner, shape);
 }
 

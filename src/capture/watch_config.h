@@ -27,9 +27,11 @@ struct Watch {
   WatchedSource *sources;
   Interval *grace;  // NULL: the account's
   OnTruncate on_truncate;
-  char replication;   // pg_trigger.tgenabled: TRIGGER_FIRES_...
-  TimestampTz since;  // the sources are as they are since then
-  char *owner;        // present name of the owner column; NULL when none
+  int hold_above;        // files; 0: no limit; negative: the account's
+  double hold_fraction;  // likewise
+  char replication;      // pg_trigger.tgenabled: TRIGGER_FIRES_...
+  TimestampTz since;     // the sources are as they are since then
+  char *owner;           // present name of the owner column; NULL when none
   bool owner_renamed;
   bool owner_dropped;
 };

@@ -1,8 +1,9 @@
 // The queue's bookkeeping, each function one short piece of a transaction: take in the journal, claim, settle.
 //
 //   journal tuple ──TakeIn──► backlog: waiting ──Claim──► claimed ──Settle──► history
-//                                 ▲                          │
-//                                 └── retrying / failed ◄────┘
+//                        │        ▲  ▲                       │
+//                        │        │  └── retrying / failed ◄─┘
+//                        └► held ─┘ imagekit.approve()
 //
 // An attempt is counted when it is claimed, before anything is sent: a file that kills its worker cannot do so for ever.
 // One drain a database works at a time (DrainLock), so whoever holds the lock knows that what is still claimed was left
@@ -20,13 +21,27 @@ namespace imagekit::outbox {
 bool TryDrainLock();
 void ReleaseDrainLock();
 
+/// Who takes in and claims, and who takes back, one after the other: what the journal loses is then in the backlog for all to
+/// see. A drain has it to the end of its transaction, an operator's function while it runs; row locks do the rest.
+void LockQueue();
+void UnlockQueue();
+
 // All of these need an open SqlSession.
 
 /// Gives back what a dead drain left claimed.
 void TakeBackOrphans();
 
-/// Moves up to `tuples` journal tuples into the backlog, a row a URL. Returns how many tuples were moved.
+/// The same, unless a drain is at work.
+void TakeBackOrphansOfNobody();
+
+/// Moves up to `tuples` journal tuples into the backlog, a row a URL, those of a mass change as held. Returns how many tuples
+/// were moved. Needs the queue lock.
 uint64 TakeIn(int tuples);
+
+/// What max_deletes_per_hour leaves each account for this round. One that has reached it is paused until an hour after
+/// the deletion that makes room; one that has not, or is not limited any more, goes on. By hand there is no limit, but what is
+/// deleted by hand counts.
+void LimitDeletes(worker::Sender *sender);
 
 /// Claims up to `limit` due files of accounts that can be sent to, or that no account knows any more. Fills `batch`.
 void Claim(worker::Batch *batch, const worker::Sender &sender, int limit);

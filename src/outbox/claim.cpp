@@ -1,4 +1,4 @@
-// From the journal into the backlog, and from the backlog into a drain's hands.
+// From the backlog into a drain's hands, and who may have it there.
 
 #include "outbox/backlog.h"
 #include "pg/sql.h"
@@ -12,12 +12,15 @@ using worker::QueuedFile;
 using worker::Sender;
 using worker::SenderAccount;
 
-// An advisory lock outside the two forms that users' functions can name (their last field is 1 or 2).
-LOCKTAG DrainLockTag() {
+// Advisory locks outside the two forms that users' functions can name (their last field is 1 or 2).
+LOCKTAG Tag(uint32 number) {
   LOCKTAG tag;
-  SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0x696B, 1, 100);
+  SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0x696B, number, 100);
   return tag;
 }
+
+LOCKTAG DrainLockTag() { return Tag(1); }
+LOCKTAG QueueLockTag() { return Tag(2); }
 
 // The first orphaned attempt is repeated at once: its worker was most likely stopped by somebody. After that it may be
 // the file itself that kills workers.
@@ -26,21 +29,8 @@ constexpr char kTakeBackOrphans[] =
     "due_at = pg_catalog.now() OPERATOR(pg_catalog.+) ('1 second'::pg_catalog.interval OPERATOR(pg_catalog.*) "
     "(pg_catalog.power(2, LEAST(attempts, 12) OPERATOR(pg_catalog.-) 1) OPERATOR(pg_catalog.-) 1)), "
     "last_error = 'the process that was working on it ended before it had an answer' "
-    "WHERE claimed";
-
-constexpr char kTakeIn[] =
-    "WITH taken AS ("
-    "  DELETE FROM imagekit.outbox WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
-    "    SELECT o.ctid FROM imagekit.outbox o WHERE o.origin OPERATOR(pg_catalog.<>) 'M'"
-    "    LIMIT $1 FOR UPDATE SKIP LOCKED))"
-    "  RETURNING captured_at, written_at, grace, relation, origin, pack), "
-    "queued AS ("
-    "  INSERT INTO imagekit.backlog (url, file_id, server, relation, origin, captured_at, due_at)"
-    "  SELECT u.url, u.file_id, a.server, t.relation, t.origin, t.captured_at,"
-    "         t.written_at OPERATOR(pg_catalog.+) COALESCE(t.grace, imagekit.grace_of(a.server))"
-    "  FROM taken t CROSS JOIN LATERAL imagekit.unpack(t.pack) u"
-    "  CROSS JOIN LATERAL imagekit.account_of(u.url) AS a(server)) "
-    "SELECT pg_catalog.count(*) FROM taken";
+    "WHERE id OPERATOR(pg_catalog.=) ANY (ARRAY("
+    "  SELECT b.id FROM imagekit.backlog b WHERE b.claimed FOR UPDATE SKIP LOCKED))";
 
 // $1 limit, $2 accounts that can be sent to, $3 all accounts
 constexpr char kClaim[] =
@@ -129,12 +119,23 @@ void ReleaseDrainLock() {
   (void)LockRelease(&tag, ExclusiveLock, true);
 }
 
+void LockQueue() {
+  LOCKTAG tag = QueueLockTag();
+  (void)LockAcquire(&tag, ExclusiveLock, false, false);
+}
+
+void UnlockQueue() {
+  LOCKTAG tag = QueueLockTag();
+  (void)LockRelease(&tag, ExclusiveLock, false);
+}
+
 void TakeBackOrphans() { pg::RunSql(kTakeBackOrphans, SPI_OK_UPDATE); }
 
-uint64 TakeIn(int tuples) {
-  pg::RunSql(kTakeIn, SPI_OK_SELECT, {{INT4OID, Int32GetDatum(tuples)}});
-  bool null;
-  return static_cast<uint64>(DatumGetInt64(pg::Field(0, 1, &null)));
+void TakeBackOrphansOfNobody() {
+  LOCKTAG tag = DrainLockTag();
+  if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL) return;
+  TakeBackOrphans();
+  (void)LockRelease(&tag, ExclusiveLock, false);
 }
 
 void Claim(Batch *batch, const Sender &sender, int limit) {

@@ -11,8 +11,9 @@
 namespace {
 
 constexpr char kEnqueue[] =
-    "INSERT INTO imagekit.backlog (url, server, relation, origin, captured_at, due_at) "
-    "SELECT u.url, imagekit.account_of(u.url), 0, 'E', pg_catalog.now(), pg_catalog.now() OPERATOR(pg_catalog.+) $2 "
+    "INSERT INTO imagekit.backlog (url, server, transaction, relation, role, origin, captured_at, due_at) "
+    "SELECT u.url, imagekit.account_of(u.url), pg_catalog.pg_current_xact_id(), 0, $3, 'E', pg_catalog.now(), "
+    "       pg_catalog.now() OPERATOR(pg_catalog.+) $2 "
     "FROM pg_catalog.unnest($1) AS u(url) WHERE imagekit.account_of(u.url) IS NOT NULL";
 
 text *Concatenate(std::string_view prefix, std::string_view suffix) {
@@ -64,8 +65,10 @@ Datum imagekit_enqueue(PG_FUNCTION_ARGS) {
                     errhint("Use a shorter one.")));
   pg::SqlSession session;
   pg::OpenSql(&session);
-  auto queued = static_cast<int64>(
-      pg::RunSql(kEnqueue, SPI_OK_INSERT, {{TEXTARRAYOID, PointerGetDatum(urls)}, {INTERVALOID, PG_GETARG_DATUM(1)}}));
+  auto queued = static_cast<int64>(pg::RunSql(kEnqueue, SPI_OK_INSERT,
+                                              {{TEXTARRAYOID, PointerGetDatum(urls)},
+                                               {INTERVALOID, PG_GETARG_DATUM(1)},
+                                               {OIDOID, ObjectIdGetDatum(session.saved_role)}}));
   pg::CloseSql(&session);
   if (queued < given)
     ereport(WARNING, (errmsg("%d of %d URLs were not queued", static_cast<int>(given - queued), given),

@@ -9,10 +9,22 @@ namespace imagekit::outbox {
 
 namespace {
 
-enum Column { kCapturedAt, kWrittenAt, kGrace, kTransaction, kRelation, kRole, kOrigin, kPack, kColumns };
+enum Column {
+  kCapturedAt,
+  kWrittenAt,
+  kGrace,
+  kTransaction,
+  kRelation,
+  kRole,
+  kFiles,
+  kTotal,
+  kOrigin,
+  kPack,
+  kColumns
+};
 
-constexpr Oid kTypes[kColumns] = {TIMESTAMPTZOID, TIMESTAMPTZOID, INTERVALOID, XID8OID,
-                                  OIDOID,         OIDOID,         CHAROID,     BYTEAOID};
+constexpr Oid kTypes[kColumns] = {TIMESTAMPTZOID, TIMESTAMPTZOID, INTERVALOID, XID8OID, OIDOID,
+                                  OIDOID,         INT4OID,        INT4OID,     CHAROID, BYTEAOID};
 
 // The library may be newer or older than the SQL objects; a tuple of the wrong shape would be worse than an error.
 void CheckShape(Relation outbox) {
@@ -58,6 +70,9 @@ void JournalWriter::Write(const JournalEntry &entry) {
   values[kTransaction] = FullTransactionIdGetDatum(GetTopFullTransactionId());
   values[kRelation] = ObjectIdGetDatum(entry.relation);
   values[kRole] = ObjectIdGetDatum(entry.role);
+  values[kFiles] = Int32GetDatum(entry.files);
+  values[kTotal] = Int32GetDatum(entry.total);
+  nulls[kTotal] = entry.total < 0;
   values[kOrigin] = CharGetDatum(entry.origin);
   values[kPack] = PointerGetDatum(pack);
   HeapTuple tuple = heap_form_tuple(RelationGetDescr(outbox_), values, nulls);

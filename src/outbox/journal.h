@@ -18,6 +18,8 @@ struct JournalEntry {
   Oid relation;
   Oid role;
   Origin origin;
+  int32 files;  // in the pack
+  int32 total;  // that the transaction removes from the table, all packs together; negative: not known yet
   const char *pack;
   size_t size;
 };

@@ -46,8 +46,12 @@ bool WaitForPace(Batch *batch, Sender *sender, int longest_wait_ms) {
     for (int i = 0; i < batch->count; i++) {
       QueuedFile *file = &batch->files[i];
       if (!Open(*file)) continue;
-      int number = FindAccount(sender, file->account->server)->number;
-      int wait = pg::CallCxx([&] { return sender->client->DeleteWaitMs(number); });
+      SenderAccount *entry = FindAccount(sender, file->account->server);
+      if (entry->limited && entry->deletes_left <= 0) {
+        Decide(batch, file, Fate::kReleased, "waits: max_deletes_per_hour of the account is reached");
+        continue;
+      }
+      int wait = pg::CallCxx([&] { return sender->client->DeleteWaitMs(entry->number); });
       if (wait > longest_wait_ms) {
         Decide(batch, file, Fate::kReleased, "waits for its turn: the account's write_rate, or ImageKit's, is spent");
         file->release_wait_ms = wait;
@@ -69,7 +73,9 @@ void SendSlice(Batch *batch, Sender *sender) {
   ListCell *cell;
   foreach (cell, sender->accounts) {
     auto *entry = static_cast<SenderAccount *>(lfirst(cell));
-    if (entry->number >= 0) entry->slice = pg::CallCxx([&] { return sender->client->DeletesReady(entry->number); });
+    if (entry->number < 0) continue;
+    entry->slice = pg::CallCxx([&] { return sender->client->DeletesReady(entry->number); });
+    if (entry->limited) entry->slice = static_cast<int>(Min(int64{entry->slice}, entry->deletes_left));
   }
   for (int i = 0; i < batch->count; i++) {
     QueuedFile *file = &batch->files[i];
@@ -81,6 +87,7 @@ void SendSlice(Batch *batch, Sender *sender) {
       Decide(batch, file, Fate::kReleased, entry->pause_cause);
     } else if (entry->slice > 0) {
       entry->slice--;
+      entry->deletes_left--;
       pg::CallCxx([&] { sender->client->Delete(static_cast<uint64_t>(i), entry->number, file->file_id); });
     }
   }

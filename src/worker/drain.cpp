@@ -82,6 +82,7 @@ void ClaimBatch(Drain *drain, Batch *batch, Round *round, int limit) {
   // Before anything irreversible, what this rests on must be on disk: with synchronous_commit off, a crash could bring the
   // row back after its file has gone. Our commit record comes after the user's.
   ForceSyncCommit();
+  outbox::LockQueue();
   outbox::TakeBackOrphans();
   // In a procedure the operator's word may have come since the last round.
   if (!settings::enabled || WhyDisarmed() != nullptr) limit = 0;
@@ -93,6 +94,7 @@ void ClaimBatch(Drain *drain, Batch *batch, Round *round, int limit) {
     entry->pause_cause = nullptr;
     entry->answered = false;
   }
+  outbox::LimitDeletes(&drain->sender);
   outbox::Claim(batch, drain->sender, outbox::Probing(drain->sender) ? Min(limit, 1) : Min(limit, kRoundFiles));
   bool moves = ReviewMovesInTurn(drain, batch->count < limit);
   Resolve(batch, &drain->sender);

@@ -2,6 +2,7 @@
 // is captured at the first cannot know what the second holds. So their URLs are no removals: a look at the watched tables
 // decides, once for many, and only what is used nowhere any more goes on into the backlog.
 
+#include "outbox/hold.h"
 #include "pg/sql.h"
 #include "worker/steps.h"
 
@@ -16,7 +17,8 @@ constexpr char kReadMoves[] =
     "  SELECT o.ctid AS tuple, o.captured_at, o.written_at, o.grace, o.relation, o.pack FROM imagekit.outbox o"
     "  WHERE o.origin OPERATOR(pg_catalog.=) 'M' LIMIT $1 FOR UPDATE SKIP LOCKED) "
     "SELECT m.tuple, u.url, u.file_id, m.relation, m.captured_at, "
-    "       m.written_at OPERATOR(pg_catalog.+) COALESCE(m.grace, imagekit.grace_of(imagekit.account_of(u.url))) "
+    "       m.written_at OPERATOR(pg_catalog.+) COALESCE(m.grace, imagekit.grace_of(imagekit.account_of(u.url))), "
+    "       m.written_at "
     "FROM moves m LEFT JOIN (imagekit.watch_config w CROSS JOIN LATERAL imagekit.unpack(m.pack) u) "
     "ON w.relation OPERATOR(pg_catalog.=) m.relation AND w.since OPERATOR(pg_catalog.<=) m.captured_at "
     "AND w.on_truncate OPERATOR(pg_catalog.<>) 'ignore'";
@@ -24,17 +26,21 @@ constexpr char kReadMoves[] =
 constexpr char kForget[] = "DELETE FROM imagekit.outbox WHERE ctid OPERATOR(pg_catalog.=) ANY ($1)";
 
 constexpr char kQueue[] =
-    "INSERT INTO imagekit.backlog (url, file_id, server, relation, origin, captured_at, due_at) "
-    "SELECT u.url, u.file_id, imagekit.account_of(u.url), u.relation, 'U', u.captured_at, u.due_at "
+    "INSERT INTO imagekit.backlog (url, file_id, server, transaction, relation, role, origin, captured_at, due_at,"
+    "                              state, last_error) "
+    "SELECT u.url, u.file_id, imagekit.account_of(u.url), o.transaction, o.relation, o.role, 'U', o.captured_at,"
+    "       u.due_at, CASE WHEN u.cause IS NULL THEN 'waiting' ELSE 'held' END, u.cause "
     "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), "
-    "                pg_catalog.unnest($5)) AS u(url, file_id, relation, captured_at, due_at)";
+    "                pg_catalog.unnest($5)) AS u(tuple, url, file_id, due_at, cause) "
+    "JOIN imagekit.outbox o ON o.ctid OPERATOR(pg_catalog.=) u.tuple";
 
 struct Moves {
   Batch batch;
-  TimestampTz *due_at;     // one a file
-  ItemPointerData *tuple;  // one a file: where in the outbox it stands
-  List *tuples;            // all that were read
-  List *undecided;         // those that hold a file about which the tables could not be asked
+  TimestampTz *due_at;      // one a file
+  TimestampTz *written_at;  // one a file
+  ItemPointerData *tuple;   // one a file: where in the outbox it stands
+  List *tuples;             // all that were read
+  List *undecided;          // those that hold a file about which the tables could not be asked
 };
 
 bool IsIn(List *tuples, const ItemPointerData &tuple) {
@@ -51,6 +57,7 @@ Moves ReadMoves(MemoryContext context, int tuples) {
   moves.batch.files = static_cast<QueuedFile *>(
       MemoryContextAllocExtended(context, sizeof(QueuedFile) * (count + 1), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
   moves.due_at = static_cast<TimestampTz *>(MemoryContextAllocHuge(context, sizeof(TimestampTz) * (count + 1)));
+  moves.written_at = static_cast<TimestampTz *>(MemoryContextAllocHuge(context, sizeof(TimestampTz) * (count + 1)));
   moves.tuple = static_cast<ItemPointerData *>(MemoryContextAllocHuge(context, sizeof(ItemPointerData) * (count + 1)));
   MemoryContext before = MemoryContextSwitchTo(context);
   for (uint64 i = 0; i < count; i++) {
@@ -70,6 +77,7 @@ Moves ReadMoves(MemoryContext context, int tuples) {
     file->captured_at = DatumGetTimestampTz(pg::Field(i, 5, &null));
     file->attempts = 2;  // that a table cannot be asked is said for removals
     moves.due_at[at] = DatumGetTimestampTz(pg::Field(i, 6, &null));
+    moves.written_at[at] = DatumGetTimestampTz(pg::Field(i, 7, &null));
     moves.batch.count++;
   }
   MemoryContextSwitchTo(before);
@@ -93,22 +101,35 @@ void ForgetDecided(const Moves &moves) {
   if (tuples.values != nullptr) pg::RunSql(kForget, SPI_OK_DELETE, {pg::AsParam(tuples, TIDARRAYOID)});
 }
 
+// How many of them a transaction moved away is not known before all are reviewed, so they are judged by the window.
 void QueueRemoved(const Moves &moves) {
-  pg::Column urls = {TEXTOID, nullptr}, ids = {TEXTOID, nullptr}, relations = {OIDOID, nullptr};
-  pg::Column captured = {TIMESTAMPTZOID, nullptr}, due = {TIMESTAMPTZOID, nullptr};
+  auto *removed = static_cast<int *>(palloc(sizeof(int) * (moves.batch.count + 1)));
+  auto *removals = static_cast<outbox::Removal *>(
+      palloc_extended(sizeof(outbox::Removal) * (moves.batch.count + 1), MCXT_ALLOC_HUGE));
+  int count = 0;
   for (int i = 0; i < moves.batch.count; i++) {
     const QueuedFile &file = moves.batch.files[i];
     if (!Open(file) || IsIn(moves.undecided, moves.tuple[i])) continue;
+    removed[count] = i;
+    removals[count++] = {file.relation, 0, 1, 0, moves.written_at[i], list_make1_oid(file.account->server), nullptr};
+  }
+  if (count == 0) return;
+  List *trips = NIL;
+  outbox::Judge(removals, count, &trips);
+  pg::Column tuples = {TIDOID, nullptr}, urls = {TEXTOID, nullptr}, ids = {TEXTOID, nullptr};
+  pg::Column due = {TIMESTAMPTZOID, nullptr}, causes = {TEXTOID, nullptr};
+  for (int i = 0; i < count; i++) {
+    const QueuedFile &file = moves.batch.files[removed[i]];
+    pg::Add(&tuples, PointerGetDatum(&moves.tuple[removed[i]]));
     pg::AddText(&urls, file.url);
     pg::AddText(&ids, file.captured_file_id);
-    pg::Add(&relations, ObjectIdGetDatum(file.relation));
-    pg::Add(&captured, TimestampTzGetDatum(file.captured_at));
-    pg::Add(&due, TimestampTzGetDatum(moves.due_at[i]));
+    pg::Add(&due, TimestampTzGetDatum(moves.due_at[removed[i]]));
+    pg::AddText(&causes, removals[i].cause);
   }
-  if (urls.values == nullptr) return;
   pg::RunSql(kQueue, SPI_OK_INSERT,
-             {pg::AsParam(urls, TEXTARRAYOID), pg::AsParam(ids, TEXTARRAYOID), pg::AsParam(relations, OIDARRAYOID),
-              pg::AsParam(captured, TIMESTAMPTZARRAYOID), pg::AsParam(due, TIMESTAMPTZARRAYOID)});
+             {pg::AsParam(tuples, TIDARRAYOID), pg::AsParam(urls, TEXTARRAYOID), pg::AsParam(ids, TEXTARRAYOID),
+              pg::AsParam(due, TIMESTAMPTZARRAYOID), pg::AsParam(causes, TEXTARRAYOID)});
+  outbox::HoldWaiting(trips);
 }
 
 }  // namespace

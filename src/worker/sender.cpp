@@ -33,6 +33,7 @@ uint64 MixAccount(uint64 fingerprint, const account::Account *account) {
   double rates[] = {account->read_rate, account->read_burst, account->write_rate, account->write_burst};
   fingerprint = Mix(fingerprint, rates, sizeof rates);
   fingerprint = Mix(fingerprint, &account->dry_run, sizeof account->dry_run);
+  fingerprint = Mix(fingerprint, &account->max_deletes_per_hour, sizeof account->max_deletes_per_hour);
   ListCell *cell;
   foreach (cell, account->url_prefixes) fingerprint = MixText(fingerprint, static_cast<char *>(lfirst(cell)));
   foreach (cell, account->protect) fingerprint = MixText(fingerprint, static_cast<char *>(lfirst(cell)));

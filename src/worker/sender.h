@@ -13,10 +13,12 @@ namespace imagekit::worker {
 struct SenderAccount {
   const account::Account *account;
   int number;
-  char *problem;      // in words; NULL when it can be sent to
-  char *pause_cause;  // what ImageKit said in this round that stops the account; NULL: nothing
-  bool answered;      // ImageKit gave a proper answer in this round
-  int slice;          // deletes that may still be sent in this slice
+  char *problem;       // in words; NULL when it can be sent to
+  char *pause_cause;   // what ImageKit said in this round that stops the account; NULL: nothing
+  bool answered;       // ImageKit gave a proper answer in this round
+  int slice;           // deletes that may still be sent in this slice
+  bool limited;        // by max_deletes_per_hour
+  int64 deletes_left;  // of it, in this round
 };
 
 struct Sender {

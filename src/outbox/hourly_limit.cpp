@@ -1,0 +1,75 @@
+// max_deletes_per_hour: counted in the history, so that neither a restart nor another session begins anew.
+
+#include "outbox/backlog.h"
+#include "pg/sql.h"
+
+namespace imagekit::outbox {
+
+namespace {
+
+using worker::Sender;
+using worker::SenderAccount;
+
+// The latest deletions of the past hour, at most as many as are allowed, and the earliest of these.
+constexpr char kDeleted[] =
+    "SELECT pg_catalog.count(*), pg_catalog.min(h.settled_at) FROM ("
+    "  SELECT settled_at FROM imagekit.history WHERE outcome OPERATOR(pg_catalog.=) 'deleted'"
+    "  AND server OPERATOR(pg_catalog.=) $1"
+    "  AND settled_at OPERATOR(pg_catalog.>) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) "
+    "'1 hour'::pg_catalog.interval)"
+    "  ORDER BY settled_at DESC LIMIT $2) h";
+
+// No failure: the account is well, and is not to be tried with one file when it goes on. What ImageKit has against it
+// stands first.
+constexpr char kWait[] =
+    "INSERT INTO imagekit.account_state AS s (server, paused_until, failures, cause) "
+    "VALUES ($1, $2 OPERATOR(pg_catalog.+) '1 hour'::pg_catalog.interval, 0, $3) "
+    "ON CONFLICT (server) DO UPDATE SET paused_until = excluded.paused_until, cause = excluded.cause "
+    "WHERE s.failures OPERATOR(pg_catalog.=) 0";
+
+constexpr char kGoOn[] =
+    "DELETE FROM imagekit.account_state "
+    "WHERE server OPERATOR(pg_catalog.=) $1 AND failures OPERATOR(pg_catalog.=) 0";
+
+constexpr char kWaiting[] =
+    "SELECT FROM imagekit.account_state "
+    "WHERE server OPERATOR(pg_catalog.=) $1 AND failures OPERATOR(pg_catalog.=) 0";
+
+pg::Param ServerParam(const SenderAccount &entry) { return {OIDOID, ObjectIdGetDatum(entry.account->server)}; }
+
+void Limit(SenderAccount *entry) {
+  int64 most = entry->account->max_deletes_per_hour;
+  entry->limited = most > 0 && !entry->account->dry_run;
+  if (!entry->limited) {
+    pg::RunSql(kGoOn, SPI_OK_DELETE, {ServerParam(*entry)});
+    return;
+  }
+  Datum name = DirectFunctionCall1(namein, CStringGetDatum(entry->account->name));
+  pg::RunSql(kDeleted, SPI_OK_SELECT, {{NAMEOID, name}, {INT8OID, Int64GetDatum(most)}});
+  bool null;
+  entry->deletes_left = most - DatumGetInt64(pg::Field(0, 1, &null));
+  Datum earliest = pg::Field(0, 2, &null);
+  if (entry->deletes_left > 0) {
+    pg::RunSql(kGoOn, SPI_OK_DELETE, {ServerParam(*entry)});
+    return;
+  }
+  bool known = pg::RunSql(kWaiting, SPI_OK_SELECT, {ServerParam(*entry)}) > 0;
+  char *cause = psprintf("max_deletes_per_hour (%lld) is reached", static_cast<long long>(most));
+  pg::RunSql(kWait, SPI_OK_INSERT,
+             {ServerParam(*entry), {TIMESTAMPTZOID, earliest}, {TEXTOID, CStringGetTextDatum(cause)}});
+  if (!known)
+    ereport(LOG, (errmsg("imagekit_cleanup waits with the deletions of server \"%s\"", entry->account->name),
+                  errdetail("%s.", cause)));
+}
+
+}  // namespace
+
+void LimitDeletes(Sender *sender) {
+  ListCell *cell;
+  foreach (cell, sender->accounts) {
+    auto *entry = static_cast<SenderAccount *>(lfirst(cell));
+    if (entry->problem == nullptr) Limit(entry);
+  }
+}
+
+}  // namespace imagekit::outbox
