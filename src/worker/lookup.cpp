@@ -1,4 +1,4 @@
-// Step 2: finds the files, and holds back those that are not surely the ones the rows meant.
+// Step 3: finds the files, and holds back those that are not surely the ones the rows meant.
 
 #include "pg/bridge.h"
 #include "worker/steps.h"
@@ -20,13 +20,17 @@ int64 UnixMs(TimestampTz time) {
   return time / 1000 + static_cast<int64>(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * 1000;
 }
 
-void TakeFound(Batch *batch, QueuedFile *file, const FoundFile &found) {
+void TakeFound(LookUp *look_up, QueuedFile *file, const FoundFile &found) {
+  Batch *batch = look_up->batch;
+  SenderAccount *entry = FindAccount(look_up->sender, file->account->server);
   file->file_id = MemoryContextStrdup(batch->context, found.file_id.c_str());
   file->name = MemoryContextStrdup(batch->context, found.name.c_str());
   if (file->captured_file_id != nullptr && file->captured_file_id[0] != '\0' && found.file_id != file->captured_file_id)
     Decide(batch, file, Fate::kSkipped,
            psprintf("another file is at this path now: the row named fileId %s, the library has %s",
                     file->captured_file_id, file->file_id));
+  else if (!VerifyLibrary(look_up->sender, entry, found))
+    Decide(batch, file, Fate::kReleased, entry->pause_cause);
   else if (Max(found.created_ms, found.updated_ms) > UnixMs(file->captured_at))
     Decide(batch, file, Fate::kSkipped,
            "newer upload: the file was uploaded or changed after the row stopped using it");
@@ -41,7 +45,7 @@ void TakeAnswerTo(LookUp *look_up, QueuedFile *file, bool other_reading, const A
     file->other_reading_exists = true;
   } else if (answer.verdict == Verdict::kFound) {
     file->looked_up = true;
-    TakeFound(batch, file, answer.file);
+    TakeFound(look_up, file, answer.file);
   } else if (answer.verdict == Verdict::kNotFound || answer.verdict == Verdict::kElsewhere) {
     if (other_reading) return;
     file->looked_up = true;
@@ -77,7 +81,7 @@ void Ask(LookUp *look_up, int index) {
   });
 }
 
-// Once all answers are in: absent is only final when no other reading is there.
+// Once all answers are in.
 void Conclude(Batch *batch, QueuedFile *file) {
   if (file->other_reading_exists) {
     Decide(
@@ -85,18 +89,13 @@ void Conclude(Batch *batch, QueuedFile *file) {
         "ambiguous: the URL can mean two library paths (an endpoint identifier and a folder of the same name), and the "
         "library has a file at the second");
     LogError(*file, file->detail);
-  } else if (file->looked_up && file->file_id == nullptr) {
-    if (file->detail != nullptr)
-      LogElsewhere(*file);
-    else
-      LogAlreadyGone(*file);
-    file->fate = Fate::kNotFound;
   }
 }
 
 }  // namespace
 
 void LookUpFiles(Batch *batch, Sender *sender) {
+  CheckLibraries(batch, sender);
   LookUp look_up = {batch, sender};
   for (int i = 0; i < batch->count; i++)
     if (Open(batch->files[i])) Ask(&look_up, i);
