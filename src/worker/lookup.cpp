@@ -1,6 +1,7 @@
 // Step 3: finds the files, and holds back those that are not surely the ones the rows meant.
 
 #include "pg/bridge.h"
+#include "pg/settings.h"
 #include "worker/steps.h"
 
 namespace imagekit::worker {
@@ -20,6 +21,19 @@ int64 UnixMs(TimestampTz time) {
   return time / 1000 + static_cast<int64>(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * 1000;
 }
 
+// When a removal and an upload are this close, their clocks cannot tell which came first, and the file is kept. By hand,
+// the file that is there now is the one that is meant.
+const char *WhyNewer(const QueuedFile &file, const FoundFile &found, int64 clock_offset) {
+  const int64 uploaded = Max(found.created_ms, found.updated_ms);
+  const bool by_hand = file.id == 0;
+  const int64 removed = UnixMs(file.captured_at) + (by_hand ? 0 : clock_offset);
+  if (uploaded > removed) return "newer upload: the file was uploaded or changed after the row stopped using it";
+  if (!by_hand && uploaded > removed - settings::clock_skew)
+    return "newer upload: the file was uploaded or changed when the row stopped using it, within "
+           "imagekit_cleanup.clock_skew";
+  return nullptr;
+}
+
 void TakeFound(LookUp *look_up, QueuedFile *file, const FoundFile &found) {
   Batch *batch = look_up->batch;
   SenderAccount *entry = FindAccount(look_up->sender, file->account->server);
@@ -31,9 +45,11 @@ void TakeFound(LookUp *look_up, QueuedFile *file, const FoundFile &found) {
                     file->captured_file_id, file->file_id));
   else if (!VerifyLibrary(look_up->sender, entry, found))
     Decide(batch, file, Fate::kReleased, entry->pause_cause);
-  else if (Max(found.created_ms, found.updated_ms) > UnixMs(file->captured_at))
-    Decide(batch, file, Fate::kSkipped,
-           "newer upload: the file was uploaded or changed after the row stopped using it");
+  else {
+    int64 offset = pg::CallCxx([&] { return look_up->sender->client->ClockOffsetMs(entry->number); });
+    const char *newer = WhyNewer(*file, found, offset);
+    if (newer != nullptr) Decide(batch, file, Fate::kSkipped, newer);
+  }
 }
 
 void TakeAnswerTo(LookUp *look_up, QueuedFile *file, bool other_reading, const Answer &answer) {
