@@ -137,7 +137,6 @@ class ApiClient::Impl {
   void Collect();
   void Judge(Job job, const HttpReply& reply);
   bool JudgeList(Job* job, const ReplyBody& body, Verdict* verdict);
-  static Verdict JudgeProbe(const ReplyBody& body, FoundFile* file);
   std::string Detail(const Account& account, const HttpReply& reply, const std::string& words) const;
 
   const size_t max_in_flight_;
@@ -324,7 +323,7 @@ void ApiClient::Impl::Judge(Job job, const HttpReply& reply) {
   if (date > 0) account.clock.Add(date, reply.date_seen_ms);
 
   if (answer.verdict == Verdict::kFound && job.operation == Operation::kProbe) {
-    answer.verdict = JudgeProbe(body, &answer.file);
+    answer.verdict = ReadProbe(body, &answer.file);
   } else if (answer.verdict == Verdict::kFound && !JudgeList(&job, body, &answer.verdict)) {
     // The next page goes before the other look-ups, so that the list has little time to change meanwhile.
     Lane& lane = LaneOf(job);
@@ -339,15 +338,6 @@ void ApiClient::Impl::Judge(Job job, const HttpReply& reply) {
   }
   answer.detail = Detail(account, reply, WordsOf(reply, body, job.search, answer.verdict));
   answers_.push_back(std::move(answer));
-}
-
-Verdict ApiClient::Impl::JudgeProbe(const ReplyBody& body, FoundFile* file) {
-  if (!body.well_shaped) return Verdict::kBroken;
-  if (body.entries == 0) return Verdict::kNotFound;
-  if (body.files.empty()) return Verdict::kBroken;  // folders, though only files were asked for
-  *file = body.files.front();
-  file->file_id.clear();
-  return Verdict::kFound;
 }
 
 /// Reads a page of a look-up. False: another page is needed.
