@@ -14,26 +14,7 @@ namespace {
 
 constexpr size_t kMaxPrefixBytes = 150;  // of what goes into messages
 
-bool EndsWith(const std::string& text, const std::string& end) noexcept {
-  return text.size() > end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
-}
-
-}  // namespace
-
-bool IsInLibrary(const std::vector<std::string>& prefixes, const FoundFile& file) {
-  EndpointMap map;
-  for (const std::string& prefix : prefixes) map.Add(0, prefix);
-  const UrlReading reading = map.Read(file.url);
-  if (reading.kind == UrlClass::kForeign) return false;
-  // A name that the grammar of URLs cannot carry tells nothing about the prefix.
-  if (reading.kind != UrlClass::kLibraryFile) return true;
-  const auto same = [&](const LibraryPath& path) { return path.FilePath() == file.file_path; };
-  if (same(reading.path) || std::any_of(reading.other_readings.begin(), reading.other_readings.end(), same))
-    return true;
-  return !EndsWith(file.file_path, reading.path.FilePath());
-}
-
-std::string LibraryPrefix(const FoundFile& file) {
+std::string Prefix(const FoundFile& file) {
   std::string url = file.url.substr(0, file.url.find_first_of("?#"));
   const size_t scheme = url.find("://");
   if (scheme == std::string::npos) return "";
@@ -44,7 +25,18 @@ std::string LibraryPrefix(const FoundFile& file) {
     if (slash == std::string::npos || slash < host_end) break;
     url.resize(slash);
   }
-  return CleanText(url, kMaxPrefixBytes);
+  return url;
 }
+
+}  // namespace
+
+bool IsInLibrary(const std::vector<std::string>& prefixes, const FoundFile& file) {
+  EndpointMap map;
+  for (const std::string& prefix : prefixes) map.Add(0, prefix);
+  // Not the file's own name, which may be one that no URL can carry.
+  return map.Read(Prefix(file) + "/x.jpg").kind == UrlClass::kLibraryFile;
+}
+
+std::string LibraryPrefix(const FoundFile& file) { return CleanText(Prefix(file), kMaxPrefixBytes); }
 
 }  // namespace imagekit

@@ -13,8 +13,9 @@
 
 namespace imagekit {
 
-/// False when the file's URL is under none of the prefixes, or when a prefix takes in a folder of the library: then
-/// "https://ik.imagekit.io/acme/shop/x.jpg" would be read as "/x.jpg", which is another file. False without a URL.
+/// True when what the file's URL has before its library path is, or is under, one of the prefixes. A prefix that takes in
+/// a folder of the library will not do: "https://ik.imagekit.io/acme/shop/x.jpg" would be read as "/x.jpg", which is
+/// another file. False without a URL.
 /// Throws EndpointError for a prefix that cannot be used.
 bool IsInLibrary(const std::vector<std::string>& prefixes, const FoundFile& file);
 

@@ -39,12 +39,13 @@ void TakeFound(LookUp *look_up, QueuedFile *file, const FoundFile &found) {
   SenderAccount *entry = FindAccount(look_up->sender, file->account->server);
   file->file_id = MemoryContextStrdup(batch->context, found.file_id.c_str());
   file->name = MemoryContextStrdup(batch->context, found.name.c_str());
-  if (file->captured_file_id != nullptr && file->captured_file_id[0] != '\0' && found.file_id != file->captured_file_id)
+  if (!VerifyLibrary(look_up->sender, entry, found))
+    Decide(batch, file, Fate::kReleased, entry->pause_cause);
+  else if (file->captured_file_id != nullptr && file->captured_file_id[0] != '\0' &&
+           found.file_id != file->captured_file_id)
     Decide(batch, file, Fate::kSkipped,
            psprintf("another file is at this path now: the row named fileId %s, the library has %s",
                     file->captured_file_id, file->file_id));
-  else if (!VerifyLibrary(look_up->sender, entry, found))
-    Decide(batch, file, Fate::kReleased, entry->pause_cause);
   else {
     int64 offset = pg::CallCxx([&] { return look_up->sender->client->ClockOffsetMs(entry->number); });
     const char *newer = WhyNewer(*file, found, offset);

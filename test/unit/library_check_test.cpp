@@ -32,13 +32,14 @@ TEST(LibraryCheck, AFolderIsNoPrefix) {
   const FoundFile file = File("https://ik.imagekit.io/acme/shop/b.jpg", "/shop/b.jpg");
   EXPECT_FALSE(IsInLibrary({"https://ik.imagekit.io/acme/shop"}, file));
   EXPECT_EQ(LibraryPrefix(file), "https://ik.imagekit.io/acme");
-  // With the library's own prefix beside it, both readings are looked up.
+  // With the library's own prefix beside it, both readings of a row's URL are looked up.
   EXPECT_TRUE(IsInLibrary({"https://ik.imagekit.io/acme/shop", "https://ik.imagekit.io/acme"}, file));
 }
 
 TEST(LibraryCheck, ANameThatNoUrlCarriesTellsNothing) {
   EXPECT_TRUE(IsInLibrary(kAcme, File("https://ik.imagekit.io/acme/a b.jpg", "/a b.jpg")));
   EXPECT_TRUE(IsInLibrary(kAcme, File("https://ik.imagekit.io/acme/ik-seo/x.jpg", "/ik-seo/x.jpg")));
+  EXPECT_TRUE(IsInLibrary(kAcme, File("https://ik.imagekit.io/acme/tr:w-1/x.jpg", "/tr:w-1/x.jpg")));
 }
 
 TEST(LibraryCheck, NamesThePrefixThatIsMissing) {

@@ -128,7 +128,8 @@ use_key('private_empty');
 $t->sql("INSERT INTO patches VALUES (42, '{$ENDPOINT/none-either.jpg}'); DELETE FROM patches");
 eventually { $t->history } qr/not_found none-either\.jpg/, 'an empty library of another account';
 $imagekit->seed({ account => 'empty', filePath => '/appears.jpg' });
-$t->sql("INSERT INTO patches VALUES (43, '{$ENDPOINT/appears.jpg}'); DELETE FROM patches");
+# With a fileId in the row, which is another one there: not a reason to settle it either.
+$t->sql(qq{INSERT INTO patches VALUES (43, NULL, '{"imageUrl": {"url": "$ENDPOINT/appears.jpg", "fileId": "67c6d1a4432c47641600aa01"}}'); DELETE FROM patches});
 eventually { $t->cause } qr{URLs begin with https://ik\.imagekit\.io/empty}, 'stops when a file that is found there is not ours';
 is($t->files(account => 'empty') . $t->pending, '/appears.jpg1', 'which stays');
 
