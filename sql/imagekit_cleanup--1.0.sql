@@ -109,6 +109,7 @@ CREATE TABLE imagekit.backlog (
   state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'held', 'retrying', 'failed')),
   claimed boolean NOT NULL DEFAULT false,
   attempts integer NOT NULL DEFAULT 0,
+  in_doubt boolean NOT NULL DEFAULT false,
   last_error text,
   approved boolean NOT NULL DEFAULT false
 ) WITH (autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0.05);
@@ -127,6 +128,8 @@ COMMENT ON COLUMN imagekit.backlog.origin IS 'D delete, U update, T truncate, E 
 COMMENT ON COLUMN imagekit.backlog.claimed IS
   'A drain is working on it. Whoever drains next takes back what a dead one left.';
 
+COMMENT ON COLUMN imagekit.backlog.in_doubt IS
+  'A delete may have been sent whose answer is not known: that the file is not there any more is no surprise.';
 COMMENT ON COLUMN imagekit.backlog.approved IS 'An operator has let it go: no window holds it again.';
 
 CREATE TABLE imagekit.removals (
@@ -152,7 +155,18 @@ CREATE TABLE imagekit.account_state (
   since timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
 );
 COMMENT ON TABLE imagekit.account_state IS
-  'Accounts the drain has stopped sending to (wrong credentials, answers that are not ImageKit''s), and when it tries again.';
+  'Accounts the drain has stopped sending to (wrong credentials or library, answers that are not ImageKit''s, too many files '
+  'not found), and when it tries again.';
+
+-- Kept from worker to worker: one that leaves when idle would never see a run of rare deletions.
+CREATE TABLE imagekit.missing_runs (
+  server oid PRIMARY KEY,
+  lookups bigint NOT NULL,
+  deletes bigint NOT NULL
+);
+COMMENT ON TABLE imagekit.missing_runs IS
+  'How the last 50 look-ups and deletes of each account went, a bit each, 1 for not found. Internal: too many in a run stop '
+  'the account.';
 
 CREATE TABLE imagekit.history (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

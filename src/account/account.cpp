@@ -32,6 +32,8 @@ void ReadOption(Account *account, const char *name, const char *value) {
     account->protect = SplitList(value);
   } else if (strcmp(name, "dry_run") == 0) {
     account->dry_run = BoolValue(value);
+  } else if (strcmp(name, "allow_missing") == 0) {
+    account->allow_missing = BoolValue(value);
   } else if (strcmp(name, "read_rate") == 0) {
     account->read_rate = RateValue(value);
   } else if (strcmp(name, "read_burst") == 0) {

@@ -19,6 +19,7 @@ struct Account {
   char *api_url;
   List *protect;  // char *: library paths or globs that are never deleted
   bool dry_run;
+  bool allow_missing;  // however many files are not found, the account goes on
   double read_rate, read_burst, write_rate, write_burst;
   int64 hold_above;            // files; 0: no limit
   double hold_fraction;        // of a table's files; 0: no limit

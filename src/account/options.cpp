@@ -167,6 +167,7 @@ const OptionRule kOptions[] = {
     {"grace_period", kServer, CheckInterval},
     {"protect", kServer, CheckProtect},
     {"dry_run", kServer, CheckBool},
+    {"allow_missing", kServer, CheckBool},
     {"read_rate", kServer, CheckRate},
     {"read_burst", kServer, CheckBurst},
     {"write_rate", kServer, CheckRate},

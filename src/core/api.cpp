@@ -7,7 +7,6 @@
 #include "core/api.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <deque>
 #include <new>
@@ -20,6 +19,7 @@
 #include "core/api_request.h"
 #include "core/api_text.h"
 #include "core/api_time.h"
+#include "core/clock_offset.h"
 #include "core/http_multi.h"
 #include "core/taxonomy.h"
 #include "core/token_bucket.h"
@@ -57,6 +57,7 @@ struct Account {
   ApiBase base;
   Headers headers;
   std::vector<std::string> secrets;
+  ClockOffset clock;
 };
 
 struct Job {
@@ -73,11 +74,6 @@ struct Lane {
   std::deque<Job> jobs;
 };
 
-int64_t UnixMs() {
-  using std::chrono::milliseconds;
-  return std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
 /// What the reply says beyond its status, in words.
 std::string WordsOf(const HttpReply& reply, const ReplyBody& body, const PathSearch& search, Verdict verdict) {
   if (reply.transport != Transport::kComplete) return reply.error;
@@ -88,7 +84,8 @@ std::string WordsOf(const HttpReply& reply, const ReplyBody& body, const PathSea
     case BodyKind::kMessage:
       return body.message;
     case BodyKind::kArray:
-      return search.words;
+      if (verdict != Verdict::kBroken || !search.words.empty()) return search.words;
+      return "an entry of the list is not shaped like ImageKit's";
     case BodyKind::kHtml:
       return "an HTML page, not an answer of ImageKit";
     case BodyKind::kText:
@@ -110,6 +107,8 @@ class ApiClient::Impl {
   int AddAccount(const AccountAccess& access);
   void Find(uint64_t ticket, int account, const LibraryPath& path);
   void Delete(uint64_t ticket, int account, const std::string& file_id);
+  void Probe(uint64_t ticket, int account);
+  int64_t ClockOffsetMs(int account) const { return Checked(account).clock.Ms(); }
   int DeletesReady(int account) const;
   int DeleteWaitMs(int account) const;
   bool Busy() const noexcept { return queued_ > 0 || !on_wire_.empty() || !answers_.empty(); }
@@ -160,7 +159,7 @@ int ApiClient::Impl::AddAccount(const AccountAccess& access) {
     if (!std::isfinite(burst) || burst < 0) throw std::invalid_argument("a request burst must not be negative");
   }
   CheckPrivateKey(access.private_key);
-  Account account = {ReadApiUrl(access.api_url), MakeHeaders(access.private_key), SecretsOf(access.private_key)};
+  Account account = {ReadApiUrl(access.api_url), MakeHeaders(access.private_key), SecretsOf(access.private_key), {}};
 
   accounts_.reserve(accounts_.size() + 1);  // so that the two vectors cannot come out of step
   lanes_.reserve(lanes_.size() + 2);
@@ -195,6 +194,11 @@ void ApiClient::Impl::Delete(uint64_t ticket, int account, const std::string& fi
   Queue(std::move(job));
 }
 
+void ApiClient::Impl::Probe(uint64_t ticket, int account) {
+  Checked(account);
+  Queue({ticket, account, Operation::kProbe, PathSearch(), ""});
+}
+
 int ApiClient::Impl::DeletesReady(int account) const {
   Checked(account);
   const size_t busy = on_wire_.size() + static_cast<size_t>(queued_);
@@ -210,6 +214,7 @@ int ApiClient::Impl::DeleteWaitMs(int account) const {
 
 std::string ApiClient::Impl::TargetOf(const Job& job) const {
   if (job.operation == Operation::kDelete) return DeleteTarget(job.file_id);
+  if (job.operation == Operation::kProbe) return ProbeTarget();
   const PathSearch& search = job.search;
   return search.by_name() ? SearchTarget(search.wanted(), search.next_skip())
                           : ListTarget(search.wanted().folder, search.next_skip());
@@ -313,20 +318,25 @@ void ApiClient::Impl::Judge(Job job, const HttpReply& reply) {
     answer.verdict = JudgeFailure(reply.transport);
   }
 
-  if (answer.verdict == Verdict::kFound && !JudgeList(&job, body, &answer.verdict)) {
+  Account& account = accounts_[static_cast<size_t>(job.account)];
+  const int64_t date = answer.verdict == Verdict::kBroken ? -1 : ParseHttpDate(reply.date);
+  if (date > 0) account.clock.Add(date, reply.date_seen_ms);
+
+  if (answer.verdict == Verdict::kFound && job.operation == Operation::kProbe) {
+    answer.verdict = ReadProbe(body, &answer.file);
+  } else if (answer.verdict == Verdict::kFound && !JudgeList(&job, body, &answer.verdict)) {
     // The next page goes before the other look-ups, so that the list has little time to change meanwhile.
     Lane& lane = LaneOf(job);
     lane.jobs.push_front(std::move(job));
     ++queued_;
     return;
   }
-  if (answer.verdict == Verdict::kFound) answer.file = job.search.file;
+  if (answer.verdict == Verdict::kFound && job.operation == Operation::kFind) answer.file = job.search.file;
   if (answer.verdict == Verdict::kThrottled) {
     answer.retry_after_ms = RetryAfterMs(reply.rate_limit_reset, reply.retry_after, UnixMs());
     LaneOf(job).bucket.PauseUntil(MonotonicMs() + answer.retry_after_ms);
   }
-  answer.detail =
-      Detail(accounts_[static_cast<size_t>(job.account)], reply, WordsOf(reply, body, job.search, answer.verdict));
+  answer.detail = Detail(account, reply, WordsOf(reply, body, job.search, answer.verdict));
   answers_.push_back(std::move(answer));
 }
 
@@ -366,6 +376,8 @@ void ApiClient::Find(uint64_t ticket, int account, const LibraryPath& path) { im
 void ApiClient::Delete(uint64_t ticket, int account, const std::string& file_id) {
   impl_->Delete(ticket, account, file_id);
 }
+void ApiClient::Probe(uint64_t ticket, int account) { impl_->Probe(ticket, account); }
+int64_t ApiClient::ClockOffsetMs(int account) const { return impl_->ClockOffsetMs(account); }
 int ApiClient::DeletesReady(int account) const { return impl_->DeletesReady(account); }
 int ApiClient::DeleteWaitMs(int account) const { return impl_->DeleteWaitMs(account); }
 bool ApiClient::Busy() const noexcept { return impl_->Busy(); }

@@ -39,8 +39,8 @@ struct TransportOptions {
 
 /// What one answer means for its file and its account; the one table of it is in taxonomy.cpp.
 enum class Verdict {
-  kFound,        // look-up: exactly one file at exactly this path; `file` is filled
-  kNotFound,     // look-up: no such file
+  kFound,        // look-up: exactly one file at exactly this path; probe: any file; `file` is filled
+  kNotFound,     // look-up: no such file; probe: the library is empty
   kElsewhere,    // look-up: the name exists, but at no path equal to this one
   kAmbiguous,    // look-up: more than one file claims the path, or the answer contradicts itself
   kDeleted,      // delete: done
@@ -63,13 +63,13 @@ struct FoundFile {
   int64_t updated_ms = -1;
 };
 
-enum class Operation { kFind, kDelete };
+enum class Operation { kFind, kDelete, kProbe };
 
 struct Answer {
-  uint64_t ticket = 0;  // as given to Find or Delete
+  uint64_t ticket = 0;  // as given to Find, Delete or Probe
   Operation operation = Operation::kFind;
   Verdict verdict = Verdict::kTransient;
-  FoundFile file;              // kFound
+  FoundFile file;              // kFound; after a probe without file_id: it is nobody's to delete
   std::string detail;          // in words: status, ImageKit's message, its request id; never a key, at most 500 bytes
   int http_status = 0;         // 0: no answer came
   int64_t retry_after_ms = 0;  // kThrottled
@@ -88,7 +88,7 @@ class ApiClient {
 
   /// Returns the account's number, 0 and up. Throws std::invalid_argument when api_url is neither https nor plain http
   /// to a loopback address, the key is empty or holds a colon or anything but printable ASCII, or a rate is not above
-  /// zero. Find and Delete throw it for an account that does not exist.
+  /// zero. Find, Delete and the others throw it for an account that does not exist.
   int AddAccount(const AccountAccess& access);
 
   /// Queues a look-up by exact library path (section 2.6): `path` parameter and name in the query; a name that cannot
@@ -99,6 +99,12 @@ class ApiClient {
   /// Queues a delete. `file_id` outside [0-9A-Za-z_-]+ is answered kRejected without a request.
   void Delete(uint64_t ticket, int account, const std::string& file_id);
 
+  /// Queues the question for any one file of the library: its URL tells whose library the key opens (section 4.1).
+  void Probe(uint64_t ticket, int account);
+
+  /// How far ImageKit's clock is ahead of this machine's, by the answers so far; see clock_offset.h.
+  int64_t ClockOffsetMs(int account) const;
+
   /// How many deletes of this account would be sent at once, if they were queued now: what its pacing lets through and
   /// the wire has room for.
   int DeletesReady(int account) const;
@@ -108,7 +114,7 @@ class ApiClient {
   /// Anything queued, on the wire, or answered and not yet taken.
   bool Busy() const noexcept;
 
-  /// Takes the next answer. Each Find and Delete is answered once.
+  /// Takes the next answer. Each Find, Delete and Probe is answered once.
   bool NextAnswer(Answer* answer);
 
   /// Drops everything queued and on the wire, unanswered, and waits for nothing. A delete on the wire may or may not

@@ -134,6 +134,15 @@ ReplyBody ReadBody(const std::string& body, const std::string& content_type) {
   return reply;
 }
 
+Verdict ReadProbe(const ReplyBody& body, FoundFile* file) {
+  if (!body.well_shaped) return Verdict::kBroken;
+  if (body.entries == 0) return Verdict::kNotFound;
+  if (body.files.empty()) return Verdict::kBroken;  // folders, though only files were asked for
+  *file = body.files.front();
+  file->file_id.clear();  // nobody asked for this file to be deleted
+  return Verdict::kFound;
+}
+
 bool PathSearch::ReadPage(const ReplyBody& page) {
   if (!page.well_shaped) return Settle(Verdict::kBroken, "an entry of the list is not shaped like ImageKit's");
   if (pages_ > 0 && (page.entries == 0 || page.first_entry != last_entry_)) {

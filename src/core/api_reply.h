@@ -28,6 +28,9 @@ struct ReplyBody {
 /// deep nesting or a flood of values make it no JSON.
 ReplyBody ReadBody(const std::string& body, const std::string& content_type);
 
+/// The answer to the question for any one file: kFound with the file, without its id; kNotFound from an empty library.
+Verdict ReadProbe(const ReplyBody& body, FoundFile* file);
+
 /// Looks for one library path in the pages of a search or a listing.
 ///
 /// Pages are addressed by a number of entries to skip, so an entry deleted meanwhile (we delete all the time) moves the

@@ -168,6 +168,8 @@ std::string ListTarget(std::string_view folder, size_t skip) {
   return target;
 }
 
+std::string ProbeTarget() { return "/v1/files?type=file&limit=1"; }
+
 std::string DeleteTarget(std::string_view file_id) { return "/v1/files/" + std::string(file_id); }
 
 }  // namespace imagekit

@@ -53,6 +53,8 @@ std::string WhyNotFindable(const LibraryPath& path);
 /// The request targets, without ApiBase::path. `skip` is the number of entries already read.
 std::string SearchTarget(const LibraryPath& path, size_t skip);
 std::string ListTarget(std::string_view folder, size_t skip);
+/// Any one file of the whole library.
+std::string ProbeTarget();
 std::string DeleteTarget(std::string_view file_id);
 
 }  // namespace imagekit

@@ -106,12 +106,17 @@ int64_t ParseIsoTime(std::string_view text) noexcept {
   return std::max<int64_t>((minutes * 60 + second) * 1000 + ms, -1);
 }
 
+int64_t ParseHttpDate(const std::string& text) noexcept {
+  // curl_getdate knows every form of section 5.6.7 of RFC 9110, in English and in GMT whatever the locale.
+  const time_t date = curl_getdate(text.c_str(), nullptr);
+  return date > 0 ? static_cast<int64_t>(date) * 1000 : -1;
+}
+
 int64_t RetryAfterMs(const std::string& rate_limit_reset, const std::string& retry_after, int64_t unix_now_ms) {
   int64_t wait = std::max(DurationMs(rate_limit_reset, 1), DurationMs(retry_after, 1000));
   if (!retry_after.empty() && (retry_after[0] < '0' || retry_after[0] > '9')) {
-    // curl_getdate knows every form of section 5.6.7 of RFC 9110, in English and in GMT whatever the locale.
-    const time_t date = curl_getdate(retry_after.c_str(), nullptr);
-    if (date > 0) wait = std::max(wait, static_cast<int64_t>(date) * 1000 - unix_now_ms);
+    const int64_t date = ParseHttpDate(retry_after);
+    if (date > 0) wait = std::max(wait, date - unix_now_ms);
   }
   return std::clamp(wait, kShortestWaitMs, kLongestWaitMs);
 }

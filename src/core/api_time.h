@@ -13,6 +13,9 @@ namespace imagekit {
 /// any length or none. -1 when unreadable, out of range, or before 1970.
 int64_t ParseIsoTime(std::string_view text) noexcept;
 
+/// "Sun, 06 Nov 1994 08:49:37 GMT" and the older forms of RFC 9110 as Unix time in ms; -1 when unreadable.
+int64_t ParseHttpDate(const std::string& text) noexcept;
+
 /// How long to wait after a 429 (sections 8.2, 8.4): the longer of X-RateLimit-Reset (a duration in milliseconds) and
 /// Retry-After (seconds, or an HTTP date compared with `unix_now_ms`), held between one second and 15 minutes. A header
 /// that is empty or unreadable counts as absent.

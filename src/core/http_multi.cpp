@@ -114,6 +114,11 @@ int64_t MonotonicMs() noexcept {
   return std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+int64_t UnixMs() noexcept {
+  using std::chrono::milliseconds;
+  return std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
 HttpMulti::HttpMulti(const TransportOptions& options) : options_(options) {
   if (options_.request_timeout_ms < 1 || options_.connect_timeout_ms < 1) {
     throw std::invalid_argument("time-outs must be above zero");
@@ -401,6 +406,10 @@ size_t HttpMulti::HeaderCallback(char* data, size_t size, size_t count, void* us
     if (SameHeader(name, "x-ratelimit-reset")) reply.rate_limit_reset = value;
     if (SameHeader(name, "retry-after")) reply.retry_after = value;
     if (SameHeader(name, "location")) reply.location = value;
+    if (SameHeader(name, "date")) {
+      reply.date = value;
+      reply.date_seen_ms = UnixMs();
+    }
     if (SameHeader(name, "x-ik-requestid")) reply.request_id = value;
     if (SameHeader(name, "x-request-id") && reply.request_id.empty()) reply.request_id = value;
     return bytes;

@@ -1,7 +1,7 @@
 // HTTP transfers on libcurl's multi-socket interface: many at once, none of which blocks the caller.
 //
 // libcurl says which sockets it wants watched and when it wants to be called next; the owner's event loop does the
-// waiting. This file knows nothing of ImageKit beyond the four response headers it keeps.
+// waiting. This file knows nothing of ImageKit beyond the response headers it keeps.
 
 #ifndef IMAGEKIT_CORE_HTTP_MULTI_H
 #define IMAGEKIT_CORE_HTTP_MULTI_H
@@ -39,6 +39,8 @@ struct HttpReply {
   std::string rate_limit_reset;
   std::string retry_after;
   std::string location;
+  std::string date;
+  int64_t date_seen_ms = 0;  // UnixMs() when `date` came
 };
 
 /// Throws std::bad_alloc where libcurl runs out of memory; after that the object is fit for Abandon and destruction
@@ -91,6 +93,9 @@ class HttpMulti {
 
 /// The clock of all pacing and waiting: milliseconds, never turned back.
 int64_t MonotonicMs() noexcept;
+
+/// The time of day: Unix time in ms.
+int64_t UnixMs() noexcept;
 
 }  // namespace imagekit
 

@@ -15,7 +15,8 @@ namespace {
 // Sets of operations and of bodies, as bits.
 constexpr unsigned kFind = 1u << static_cast<unsigned>(Operation::kFind);
 constexpr unsigned kDelete = 1u << static_cast<unsigned>(Operation::kDelete);
-constexpr unsigned kBoth = kFind | kDelete;
+constexpr unsigned kProbe = 1u << static_cast<unsigned>(Operation::kProbe);
+constexpr unsigned kAny = kFind | kDelete | kProbe;
 
 constexpr unsigned Bit(BodyKind kind) { return 1u << static_cast<unsigned>(kind); }
 constexpr unsigned kAnyBody = ~0u;
@@ -35,20 +36,20 @@ struct Line {
 
 // The first line that fits decides. Numbers in the comments are sections of the API contract.
 constexpr Line kTable[] = {
-    {kFind, 200, 200, kArray, Verdict::kFound},              // 2.3: a bare array, `[]` when nothing matches
+    {kFind | kProbe, 200, 200, kArray, Verdict::kFound},     // 2.3: a bare array, `[]` when nothing matches
     {kFind, 404, 404, kMessage, Verdict::kNotFound},         // 2.4: perhaps how a missing folder is answered
     {kDelete, 204, 204, kAnyBody, Verdict::kDeleted},        // 4.1: the documented success; it has no body
     {kDelete, 200, 200, kNothingOrJson, Verdict::kDeleted},  // 1.5: success too, unless a portal's page says it
     {kDelete, 404, 404, kMessage, Verdict::kGone},           // 4.1: "already gone" only in ImageKit's own JSON
-    {kBoth, 429, 429, kAnyBody, Verdict::kThrottled},        // 8.4: also when a proxy says it: waiting harms nothing
-    {kBoth, 401, 401, kNoPage, Verdict::kCredentials},       // 1.5: no key in the request
-    {kBoth, 403, 403, kNoPage, Verdict::kCredentials},       // 1.5: unknown or expired key, disabled account
-    {kBoth, 408, 408, kAnyBody, Verdict::kTransient},        // 1.5: undocumented, clients retry it
-    {kBoth, 423, 423, kAnyBody, Verdict::kTransient},        // 1.5: a bulk job holds the folder
-    {kBoth, 500, 599, kAnyBody, Verdict::kTransient},        // 1.4, 8.4: may be text or a proxy's page
-    {kBoth, 400, 400, kNoPage, Verdict::kRejected},          // 2.4, 4.1: bad query or malformed id
-    {kBoth, 414, 414, kAnyBody, Verdict::kRejected},         // 2.2: the name makes the target too long for a proxy
-    {kBoth, 400, 499, kMessage, Verdict::kRejected},         // 1.5: ImageKit refuses, for a reason of its own
+    {kAny, 429, 429, kAnyBody, Verdict::kThrottled},         // 8.4: also when a proxy says it: waiting harms nothing
+    {kAny, 401, 401, kNoPage, Verdict::kCredentials},        // 1.5: no key in the request
+    {kAny, 403, 403, kNoPage, Verdict::kCredentials},        // 1.5: unknown or expired key, disabled account
+    {kAny, 408, 408, kAnyBody, Verdict::kTransient},         // 1.5: undocumented, clients retry it
+    {kAny, 423, 423, kAnyBody, Verdict::kTransient},         // 1.5: a bulk job holds the folder
+    {kAny, 500, 599, kAnyBody, Verdict::kTransient},         // 1.4, 8.4: may be text or a proxy's page
+    {kAny, 400, 400, kNoPage, Verdict::kRejected},           // 2.4, 4.1: bad query or malformed id
+    {kAny, 414, 414, kAnyBody, Verdict::kRejected},          // 2.2: the name makes the target too long for a proxy
+    {kAny, 400, 499, kMessage, Verdict::kRejected},          // 1.5: ImageKit refuses, for a reason of its own
 };
 
 }  // namespace

@@ -27,7 +27,7 @@ enum class Transport {
   kTooLarge,    // more came than is read
 };
 
-/// The verdict on a complete answer. A look-up answered by an array is kFound here: the entries decide the rest.
+/// The verdict on a complete answer. A look-up or probe answered by an array is kFound here: the entries decide the rest.
 Verdict JudgeAnswer(Operation operation, int status, BodyKind body) noexcept;
 
 /// The verdict on a request that got no complete answer.

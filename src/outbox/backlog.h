@@ -49,6 +49,14 @@ void Claim(worker::Batch *batch, const worker::Sender &sender, int limit);
 /// Writes down what became of each file, and of each account.
 void Settle(const worker::Batch &batch, const worker::Sender &sender);
 
+/// How the accounts' last look-ups and deletes went, from earlier rounds and processes.
+void ReadMissingRuns(worker::Sender *sender);
+
+void WriteMissingRuns(const worker::Sender &sender);
+
+/// Marks those missing files of an account of which the history says that we deleted them lately.
+void MarkDeletedBefore(worker::Batch *batch, const account::Account &account);
+
 /// History only: for files deleted by hand.
 void Record(const worker::Batch &batch);
 

@@ -25,7 +25,7 @@ LOCKTAG QueueLockTag() { return Tag(2); }
 // The first orphaned attempt is repeated at once: its worker was most likely stopped by somebody. After that it may be
 // the file itself that kills workers.
 constexpr char kTakeBackOrphans[] =
-    "UPDATE imagekit.backlog SET claimed = false, state = 'retrying', "
+    "UPDATE imagekit.backlog SET claimed = false, state = 'retrying', in_doubt = true, "
     "due_at = pg_catalog.now() OPERATOR(pg_catalog.+) ('1 second'::pg_catalog.interval OPERATOR(pg_catalog.*) "
     "(pg_catalog.power(2, LEAST(attempts, 12) OPERATOR(pg_catalog.-) 1) OPERATOR(pg_catalog.-) 1)), "
     "last_error = 'the process that was working on it ended before it had an answer' "
@@ -42,7 +42,7 @@ constexpr char kClaim[] =
     "  AND (b.server OPERATOR(pg_catalog.=) ANY ($2) OR b.server IS NULL"
     "       OR b.server OPERATOR(pg_catalog.<>) ALL ($3))"
     "  ORDER BY b.due_at, b.id LIMIT $1 FOR UPDATE SKIP LOCKED)) "
-    "RETURNING id, url, file_id, relation, captured_at, attempts";
+    "RETURNING id, url, file_id, relation, captured_at, attempts, in_doubt";
 
 constexpr char kNextDue[] =
     "SELECT LEAST("
@@ -154,6 +154,7 @@ void Claim(Batch *batch, const Sender &sender, int limit) {
     file->relation = DatumGetObjectId(pg::Field(i, 4, &null));
     file->captured_at = DatumGetTimestampTz(pg::Field(i, 5, &null));
     file->attempts = DatumGetInt32(pg::Field(i, 6, &null));
+    file->in_doubt = DatumGetBool(pg::Field(i, 7, &null));
   }
 }
 

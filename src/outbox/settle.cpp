@@ -33,10 +33,11 @@ constexpr char kDone[] = "DELETE FROM imagekit.backlog WHERE id OPERATOR(pg_cata
 
 constexpr char kPutBack[] =
     "UPDATE imagekit.backlog b SET claimed = false, state = u.state, attempts = u.attempts, last_error = u.error, "
+    "in_doubt = u.in_doubt, "
     "due_at = CASE WHEN u.wait_ms OPERATOR(pg_catalog.<) 0 THEN b.due_at ELSE pg_catalog.clock_timestamp() "
     "  OPERATOR(pg_catalog.+) (u.wait_ms OPERATOR(pg_catalog.*) '1 millisecond'::pg_catalog.interval) END "
     "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), "
-    "                pg_catalog.unnest($5)) AS u(id, state, attempts, error, wait_ms) "
+    "                pg_catalog.unnest($5), pg_catalog.unnest($6)) AS u(id, state, attempts, error, wait_ms, in_doubt) "
     "WHERE b.id OPERATOR(pg_catalog.=) u.id";
 
 constexpr char kPause[] =
@@ -66,7 +67,7 @@ void Finish(const Batch &batch) {
 
 void PutBack(const Batch &batch) {
   Column ids = {INT8OID, nullptr}, states = {TEXTOID, nullptr}, attempts = {INT4OID, nullptr};
-  Column errors = {TEXTOID, nullptr}, waits = {INT8OID, nullptr};
+  Column errors = {TEXTOID, nullptr}, waits = {INT8OID, nullptr}, doubts = {BOOLOID, nullptr};
   for (int i = 0; i < batch.count; i++) {
     const QueuedFile &file = batch.files[i];
     if (OutcomeOf(file.fate) != nullptr) continue;
@@ -76,12 +77,13 @@ void PutBack(const Batch &batch) {
     AddText(&states, parked ? "failed" : released && file.attempts <= 1 ? "waiting" : "retrying");
     Add(&attempts, Int32GetDatum(released ? file.attempts - 1 : file.attempts));
     AddText(&errors, file.detail);
+    Add(&doubts, BoolGetDatum(file.in_doubt));
     Add(&waits, Int64GetDatum(parked ? -1 : released ? file.release_wait_ms : RetryWait(file)));
   }
   if (ids.values != nullptr)
     pg::RunSql(kPutBack, SPI_OK_UPDATE,
                {AsParam(ids, INT8ARRAYOID), AsParam(states, TEXTARRAYOID), AsParam(attempts, INT4ARRAYOID),
-                AsParam(errors, TEXTARRAYOID), AsParam(waits, INT8ARRAYOID)});
+                AsParam(errors, TEXTARRAYOID), AsParam(waits, INT8ARRAYOID), AsParam(doubts, BOOLARRAYOID)});
 }
 
 // Says a cause once, not at every try.
@@ -152,6 +154,7 @@ void Settle(const Batch &batch, const Sender &sender) {
   Finish(batch);
   PutBack(batch);
   SettleAccounts(sender);
+  WriteMissingRuns(sender);
 }
 
 }  // namespace imagekit::outbox

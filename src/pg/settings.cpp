@@ -18,6 +18,7 @@ int poll_interval = 30000;
 int worker_idle_timeout = 4000;
 int retry_delay = 2000;
 int retry_delay_max = 3600 * 1000;
+int clock_skew = 2000;
 char *ca_file = nullptr;
 
 namespace {
@@ -64,6 +65,11 @@ void Define() {
             3600000, GUC_UNIT_MS);
   DefineInt("imagekit_cleanup.retry_delay_max", "Longest wait between two attempts at a file.", nullptr,
             &retry_delay_max, 10, INT_MAX, GUC_UNIT_MS);
+  DefineInt(
+      "imagekit_cleanup.clock_skew", "How far the clocks of the database and of ImageKit may disagree.",
+      "A file that was uploaded after its row was deleted, or less than this before, is kept. What the clocks differ "
+      "by according to ImageKit's answers is taken off first.",
+      &clock_skew, 0, 24 * 3600000, GUC_UNIT_MS);
   DefineCustomStringVariable("imagekit_cleanup.ca_file", "PEM file of the certificate authorities to trust.",
                              "Empty: the system's. Certificates are always verified.", &ca_file, "", PGC_SIGHUP,
                              GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);

@@ -30,7 +30,8 @@ struct QueuedFile {
   char *captured_file_id;  // NULL when the row held none
   Oid relation;            // 0 by hand
   TimestampTz captured_at;
-  int attempts;  // this one included
+  int attempts;   // this one included
+  bool in_doubt;  // a delete may have been sent whose answer is not known
 
   // As resolved
   const account::Account *account;  // NULL when the URL is under no endpoint
@@ -39,6 +40,7 @@ struct QueuedFile {
 
   // As looked up
   bool looked_up;
+  bool deleted_before;        // not there, and the history says that we have deleted it
   bool other_reading_exists;  // another file the URL could mean is in the library
   char *file_id;              // NULL: no file at the path
   char *name;

@@ -36,6 +36,7 @@ void DeleteNow(Batch *batch, char **urls, int count) {
   Resolve(batch, sender);
   MemoryContext before = MemoryContextSwitchTo(batch->context);
   LookUpFiles(batch, sender);
+  ConcludeMissing(batch, sender);
   // Somebody waits for the answer, so the account's pace is waited for as well.
   auto prove = [](void *, Batch *open) { KeepReferenced(open); };
   DeleteProven(batch, sender, 60 * 1000, 10 * 60 * 1000, prove, nullptr);

@@ -1,4 +1,4 @@
-// Step 4: the delete itself, in slices as the account's pace allows, and what any failed answer means.
+// Step 7: the delete itself, in slices as the account's pace allows, and what any failed answer means.
 
 #include <climits>
 
@@ -15,27 +15,34 @@ struct Deletion {
   Sender *sender;
 };
 
+// A library that finds files and then has none of them is not believed either; see missing.cpp.
+void CountDelete(Deletion *deletion, QueuedFile *file, bool gone) {
+  SenderAccount *entry = FindAccount(deletion->sender, file->account->server);
+  if (file->id == 0 || file->in_doubt || entry->account->allow_missing) return;
+  MissingRun run(entry->missing_deletes);
+  run.Add(gone);
+  SetRuns(entry, MissingRun(entry->missing_lookups), run);
+  if (!gone || !run.Suspicious()) return;
+  StopForMissing(deletion->sender, entry);
+  Decide(deletion->batch, file, Fate::kReleased, entry->pause_cause);
+}
+
 void Take(void *argument, const Answer &answer) {
   auto *deletion = static_cast<Deletion *>(argument);
   QueuedFile *file = &deletion->batch->files[answer.ticket];
   if (answer.verdict == Verdict::kDeleted) {
     Decide(deletion->batch, file, Fate::kDeleted, nullptr);
     LogDeleted(*file);
+    CountDelete(deletion, file, false);
   } else if (answer.verdict == Verdict::kGone) {
+    CountDelete(deletion, file, true);
     Decide(deletion->batch, file, Fate::kNotFound, "gone between look-up and delete");
-    LogAlreadyGone(*file);
+    if (file->fate == Fate::kNotFound) LogAlreadyGone(*file);
   } else {
+    // Done or not: the next try must not wonder that the file is not there.
+    if (answer.verdict != Verdict::kThrottled) file->in_doubt = true;
     DecideFailure(deletion->batch, deletion->sender, file, answer);
   }
-}
-
-// The cause is compared with the one before, to say it once: without the request's id, which is another each time. The
-// file's last_error has it.
-void StopAccount(Sender *sender, SenderAccount *entry, const char *detail) {
-  if (entry->pause_cause != nullptr) return;
-  entry->pause_cause = MemoryContextStrdup(sender->context, detail);
-  char *request_id = strstr(entry->pause_cause, " (request ");
-  if (request_id != nullptr) *request_id = '\0';
 }
 
 // True when there is an open file whose delete would be sent at once. Sleeps until then; false when none is left.
@@ -116,6 +123,16 @@ void DeleteProven(Batch *batch, Sender *sender, int longest_wait_ms, int longest
     for (int i = 0; i < batch->count; i++)
       if (Open(batch->files[i])) Decide(batch, &batch->files[i], Fate::kReleased, nullptr);
   }
+}
+
+// The cause is compared with the one before, to say it once: without the request's id, which is another each time. The
+// file's last_error has it.
+void StopAccount(Sender *sender, SenderAccount *entry, const char *cause) {
+  if (entry->pause_cause != nullptr) return;
+  entry->pause_cause = MemoryContextStrdup(sender->context, cause);
+  char *request_id = strstr(entry->pause_cause, " (request ");
+  if (request_id != nullptr) *request_id = '\0';
+  ForgetLibrary(entry);
 }
 
 void DecideFailure(Batch *batch, Sender *sender, QueuedFile *file, const Answer &answer) {

@@ -1,7 +1,7 @@
 // One round, as a story. Database work is in short transactions; between them, while ImageKit is asked, none is
 // open in the worker, and in a procedure no snapshot is held.
 //
-//   [take in, claim, moved rows, resolve]  look up  ([still used?]  delete)*  [settle]
+//   [take in, claim, moved rows, resolve]  look up  [deleted before?]  ([still used?]  delete)*  [settle]
 //
 // A round that ends anywhere in between loses nothing: what it claimed is given back by the next drain, and a file that
 // was deleted but not settled is then found to be gone.
@@ -96,6 +96,7 @@ void ClaimBatch(Drain *drain, Batch *batch, Round *round, int limit) {
   }
   outbox::LimitDeletes(&drain->sender);
   outbox::Claim(batch, drain->sender, outbox::Probing(drain->sender) ? Min(limit, 1) : Min(limit, kRoundFiles));
+  outbox::ReadMissingRuns(&drain->sender);
   bool moves = ReviewMovesInTurn(drain, batch->count < limit);
   Resolve(batch, &drain->sender);
   for (int i = 0; i < batch->count; i++)
@@ -122,6 +123,16 @@ void ProveSlice(void *argument, Batch *batch) {
   MemoryContextSwitchTo(before);
 }
 
+// Only when an account is about to be stopped: the history may be long.
+void MarkDeletedBefore(void *argument, Batch *batch, const SenderAccount *entry) {
+  MemoryContext before = CurrentMemoryContext;
+  Step step;
+  Begin(&step, static_cast<Drain *>(argument));
+  outbox::MarkDeletedBefore(batch, *entry->account);
+  End(&step);
+  MemoryContextSwitchTo(before);
+}
+
 void SettleBatch(Drain *drain, Batch *batch, Round *round) {
   Step step;
   Begin(&step, drain);
@@ -138,6 +149,8 @@ pg_noinline void RunRound(Drain *drain, Round *round, int limit) {
   ClaimBatch(drain, &batch, round, limit);
   MemoryContext before = MemoryContextSwitchTo(batch.context);
   LookUpFiles(&batch, &drain->sender);
+  DoubtMissing(&batch, &drain->sender, MarkDeletedBefore, drain);
+  ConcludeMissing(&batch, &drain->sender);
   DeleteProven(&batch, &drain->sender, kLongestPace, kLongestRound, ProveSlice, drain);
   SettleBatch(drain, &batch, round);
   MemoryContextSwitchTo(before);

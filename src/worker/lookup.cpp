@@ -1,6 +1,7 @@
-// Step 2: finds the files, and holds back those that are not surely the ones the rows meant.
+// Step 3: finds the files, and holds back those that are not surely the ones the rows meant.
 
 #include "pg/bridge.h"
+#include "pg/settings.h"
 #include "worker/steps.h"
 
 namespace imagekit::worker {
@@ -20,16 +21,36 @@ int64 UnixMs(TimestampTz time) {
   return time / 1000 + static_cast<int64>(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * 1000;
 }
 
-void TakeFound(Batch *batch, QueuedFile *file, const FoundFile &found) {
+// When a removal and an upload are this close, their clocks cannot tell which came first, and the file is kept. By hand,
+// the file that is there now is the one that is meant.
+const char *WhyNewer(const QueuedFile &file, const FoundFile &found, int64 clock_offset) {
+  const int64 uploaded = Max(found.created_ms, found.updated_ms);
+  const bool by_hand = file.id == 0;
+  const int64 removed = UnixMs(file.captured_at) + (by_hand ? 0 : clock_offset);
+  if (uploaded > removed) return "newer upload: the file was uploaded or changed after the row stopped using it";
+  if (!by_hand && uploaded > removed - settings::clock_skew)
+    return "newer upload: the file was uploaded or changed when the row stopped using it, within "
+           "imagekit_cleanup.clock_skew";
+  return nullptr;
+}
+
+void TakeFound(LookUp *look_up, QueuedFile *file, const FoundFile &found) {
+  Batch *batch = look_up->batch;
+  SenderAccount *entry = FindAccount(look_up->sender, file->account->server);
   file->file_id = MemoryContextStrdup(batch->context, found.file_id.c_str());
   file->name = MemoryContextStrdup(batch->context, found.name.c_str());
-  if (file->captured_file_id != nullptr && file->captured_file_id[0] != '\0' && found.file_id != file->captured_file_id)
+  if (!VerifyLibrary(look_up->sender, entry, found))
+    Decide(batch, file, Fate::kReleased, entry->pause_cause);
+  else if (file->captured_file_id != nullptr && file->captured_file_id[0] != '\0' &&
+           found.file_id != file->captured_file_id)
     Decide(batch, file, Fate::kSkipped,
            psprintf("another file is at this path now: the row named fileId %s, the library has %s",
                     file->captured_file_id, file->file_id));
-  else if (Max(found.created_ms, found.updated_ms) > UnixMs(file->captured_at))
-    Decide(batch, file, Fate::kSkipped,
-           "newer upload: the file was uploaded or changed after the row stopped using it");
+  else {
+    int64 offset = pg::CallCxx([&] { return look_up->sender->client->ClockOffsetMs(entry->number); });
+    const char *newer = WhyNewer(*file, found, offset);
+    if (newer != nullptr) Decide(batch, file, Fate::kSkipped, newer);
+  }
 }
 
 void TakeAnswerTo(LookUp *look_up, QueuedFile *file, bool other_reading, const Answer &answer) {
@@ -41,7 +62,7 @@ void TakeAnswerTo(LookUp *look_up, QueuedFile *file, bool other_reading, const A
     file->other_reading_exists = true;
   } else if (answer.verdict == Verdict::kFound) {
     file->looked_up = true;
-    TakeFound(batch, file, answer.file);
+    TakeFound(look_up, file, answer.file);
   } else if (answer.verdict == Verdict::kNotFound || answer.verdict == Verdict::kElsewhere) {
     if (other_reading) return;
     file->looked_up = true;
@@ -77,7 +98,7 @@ void Ask(LookUp *look_up, int index) {
   });
 }
 
-// Once all answers are in: absent is only final when no other reading is there.
+// Once all answers are in.
 void Conclude(Batch *batch, QueuedFile *file) {
   if (file->other_reading_exists) {
     Decide(
@@ -85,18 +106,13 @@ void Conclude(Batch *batch, QueuedFile *file) {
         "ambiguous: the URL can mean two library paths (an endpoint identifier and a folder of the same name), and the "
         "library has a file at the second");
     LogError(*file, file->detail);
-  } else if (file->looked_up && file->file_id == nullptr) {
-    if (file->detail != nullptr)
-      LogElsewhere(*file);
-    else
-      LogAlreadyGone(*file);
-    file->fate = Fate::kNotFound;
   }
 }
 
 }  // namespace
 
 void LookUpFiles(Batch *batch, Sender *sender) {
+  CheckLibraries(batch, sender);
   LookUp look_up = {batch, sender};
   for (int i = 0; i < batch->count; i++)
     if (Open(batch->files[i])) Ask(&look_up, i);

@@ -13,6 +13,7 @@ struct Configuration {
   List *accounts;  // account::Account *
   char **keys;     // one an account; NULL with a problem
   char **problems;
+  uint64 *identities;
   uint64 fingerprint;  // of all of it and the settings that the client is made with
 };
 
@@ -34,10 +35,19 @@ uint64 MixAccount(uint64 fingerprint, const account::Account *account) {
   fingerprint = Mix(fingerprint, rates, sizeof rates);
   fingerprint = Mix(fingerprint, &account->dry_run, sizeof account->dry_run);
   fingerprint = Mix(fingerprint, &account->max_deletes_per_hour, sizeof account->max_deletes_per_hour);
+  fingerprint = Mix(fingerprint, &account->allow_missing, sizeof account->allow_missing);
   ListCell *cell;
   foreach (cell, account->url_prefixes) fingerprint = MixText(fingerprint, static_cast<char *>(lfirst(cell)));
   foreach (cell, account->protect) fingerprint = MixText(fingerprint, static_cast<char *>(lfirst(cell)));
   return fingerprint;
+}
+
+// Of what decides whose library is asked, and whose it should be.
+uint64 IdentityOf(const account::Account *account, const char *key) {
+  uint64 identity = MixText(MixText(1, account->api_url), key);
+  ListCell *cell;
+  foreach (cell, account->url_prefixes) identity = MixText(identity, static_cast<char *>(lfirst(cell)));
+  return identity;
 }
 
 Configuration ReadConfiguration(MemoryContext context) {
@@ -46,12 +56,14 @@ Configuration ReadConfiguration(MemoryContext context) {
   int count = list_length(configuration.accounts);
   configuration.keys = static_cast<char **>(MemoryContextAllocZero(context, sizeof(char *) * (count + 1)));
   configuration.problems = static_cast<char **>(MemoryContextAllocZero(context, sizeof(char *) * (count + 1)));
+  configuration.identities = static_cast<uint64 *>(MemoryContextAllocZero(context, sizeof(uint64) * (count + 1)));
   int settings[] = {settings::connect_timeout, settings::request_timeout, settings::max_requests};
   uint64 fingerprint = MixText(Mix(1, settings, sizeof settings), settings::ca_file);
   for (int i = 0; i < count; i++) {
     auto *account = static_cast<account::Account *>(list_nth(configuration.accounts, i));
     configuration.keys[i] = account::LoadKey(account, context, &configuration.problems[i]);
     if (account->problem != nullptr) configuration.problems[i] = account->problem;
+    configuration.identities[i] = IdentityOf(account, configuration.keys[i]);
     fingerprint = MixText(MixAccount(fingerprint, account), configuration.keys[i]);
     fingerprint = MixText(fingerprint, configuration.problems[i]);
   }
@@ -100,6 +112,8 @@ void Refresh(Sender *sender, MemoryContext parent) {
       entry->account = static_cast<account::Account *>(list_nth(configuration.accounts, i));
       entry->problem = configuration.problems[i];
       entry->number = entry->problem != nullptr ? -1 : AddToClient(client, entry->account, configuration.keys[i]);
+      entry->identity = configuration.identities[i];
+      entry->library = KnownLibraryOf(entry->account->server, entry->identity);
       accounts = lappend(accounts, entry);
     }
     MemoryContextSwitchTo(before);

@@ -9,6 +9,9 @@
 
 namespace imagekit::worker {
 
+/// Whose library the key opens.
+enum class Library { kUnknown, kOurs, kEmpty };
+
 /// One account the sender knows. `number` is ApiClient's; -1 while the account has a problem.
 struct SenderAccount {
   const account::Account *account;
@@ -19,6 +22,11 @@ struct SenderAccount {
   int slice;           // deletes that may still be sent in this slice
   bool limited;        // by max_deletes_per_hour
   int64 deletes_left;  // of it, in this round
+  Library library;
+  uint64 identity;  // fingerprint of what decides which library is meant: key, api_url, prefixes
+  // How the last look-ups and deletes went: core/missing_run.h, as stored. 0: nothing yet.
+  int64 missing_lookups, missing_deletes;
+  bool missing_changed;  // since they were read
 };
 
 struct Sender {
@@ -33,6 +41,13 @@ struct Sender {
 void Refresh(Sender *sender, MemoryContext parent);
 
 SenderAccount *FindAccount(const Sender *sender, Oid server);
+
+/// The account's cause to be stopped, unless it has one already. What was known of its library is forgotten.
+void StopAccount(Sender *sender, SenderAccount *entry, const char *cause);
+
+/// kOurs when this process has seen that an account of this identity has the right library.
+Library KnownLibraryOf(Oid server, uint64 identity);
+void ForgetLibrary(SenderAccount *entry);
 
 /// Waits until every request queued in the client is answered, on latch and sockets together. Takes answers as they come.
 /// No transaction is open in the worker meanwhile. Interrupts are handled: may raise, the client is to be abandoned then.

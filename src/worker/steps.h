@@ -3,6 +3,7 @@
 #ifndef IMAGEKIT_WORKER_STEPS_H
 #define IMAGEKIT_WORKER_STEPS_H
 
+#include "core/missing_run.h"
 #include "worker/batch.h"
 #include "worker/sender.h"
 
@@ -20,16 +21,34 @@ void ReadBatch(Batch *batch);
 /// skipped, doubles are marked. Needs a transaction.
 void Resolve(Batch *batch, const Sender *sender);
 
-/// 2. Library path → fileId, by exact look-up; and the checks on what was found: newer upload, another file, a second
-/// reading of the URL? Then not deleted.
+/// 2. Before anything is looked up in a library for the first time: is it the account's? One request an account. Where it is
+/// not, the account stops, and its files stay as they were.
+void CheckLibraries(Batch *batch, Sender *sender);
+
+/// The same by a file that was found, where the library was empty before. False: the account is stopped.
+bool VerifyLibrary(Sender *sender, SenderAccount *entry, const FoundFile &file);
+
+/// 3. Library path → fileId, by exact look-up; and the checks on what was found: newer upload, another file, a second
+/// reading of the URL? Then not deleted. What was not there stays open.
 void LookUpFiles(Batch *batch, Sender *sender);
 
-/// 3. Still used by a row of a watched table, under any spelling? Then kept. Asked last, right before the delete, so that
+/// 4. Is so much not there that it cannot be believed? Then the account stops. `ask` marks those files of the batch that we
+/// have deleted ourselves, and is called only before a stop. Not by hand.
+using AskHistory = void (*)(void *argument, Batch *batch, const SenderAccount *entry);
+void DoubtMissing(Batch *batch, Sender *sender, AskHistory ask, void *argument);
+void SetRuns(SenderAccount *entry, MissingRun lookups, MissingRun deletes);
+/// Stops an account for what is not there.
+void StopForMissing(Sender *sender, SenderAccount *entry);
+
+/// 5. Files that are not there are settled as not found; of an account that is stopped, they are released.
+void ConcludeMissing(Batch *batch, const Sender *sender);
+
+/// 6. Still used by a row of a watched table, under any spelling? Then kept. Asked last, right before the delete, so that
 /// the proof is as fresh as it can be. When it cannot be asked (a lock, a broken table), the file is tried again later:
 /// without the proof nothing is deleted. Needs an open SqlSession.
 void KeepReferenced(Batch *batch);
 
-/// 3 and 4 in turn, in slices: waits until the account's pace lets deletes through, proves that what is open is unused,
+/// 6 and 7, the delete, in turn, in slices: waits until the account's pace lets deletes through, proves that what is open is unused,
 /// and sends at once what may be sent at once, so that no proof is older than the moment it takes to send. Files of an
 /// account that would have to wait longer than `longest_wait_ms`, and those left after `longest_ms`, are released.
 /// `prove` must leave the memory context as it was.

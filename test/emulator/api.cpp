@@ -179,7 +179,7 @@ ApiAnswer answer_api(State &state, const Request &request) {
 
     ApiAnswer out;
     out.executed = true;
-    Call call{request, state, account, std::move(args), wall_ms()};
+    Call call{request, state, account, std::move(args), service_ms()};
     account.library.set_linger(state.switches.index_delay_deleted_ms);
     try {
         out.reply = route->handler(call);

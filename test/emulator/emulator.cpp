@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "control.h"
+#include "times.h"
 
 namespace ikemu {
 
@@ -19,12 +20,14 @@ Reply reset_connection() {
 }
 
 // The headers of every answer of the API. A page of HTML or plain text is not the API's own, so it has none of them.
-void add_common_headers(Reply &reply) {
+void add_common_headers(Reply &reply, bool dated) {
     if (!reply.body.empty() && reply.content_type.compare(0, 16, "application/json") != 0)
         return;
     reply.set_header("x-ik-requestid", random_uuid());
     reply.set_header("x-request-id", random_uuid());
     reply.set_header("access-control-allow-origin", "*");
+    if (dated)
+        reply.set_header("date", http_date(service_ms()));
     reply.set_header("strict-transport-security", "max-age=15552000");
     if (!reply.body.empty())
         reply.set_header("etag", "W/\"" + std::to_string(reply.body.size()) + "-" +
@@ -40,6 +43,10 @@ bool is_control(const std::string &path) {
 Emulator::Emulator(Accounts::Defaults accounts) : state(std::move(accounts)) {}
 
 Reply Emulator::handle(const Request &request) {
+    {
+        const std::lock_guard<std::mutex> lock(state.mutex);
+        set_service_offset(state.switches.clock_offset_ms);
+    }
     return is_control(request.path) ? handle_control(*this, request) : handle_api(request);
 }
 
@@ -47,6 +54,7 @@ Reply Emulator::handle_api(const Request &request) {
     JournalEntry entry;
     entry.method = request.method;
     std::int64_t latency = 0;
+    bool dated = false;
     {
         const std::lock_guard<std::mutex> lock(state.mutex);
         const Identity identity = state.accounts.identify(request);
@@ -57,6 +65,7 @@ Reply Emulator::handle_api(const Request &request) {
         entry.body = request.form.empty() ? state.accounts.without_keys(request.body.substr(0, 65536))
                                           : "multipart, " + std::to_string(request.form.size()) + " parts";
         latency = state.switches.latency_ms;
+        dated = state.switches.date_header == "on";
     }
     const std::string account = entry.account;
     const std::uint64_t seq = journal.begin(std::move(entry));
@@ -77,7 +86,7 @@ Reply Emulator::handle_api(const Request &request) {
             reply.status = fault->status;
             reply.content_type = fault->content_type;
             reply.body = fault->body;
-            add_common_headers(reply);
+            add_common_headers(reply, dated);
             spoil(reply, *fault);
             return finish(std::move(reply), false);
         }
@@ -92,7 +101,7 @@ Reply Emulator::handle_api(const Request &request) {
 
     ApiAnswer answer = answer_api(state, request);
     Reply &reply = answer.reply;
-    add_common_headers(reply);
+    add_common_headers(reply, dated);
     if (!fault)
         return finish(std::move(reply), answer.executed);
     if (fault->kind == FaultKind::stall_after) {

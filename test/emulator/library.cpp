@@ -62,7 +62,7 @@ Library::Library() {
     auto root = std::make_unique<Folder>();
     root->path = "/";
     root->id = next_id();
-    root->created_ms = root->updated_ms = wall_ms();
+    root->created_ms = root->updated_ms = service_ms();
     folders_.emplace("/", std::move(root));
 }
 
@@ -85,7 +85,7 @@ Folder *Library::make_folder(const std::string &path) {
     folder->path = path;
     folder->name = name;
     folder->parent = parent;
-    folder->created_ms = folder->updated_ms = wall_ms();
+    folder->created_ms = folder->updated_ms = service_ms();
     Folder *made = folder.get();
     parent->folders[name] = made;
     folders_.emplace(path, std::move(folder));
@@ -106,7 +106,7 @@ File *Library::find(const std::string &folder, const std::string &name) const {
 }
 
 File *Library::put(const NewFile &what) {
-    const std::int64_t now = wall_ms();
+    const std::int64_t now = service_ms();
     Folder *folder = make_folder(what.folder);
     const auto existing = folder->files.find(what.name);
     if (existing != folder->files.end()) {
@@ -132,7 +132,7 @@ File *Library::put(const NewFile &what) {
     file->size = what.size;
     file->created_ms = what.created_ms ? what.created_ms : now;
     file->updated_ms = what.updated_ms ? what.updated_ms : file->created_ms;
-    file->indexed_ms = now;
+    file->indexed_ms = wall_ms();
     file->is_image = is_image_format(file_format(what.name));
     File *made = file.get();
     folder->files.emplace(std::string_view(made->name), made);

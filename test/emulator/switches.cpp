@@ -73,6 +73,10 @@ const std::map<std::string, Access> &table() {
         {"missing_folder", choice(&Switches::missing_folder, {"empty", "404"})},
         {"version_file_id", choice(&Switches::version_file_id, {"same", "different"})},
         {"restricted_status", number(&Switches::restricted_status, {403, 401})},
+        {"date_header", choice(&Switches::date_header, {"off", "on"})},
+        {"clock_offset_ms",
+         {[](const Switches &s) { return Json::Value(static_cast<Json::Int64>(s.clock_offset_ms)); },
+          [](Switches &s, const Json::Value &value) { s.clock_offset_ms = value.asInt64(); }}},
         {"latency_ms", number(&Switches::latency_ms)},
     };
     return all;

@@ -32,6 +32,8 @@ struct Switches {
     std::string missing_folder = "empty";            // or "404"
     std::string version_file_id = "same";            // or "different"
     int restricted_status = 403;                     // or 401
+    std::string date_header = "off";                 // or "on"
+    std::int64_t clock_offset_ms = 0;                // of the service's clock, below zero too
     std::int64_t latency_ms = 0;                     // added to every API request
 
     Json::Value to_json() const;

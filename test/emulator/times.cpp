@@ -1,6 +1,7 @@
 // Date arithmetic in UTC; the C library's calendar is used so that month lengths need no table here.
 #include "times.h"
 
+#include <atomic>
 #include <cctype>
 #include <chrono>
 #include <cstdio>
@@ -11,6 +12,18 @@ namespace ikemu {
 std::int64_t wall_ms() {
     using namespace std::chrono;
     return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
+}
+
+namespace {
+std::atomic<std::int64_t> service_offset{0};
+}
+
+std::int64_t service_ms() {
+    return wall_ms() + service_offset;
+}
+
+void set_service_offset(std::int64_t ms) {
+    service_offset = ms;
 }
 
 std::int64_t monotonic_ms() {
@@ -30,6 +43,16 @@ std::string iso_time(std::int64_t ms) {
     char date[40], out[64];
     std::strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &tm);
     std::snprintf(out, sizeof out, "%s.%03dZ", date, static_cast<int>(rest));
+    return out;
+}
+
+std::string http_date(std::int64_t ms) {
+    // strftime's names follow the locale; this program never sets one.
+    const std::time_t t = static_cast<std::time_t>(ms / 1000);
+    std::tm tm{};
+    gmtime_r(&t, &tm);
+    char out[64];
+    std::strftime(out, sizeof out, "%a, %d %b %Y %H:%M:%S GMT", &tm);
     return out;
 }
 

@@ -2,8 +2,8 @@
 -- foreground. :port is the emulator's.
 
 CREATE EXTENSION imagekit_cleanup;
-SELECT format('CREATE SERVER acme FOREIGN DATA WRAPPER imagekit OPTIONS (url_endpoint %L, api_url %L, write_rate %L, write_burst %L)',
-              'https://ik.imagekit.io/acme', 'http://127.0.0.1:' || :'port', '100', '100') \gexec
+SELECT format('CREATE SERVER acme FOREIGN DATA WRAPPER imagekit OPTIONS (url_endpoint %L, api_url %L, write_rate %L, write_burst %L, allow_missing %L)',
+              'https://ik.imagekit.io/acme', 'http://127.0.0.1:' || :'port', '100', '100', 'true') \gexec
 CREATE USER MAPPING FOR PUBLIC SERVER acme OPTIONS (private_key 'private_test_acme');
 CREATE TABLE patches (id int PRIMARY KEY, images text[], schema jsonb);
 SELECT imagekit.watch('patches', '{images, schema.imageUrl}');

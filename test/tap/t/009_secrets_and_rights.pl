@@ -4,9 +4,14 @@ use strict;
 use warnings;
 
 use ImageKit::Test;
+use MIME::Base64;
 use Test::More;
 
-my $t = ImageKit::Test->new(settings => { log_min_messages => 'debug5' });
+# Where contrib is installed, its record of statements is looked at, too.
+chomp(my $libraries = `pg_config --pkglibdir`);
+my $statements = -e "$libraries/pg_stat_statements.so";
+my %statements = (shared_preload_libraries => "'imagekit_cleanup, pg_stat_statements'", 'pg_stat_statements.track' => 'all');
+my $t = ImageKit::Test->new(settings => { log_min_messages => 'debug5', $statements ? %statements : () });
 my ($node, $imagekit) = ($t->node, $t->imagekit);
 
 # Rights ------------------------------------------------------------------------------------------------------------------
@@ -52,18 +57,55 @@ is($t->messages('SET ROLE monitor; TABLE imagekit.status; TABLE imagekit.pending
 
 # The key -----------------------------------------------------------------------------------------------------------------
 
-$imagekit->fault(kind => 'forbidden', count => 1);
+# What somebody types is not ours to hide: CREATE USER MAPPING is a statement like any other.
+$t->sql('CREATE EXTENSION pg_stat_statements; SELECT FROM pg_stat_statements_reset()') if $statements;
+
+# The forms in which it could leak: as it is, and as the header that libcurl's verbose output would show.
+my $header = encode_base64("$KEY:", '');
+my $secret = qr/\Q$KEY\E|\Q$header\E/;
+
+# What each way to fail says, to the caller of delete_file() and to whoever reads the tables.
+my $url = $imagekit->url;
+my %failures = (
+	'401' => { kind => 'unauthorized' },
+	'403' => { kind => 'forbidden' },
+	'a server that repeats what it was sent' => { kind => 'status', status => 500, content_type => 'text/plain',
+		body => "Bad request: Authorization: Basic $header key $KEY" },
+	'the same as an error of ImageKit' => { kind => 'status', status => 403, json => { message => "no such key: $KEY" } },
+	'TLS that fails' => $url =~ s/^http:/https:/r,
+	'a connection that is refused' => 'http://127.0.0.1:1');
+for my $name (sort keys %failures)
+{
+	my $failure = $failures{$name};
+	if (ref $failure) { $imagekit->fault(%$failure, count => 0) }
+	else { $t->sql("ALTER SERVER acme OPTIONS (SET api_url '$failure')") }
+	$t->insert(2, 'secret.jpg');
+	my $said = $t->messages("DELETE FROM patches WHERE id = 2; SELECT imagekit.delete_file('$ENDPOINT/secret.jpg')");
+	like($said, qr/WARNING:  image was not deleted/, "$name: delete_file() fails");
+	unlike($said, $secret, 'and does not tell the key');
+	$said = $t->sql("SELECT detail FROM imagekit.delete_files('{$ENDPOINT/secret.jpg}')");
+	unlike($said, $secret, 'nor does delete_files()');
+	wait_for { $t->sql(q{SELECT count(*) FROM imagekit.account_state UNION ALL SELECT count(*) FROM imagekit.backlog WHERE last_error IS NOT NULL}) =~ /[1-9]/ }
+	  'the worker has failed, too';
+	$imagekit->no_faults;
+	$t->sql("ALTER SERVER acme OPTIONS (SET api_url '$url')") unless ref $failure;
+	eventually { $t->files . $t->pending } '0', "$name: over, and the image goes";
+}
+
 $t->insert(2, 'secret.jpg');
 $t->sql('DELETE FROM patches WHERE id = 2');
 eventually { $t->files } '', 'work done with log_min_messages = debug5';
 $t->sql('TABLE imagekit.status; TABLE imagekit.history; TABLE imagekit.pending');
 my $log = do { local $/; open my $fh, '<', $node->logfile or die; <$fh> };
 unlike($log, qr/\Q$KEY\E/, 'the key is not in the server log');
-for my $table ('status', 'history', 'pending', 'watched', 'account_state', 'backlog', 'arming')
+unlike($log, qr/\Q$header\E/, 'nor as it is sent');
+unlike($log, qr/> (?:GET|DELETE) \/v1|user-agent:/i, 'nor what libcurl tells when it is verbose');
+my @relations = split /\n/, $t->sql(q{SELECT oid::regclass FROM pg_class WHERE relnamespace = 'imagekit'::regnamespace AND relkind IN ('r', 'v', 'm', 'p')});
+cmp_ok(@relations, '>=', 10, 'every table and view of the schema');
+for my $relation (@relations, 'pg_stat_activity', 'pg_foreign_server', 'pg_settings', $statements ? 'pg_stat_statements' : ())
 {
-	unlike($t->sql("SELECT string_agg(x::text, ' ') FROM imagekit.$table x") // '', qr/\Q$KEY\E/, "nor in imagekit.$table");
+	unlike($t->sql("SELECT string_agg(x::text, ' ') FROM $relation x") // '', $secret, "nor in $relation");
 }
-unlike($t->sql(q{SELECT string_agg(query, ' ') FROM pg_stat_activity WHERE backend_type ~ 'imagekit'}), qr/\Q$KEY\E/, 'nor in pg_stat_activity');
 
 # A key file --------------------------------------------------------------------------------------------------------------
 
@@ -75,9 +117,11 @@ chmod 0644, $file;
 $t->sql("ALTER USER MAPPING FOR PUBLIC SERVER acme OPTIONS (DROP private_key, ADD private_key_file '$file')");
 like($t->cause, qr/may be read by others; run chmod 600/, 'a key file that others may read is refused');
 chmod 0600, $file;
+$t->setting('imagekit_cleanup.worker_idle_timeout', "'60s'");
 $t->insert(3, 'from-file.jpg');
 $t->sql('DELETE FROM patches WHERE id = 3');
 eventually { $t->files } '', 'one that nobody else may read is used';
+my $worker = $t->worker;
 open $fh, '>', $file or die;
 print $fh "private_rotated\n";
 close $fh;
@@ -85,5 +129,6 @@ $imagekit->accounts(account => 'acme', keys => ['private_rotated']);
 $t->insert(4, 'rotated.jpg');
 $t->sql('DELETE FROM patches WHERE id = 4');
 eventually { $t->files } '', 'a rotated key is read without a restart';
+is($t->worker, $worker, 'by the same worker');
 
 done_testing();

@@ -8,7 +8,7 @@ use Test::More;
 
 my $t = ImageKit::Test->new(
 	settings => { 'imagekit_cleanup.retry_delay' => '200ms', 'imagekit_cleanup.retry_delay_max' => '2s',
-		'imagekit_cleanup.request_timeout' => '1s' });
+		'imagekit_cleanup.request_timeout' => '1s', 'imagekit_cleanup.worker_idle_timeout' => '60s' });
 my $imagekit = $t->imagekit;
 
 my $row = 0;
@@ -21,6 +21,11 @@ sub gaps
 	my @at = map { $_->{ms} } $imagekit->journal(%filter);
 	return map { $at[$_] - $at[ $_ - 1 ] } 1 .. $#at;
 }
+
+# Once a process the library is checked, before the first look-up. That is out of the way then.
+remove('first.jpg');
+eventually { $t->files } '', 'a first file is deleted';
+$imagekit->forget;
 
 # 500 -------------------------------------------------------------------------------------------------------------------
 

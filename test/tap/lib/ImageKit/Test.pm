@@ -33,6 +33,8 @@ my %settings = (
 	'log_statement' => 'none',
 	'imagekit_cleanup.poll_interval' => '1s',
 	'imagekit_cleanup.worker_idle_timeout' => '1s',
+	# Images of a test are uploaded right before their rows go.
+	'imagekit_cleanup.clock_skew' => '0',
 	'imagekit_cleanup.retry_delay' => '50ms',
 	'imagekit_cleanup.retry_delay_max' => '1s');
 
