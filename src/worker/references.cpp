@@ -1,4 +1,4 @@
-// Step 3: the proof, just before the call, that no watched row uses the file any more.
+// Step 6: the proof, just before the call, that no watched row uses the file any more.
 //
 // Every row of every watched table is read, in C++ and straight from the heap: SQL over a user's table would evaluate
 // what its owner put into indexes and statistics with the extension owner's rights.
