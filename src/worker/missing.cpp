@@ -1,4 +1,4 @@
-// Step 2, after the look-ups: may "not there" be believed?
+// Steps 4 and 5, after the look-ups: may "not there" be believed?
 //
 // An account whose files are unusually often not there is stopped before they are settled as not found
 // (core/missing_run.h has the rule). Nothing is lost: they go back into the queue, and each further try asks for one. When

@@ -1,4 +1,4 @@
-// Step 3: the proof, just before the call, that no watched row uses the file any more.
+// Step 6: the proof, just before the call, that no watched row uses the file any more.
 //
 // Every watched table is asked; how its rows are read, and which count, is in table_search.h.
 //

@@ -36,6 +36,7 @@ void LookUpFiles(Batch *batch, Sender *sender);
 /// have deleted ourselves, and is called only before a stop. Not by hand.
 using AskHistory = void (*)(void *argument, Batch *batch, const SenderAccount *entry);
 void DoubtMissing(Batch *batch, Sender *sender, AskHistory ask, void *argument);
+/// Keeps the runs of an account; they are written when the round is settled.
 void SetRuns(SenderAccount *entry, MissingRun lookups, MissingRun deletes);
 /// Stops an account for what is not there.
 void StopForMissing(Sender *sender, SenderAccount *entry);
@@ -48,9 +49,9 @@ void ConcludeMissing(Batch *batch, const Sender *sender);
 /// without the proof nothing is deleted. Needs an open SqlSession.
 void KeepReferenced(Batch *batch);
 
-/// 6 and 7, the delete, in turn, in slices: waits until the account's pace lets deletes through, proves that what is open is unused,
-/// and sends at once what may be sent at once, so that no proof is older than the moment it takes to send. Files of an
-/// account that would have to wait longer than `longest_wait_ms`, and those left after `longest_ms`, are released.
+/// 6 and 7, the delete, in turn, in slices: waits until the account's pace lets deletes through, proves that what is open is
+/// unused, and sends at once what may be sent at once, so that no proof is older than the moment it takes to send. Files of
+/// an account that would have to wait longer than `longest_wait_ms`, and those left after `longest_ms`, are released.
 /// `prove` must leave the memory context as it was.
 using Prove = void (*)(void *argument, Batch *batch);
 void DeleteProven(Batch *batch, Sender *sender, int longest_wait_ms, int longest_ms, Prove prove, void *argument);
