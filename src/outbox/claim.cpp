@@ -1,6 +1,7 @@
 // From the journal into the backlog, and from the backlog into a drain's hands.
 
 #include "outbox/backlog.h"
+#include "pg/settings.h"
 #include "pg/sql.h"
 
 namespace imagekit::outbox {
@@ -20,10 +21,11 @@ LOCKTAG DrainLockTag() {
 }
 
 // The first orphaned attempt is repeated at once: its worker was most likely stopped by somebody. After that it may be
-// the file itself that kills workers.
+// the file itself that kills workers. $1: the longest wait, in milliseconds.
 constexpr char kTakeBackOrphans[] =
     "UPDATE imagekit.backlog SET claimed = false, state = 'retrying', "
-    "due_at = pg_catalog.now() OPERATOR(pg_catalog.+) ('1 second'::pg_catalog.interval OPERATOR(pg_catalog.*) "
+    "due_at = pg_catalog.now() OPERATOR(pg_catalog.+) LEAST('1 millisecond'::pg_catalog.interval "
+    "OPERATOR(pg_catalog.*) $1, '1 second'::pg_catalog.interval OPERATOR(pg_catalog.*) "
     "(pg_catalog.power(2, LEAST(attempts, 12) OPERATOR(pg_catalog.-) 1) OPERATOR(pg_catalog.-) 1)), "
     "last_error = 'the process that was working on it ended before it had an answer' "
     "WHERE claimed";
@@ -129,7 +131,9 @@ void ReleaseDrainLock() {
   (void)LockRelease(&tag, ExclusiveLock, true);
 }
 
-void TakeBackOrphans() { pg::RunSql(kTakeBackOrphans, SPI_OK_UPDATE); }
+void TakeBackOrphans() {
+  pg::RunSql(kTakeBackOrphans, SPI_OK_UPDATE, {{FLOAT8OID, Float8GetDatum(settings::retry_delay_max)}});
+}
 
 uint64 TakeIn(int tuples) {
   pg::RunSql(kTakeIn, SPI_OK_SELECT, {{INT4OID, Int32GetDatum(tuples)}});
