@@ -111,7 +111,8 @@ sub _block { my ($self) = @_; return (_begin(), $self->_actions(5), _pause(), 'C
 sub _rolled_back { my ($self) = @_; return (_begin(), $self->_actions(4), _pause(), 'ROLLBACK'); }
 sub _truncate { my ($self) = @_; return ('BEGIN', q{SET LOCAL lock_timeout = '400ms'}, $self->{actions}->truncate, $self->_actions(2), rand() < 0.3 ? 'ROLLBACK' : 'COMMIT'); }
 
-# Savepoints within savepoints, each released, rolled back to, or left to the end. A rollback also mends a failed statement.
+# Savepoints within savepoints, each released, rolled back to, or left to the end. A rollback also mends a failed statement;
+# after it, the same is often tried again.
 sub _savepoints
 {
 	my ($self) = @_;
@@ -130,7 +131,9 @@ sub _savepoints
 		elsif ($what < 0.6 && @open)
 		{
 			splice @open, $at + 1;
-			push @statements, "ROLLBACK TO $open[$at]";
+			my ($since) = grep { $statements[$_] eq "SAVEPOINT $open[$at]" } 0 .. $#statements;
+			my @again = rand() < 0.5 ? grep { !/^(?:SAVEPOINT|ROLLBACK|RELEASE)/ } @statements[ $since .. $#statements ] : ();
+			push @statements, "ROLLBACK TO $open[$at]", @again;
 		}
 		elsif ($what < 0.75 && @open)
 		{
