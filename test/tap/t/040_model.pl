@@ -158,6 +158,8 @@ is_deeply(\@wrong, [], "no file that a row uses is deleted, and each that none u
 my %seen;
 @unexpected = grep { !$seen{$_}++ } @unexpected;
 is_deeply(\@unexpected, [], 'no statement fails for a reason that is not among clients');
+my @crashes = grep { /TRAP:|PANIC:|was terminated by signal (?!9:)/ } split /\n/, slurp_file($t->node->logfile);
+is_deeply(\@crashes, [], 'and nothing dies but what was killed');
 cmp_ok($truth->deletes, '>', $done / 20, 'and there was much to delete');
 
 done_testing();

@@ -10,6 +10,7 @@ use Encode qw(encode_utf8);
 use ImageKit::ModelTables;
 use ImageKit::ModelFiles;
 use ImageKit::Test;
+use PostgreSQL::Test::Utils;
 
 # EVER: files that a committed row has held.
 sub new { my ($class, $t, $files) = @_; return bless { t => $t, files => $files, ever => {}, deleted => {} }, $class; }
@@ -138,6 +139,7 @@ sub story
 	return "file $file $path" if $self->{stories}++ >= 3;
 	my $name = encode_utf8(($path =~ m{([^/]+)$})[0]);
 	my $urls = join ', ', map { "'" . s/'/''/gr . "'" } $files->spellings($file);
+	my $named = join '|', map { quotemeta } $id, $files->spellings($file);
 	my @journal = grep { $_->{path} =~ /$id/ || ($_->{query}{searchQuery} // '') =~ /\Q$name\E/ } @$entries;
 	return join "\n    ", "file $file $path fileId $id",
 	  (map { "row: $_" } grep { /\b$file\b/ } split /\n/, $self->{t}->sql(ImageKit::ModelTables::rows_sql())),
@@ -145,7 +147,7 @@ sub story
 	  (map { "history: $_" } split /\n/, $self->{t}->sql("SELECT id, outcome, detail, relation, captured_at, settled_at, url FROM imagekit.history WHERE url IN ($urls) ORDER BY id")),
 	  (map { "pending: $_" } split /\n/, $self->{t}->sql("SELECT * FROM imagekit.pending WHERE url IN ($urls)")),
 	  (map { "journal: $_->{seq} at $_->{wall_ms} $_->{method} $_->{path} " . ($_->{query}{searchQuery} // '') . " status $_->{status}, executed $_->{executed}, fault $_->{fault}, $_->{duration_ms} ms" } @journal),
-	  (map { "log: $_" } grep { /\Q$id\E/ } split /\n/, $self->{t}->node->logfile ? PostgreSQL::Test::Utils::slurp_file($self->{t}->node->logfile) : '');
+	  (map { "log: $_" } grep { /(?:$named)(?: |$)/ || /(?:ready to accept|terminated by|shutdown)/ } split /\n/, slurp_file($self->{t}->node->logfile));
 }
 
 # The next round begins with the sums.
