@@ -1,6 +1,7 @@
 // From the backlog into a drain's hands, and who may have it there.
 
 #include "outbox/backlog.h"
+#include "pg/settings.h"
 #include "pg/sql.h"
 
 namespace imagekit::outbox {
@@ -23,10 +24,11 @@ LOCKTAG DrainLockTag() { return Tag(1); }
 LOCKTAG QueueLockTag() { return Tag(2); }
 
 // The first orphaned attempt is repeated at once: its worker was most likely stopped by somebody. After that it may be
-// the file itself that kills workers.
+// the file itself that kills workers. $1: the longest wait, in milliseconds.
 constexpr char kTakeBackOrphans[] =
     "UPDATE imagekit.backlog SET claimed = false, state = 'retrying', in_doubt = true, "
-    "due_at = pg_catalog.now() OPERATOR(pg_catalog.+) ('1 second'::pg_catalog.interval OPERATOR(pg_catalog.*) "
+    "due_at = pg_catalog.now() OPERATOR(pg_catalog.+) LEAST('1 millisecond'::pg_catalog.interval "
+    "OPERATOR(pg_catalog.*) $1, '1 second'::pg_catalog.interval OPERATOR(pg_catalog.*) "
     "(pg_catalog.power(2, LEAST(attempts, 12) OPERATOR(pg_catalog.-) 1) OPERATOR(pg_catalog.-) 1)), "
     "last_error = 'the process that was working on it ended before it had an answer' "
     "WHERE id OPERATOR(pg_catalog.=) ANY (ARRAY("
@@ -129,7 +131,9 @@ void UnlockQueue() {
   (void)LockRelease(&tag, ExclusiveLock, false);
 }
 
-void TakeBackOrphans() { pg::RunSql(kTakeBackOrphans, SPI_OK_UPDATE); }
+void TakeBackOrphans() {
+  pg::RunSql(kTakeBackOrphans, SPI_OK_UPDATE, {{FLOAT8OID, Float8GetDatum(settings::retry_delay_max)}});
+}
 
 void TakeBackOrphansOfNobody() {
   LOCKTAG tag = DrainLockTag();

@@ -31,6 +31,20 @@ $imagekit->release;
 eventually { $t->files . $t->pending } '0', 'the second attempt deletes the files';
 is($t->history, 'deleted counted.jpg, deleted other.jpg', 'each is settled once');
 
+# However often a file was tried before, for whatever reason: a killed worker makes it wait no longer than retry_delay_max.
+$t->insert(6, 'often.jpg');
+$imagekit->fault(kind => 'stall', method => 'DELETE');
+$t->sql('DELETE FROM patches WHERE id = 6');
+wait_for { $imagekit->stalled == 1 } 'the delete hangs';
+$t->sql('UPDATE imagekit.backlog SET attempts = 14');
+$t->mark_log;
+kill 'KILL', $t->worker;
+wait_for { $t->log =~ /database system is ready/ } 'the server restarts itself';
+wait_for { ($t->node->psql('postgres', 'SELECT 1'))[0] == 0 } 'it accepts connections';
+$imagekit->no_faults;
+$imagekit->release;
+eventually { $t->files . $t->pending } '0', 'the attempt that follows many is made before long';
+
 # The connection breaks after ImageKit has done it.
 $t->insert(2, 'reset.jpg');
 $imagekit->fault(kind => 'reset_after', method => 'DELETE');

@@ -7,6 +7,7 @@
 use strict;
 use warnings;
 
+use ImageKit::Crash;
 use ImageKit::Test;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -60,31 +61,6 @@ like($t->sql("BEGIN; INSERT INTO imagekit.outbox SELECT (o).* FROM imagekit.outb
 
 # Dying -------------------------------------------------------------------------------------------------------------------
 
-sub children
-{
-	my ($parent) = @_;
-	return grep { my $stat = eval { slurp_file("/proc/$_/stat") } // ''; $stat =~ /\) \S (\d+)/ && $1 == $parent }
-	  map { m{/proc/(\d+)$} ? $1 : () } glob('/proc/[0-9]*');
-}
-
-# Gone, or a zombie that nobody has waited for.
-sub gone { my $stat = eval { slurp_file("/proc/$_[0]/stat") } // ''; return $stat eq '' || $stat =~ /\) Z /; }
-
-# SIGKILL for all: what was in shared memory and not yet written is lost, as when the machine's power goes.
-sub kill_every_process
-{
-	my $postmaster = $node->{_pid};
-	kill 'STOP', $postmaster;    # no new child meanwhile
-	my @all = (children($postmaster), $postmaster);
-	kill 'KILL', $_ for @all;
-	$node->kill9;
-	wait_for { !grep { !gone($_) } @all } 'every process of the server is gone';
-	# A zombie's process id looks like a running server's, and when it is reaped is not up to us.
-	unlink $node->data_dir . '/postmaster.pid', $node->host . '/.s.PGSQL.' . $node->port . '.lock';
-	$node->start;
-	return;
-}
-
 sub kill_one_backend
 {
 	$t->mark_log;
@@ -106,7 +82,7 @@ for my $id (map { $_ * 100 } 1 .. 5)
 	last if $lost;
 	$t->sql("SET synchronous_commit = off; DELETE FROM patches WHERE id BETWEEN $id + 1 AND $id + 20 OR id = $id");
 	is($t->sql("SELECT count(*) FROM patches WHERE id BETWEEN $id AND $id + 20"), 0, 'a DELETE that did not wait for the disk is committed');
-	kill_every_process();
+	kill_every_process($node);
 	$lost = $t->sql("SELECT count(*) FROM patches WHERE id BETWEEN $id AND $id + 20");
 	is($t->sql($wrong), '', "the crash took $lost of its 21 rows back, and the journal knows");
 }
@@ -200,8 +176,8 @@ for my $kill (sort { $a->[0] <=> $b->[0] } map { [ rand, $_ ] } @kills)
 	sleep(rand(0.6));    # the random moment
 
 	if ($how eq 'one backend') { kill_one_backend(); }
-	elsif ($how eq 'every process') { kill_every_process(); }
-	else { $node->stop('immediate'); $node->start; }
+	elsif ($how eq 'every process') { kill_every_process($node); }
+	else { stop_at_once($node); }
 	# Their connections are gone, so they end by themselves.
 	IPC::Run::finish($run->{clients});
 
