@@ -215,7 +215,10 @@ bool EndpointMap::Owns(std::string_view url) const noexcept {
 
 bool EndpointMap::ReadPlain(std::string_view url, int* account, std::string_view* path) const noexcept {
   for (const Entry& entry : entries_) {
-    if (entry.usual.empty() || url.compare(0, entry.usual.size(), entry.usual) != 0) continue;
+    if (entry.usual.empty()) continue;
+    // The endpoint and nothing behind it: no file, though a shorter prefix would make its identifier a file's name.
+    if (url == std::string_view(entry.usual).substr(0, entry.usual.size() - 1)) return false;
+    if (url.compare(0, entry.usual.size(), entry.usual) != 0) continue;
     const std::string_view rest = url.substr(entry.usual.size() - 1);
     if (!IsPlain(rest)) return false;
     *account = entry.account;

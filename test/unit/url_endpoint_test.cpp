@@ -110,6 +110,24 @@ TEST(UrlEndpoint, LongestPrefixOfAllAccountsWins) {
   }
 }
 
+// With the shorter prefix alone its identifier would be a file's name, of the other account even.
+TEST(UrlEndpoint, EndpointWithNothingBehindItIsNoPlainUrl) {
+  EndpointMap endpoints;
+  endpoints.Add(1, "https://ik.imagekit.io/acme");
+  endpoints.Add(1, "https://ik.imagekit.io/acme/shop");
+  endpoints.Add(2, "https://ik.imagekit.io/acme/v");
+  int account;
+  std::string_view path;
+  for (const char* url :
+       {"https://ik.imagekit.io/acme", "https://ik.imagekit.io/acme/shop", "https://ik.imagekit.io/acme/v"}) {
+    EXPECT_FALSE(endpoints.ReadPlain(url, &account, &path)) << url;
+    EXPECT_EQ(endpoints.Read(url).kind, UrlClass::kRefused) << url;
+  }
+  EXPECT_TRUE(endpoints.ReadPlain("https://ik.imagekit.io/acme/sho", &account, &path));
+  EXPECT_TRUE(endpoints.ReadPlain("https://ik.imagekit.io/acme/shop/v", &account, &path));
+  EXPECT_EQ(path, "/v");
+}
+
 TEST(UrlEndpoint, PortsAreComparedWhenTheyAreNotTheDefault) {
   EndpointMap endpoints;
   endpoints.Add(1, "http://cdn.example:8080/a");
