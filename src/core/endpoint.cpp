@@ -60,6 +60,10 @@ void CheckPort(std::string_view port) {
 /// off already.
 void CheckPath(std::string_view path) {
   if (path.empty()) return;
+  // Read() refuses each URL with one, so nothing under this endpoint would ever be deleted.
+  if (FindHtmlEntity(path, 0) != std::string_view::npos) {
+    throw EndpointError("an HTML entity such as &amp; in the path");
+  }
   std::string_view before;  // the segment to the left
   for (std::string_view segment : SplitPath(path)) {
     if (segment.empty()) throw EndpointError("two slashes in a row in the path");

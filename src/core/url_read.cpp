@@ -15,24 +15,12 @@ namespace imagekit {
 
 namespace {
 
-/// A character reference at `at`, where an ampersand stands: "&amp;", "&#39;", "&#x27;".
-bool IsHtmlEntity(std::string_view url, size_t at) noexcept {
-  size_t end = at + 1;
-  if (end < url.size() && url[end] == '#') ++end;
-  const size_t start = end;
-  while (end < url.size() && IsAlnum(url[end])) ++end;
-  return end > start && end < url.size() && url[end] == ';';
-}
-
 /// In HTML "cats&amp;dogs.jpg" is the file "cats&dogs.jpg", in plain text a file of just this name; and "it&#39;s.jpg"
 /// would end at the number sign. The column does not say which of the two it holds.
 bool HasHtmlEntity(const UrlParts& parts, std::string_view url) noexcept {
   const size_t path_start = static_cast<size_t>(parts.path.data() - url.data());
   const size_t path_end = path_start + parts.path.size();
-  for (size_t at = url.find('&', path_start); at < path_end; at = url.find('&', at + 1)) {
-    if (IsHtmlEntity(url, at)) return true;
-  }
-  return false;
+  return FindHtmlEntity(url, path_start) < path_end;
 }
 
 /// "…/a.jpg?w=1,https://…/b.jpg": a list of two, though everything behind the question mark looks like a query.

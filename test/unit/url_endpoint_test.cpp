@@ -64,6 +64,7 @@ TEST(UrlEndpoint, UnusablePrefixesSayWhy) {
       {"https://ik.imagekit.io/./acme", "a . or .. segment in the path"},
       {"https://ik.imagekit.io/%61cme", "a character in the path that no endpoint can have"},
       {"https://ik.imagekit.io/caf\xC3\xA9", "a character in the path that no endpoint can have"},
+      {"https://a.example/cats&amp;dogs", "an HTML entity such as &amp; in the path"},
       {"https://ik.imagekit.io/acme/ik-seo", "the path holds \"ik-seo\", which is not part of an endpoint"},
       {"https://ik.imagekit.io/acme/tr:w-1", "the path holds \"tr:w-1\", which is not part of an endpoint"},
       {"https://ik.imagekit.io/acme/https:/x", "the path holds \"https:\", which is not part of an endpoint"},
