@@ -77,6 +77,7 @@ void CheckAsKey(std::string_view text) {
             "a refusal does not repeat the key", text, error.what());
     return;
   }
+  Require(text.find(':') == std::string_view::npos, "a key is the whole user name", text);
   const std::string credentials = BasicCredentials(text);
   Require(credentials.find_first_of("\r\n") == std::string::npos, "one header", text);
   const std::string leak = "<" + std::string(text) + "> " + credentials + " " + PercentEncode(text);
@@ -146,6 +147,9 @@ void CheckAsTime(std::string_view text) {
   const std::string written = ms >= 0 ? IsoTime(ms) : "";
   // An offset may lead into the year 10000.
   if (ms >= 0 && written[4] == '-') Require(ParseIsoTime(written) == ms, "a time is the time it says", text, written);
+  // A day that the calendar does not have would come back as another.
+  const bool utc = ms >= 0 && text.back() == 'Z';
+  if (utc) Require(written.substr(0, 19) == text.substr(0, 19), "a time is in the calendar", text, written);
   if (ms >= 0) Require(ParseIsoTime(std::string(text) + "0") == -1, "nothing follows a time", text);
   for (const int64_t now : {int64_t{0}, int64_t{1792000000000}}) {
     for (const auto& [reset, after] :

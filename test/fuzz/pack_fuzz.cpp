@@ -46,13 +46,11 @@ size_t WriteAndReadBack(const Entries& entries, size_t capacity) {
   Entries written;
   for (const auto& [url, id] : entries) {
     const size_t before = writer.size();
-    const std::string bytes(writer.data(), before);
     // As capture passes it where a source has no fileId: no bytes, and no place either.
     const bool fits = writer.Add(url, id.empty() ? std::string_view() : std::string_view(id));
     Require(writer.size() <= capacity, "what is written fits", url, id);
     Require(fits || url.size() + id.size() + outbox::kEntryOverhead > capacity - before, "what fits is taken", url, id);
     Require(fits || writer.size() == before, "what does not fit leaves nothing behind", url, id);
-    Require(std::equal(bytes.begin(), bytes.end(), writer.data()), "what is written stays", url, id);
     if (fits) written.emplace_back(url, id);
   }
   Require(writer.count() == written.size(), "the writer counts");

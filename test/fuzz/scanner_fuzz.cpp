@@ -74,9 +74,11 @@ void CheckLibraryFile(std::string_view url) {
   CheckWrapped(url, "[img]", "[/img]");
   CheckWrapped(url, "|", "|x|");
 
-  const std::string list = std::string(url) + ", " + std::string(url);
-  const std::vector<std::string_view> both = Scan(list);
-  Require(both.size() == 2 && both[0] == url && both[1] == url, "a list of two is two", list);
+  for (const char* between : {", ", ",", "; ", "|", "\n"}) {
+    const std::string list = std::string(url) + between + std::string(url);
+    const std::vector<std::string_view> both = Scan(list);
+    Require(both.size() == 2 && both[0] == url && both[1] == url, "a list of two is two", list);
+  }
 }
 
 }  // namespace

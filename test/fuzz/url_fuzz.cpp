@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "core/api_request.h"
-#include "core/api_text.h"
 #include "core/url.h"
 #include "core/url_parts.h"
 #include "endpoints.h"
@@ -20,6 +19,7 @@
 namespace imagekit::fuzz {
 namespace {
 
+/// A control character, or bytes that are no UTF-8.
 bool HasControl(std::string_view text) {
   for (size_t at = 0; at < text.size();) {
     char32_t c = 0;
@@ -42,17 +42,13 @@ std::vector<std::string_view> Segments(std::string_view path) {
 
 void CheckPath(const LibraryPath& path, std::string_view url) {
   const std::string whole = path.FilePath();
-  Require(IsUtf8(whole) && !HasControl(whole), "a library path is text without control characters", url, whole);
+  Require(!HasControl(whole), "a library path is text without control characters", url, whole);
   Require(whole[0] == '/' && whole.find('\\') == std::string::npos, "a library path has no backslash", url, whole);
   for (const std::string_view segment : Segments(whole)) {
     Require(!segment.empty() && segment != "." && segment != "..", "each segment is a name", url, whole);
   }
-  Require(path.name == Segments(whole).back(), "the name is the last segment", url, path.name);
+  Require(path.name.find('/') == std::string::npos, "the name is the last segment", url, path.name);
   Require(WhyNotFindable(path).empty(), "what is read can be looked up", url, whole);
-}
-
-void CheckKey(const std::string& key, std::string_view url) {
-  Require(key.size() <= kMaxUrlKeyBytes && IsUtf8(key) && !HasControl(key), "a key is short, clean text", url, key);
 }
 
 UrlReading CheckReading(std::string_view url) {
@@ -66,7 +62,7 @@ UrlReading CheckReading(std::string_view url) {
   Require(file || (reading.path == LibraryPath() && reading.other_readings.empty()), "no path unless a file", url);
 
   const std::string key = UrlKey(url);
-  CheckKey(key, url);
+  Require(key.size() <= kMaxUrlKeyBytes && !HasControl(key), "a key is short, clean text", url, key);
   int account = -1;
   std::string_view plain;
   if (endpoints.ReadPlain(url, &account, &plain)) {
@@ -77,6 +73,7 @@ UrlReading CheckReading(std::string_view url) {
 
   Require(!key.empty(), "a library file has a key", url);
   CheckPath(reading.path, url);
+  if (reading.other_readings.empty()) return reading;
   std::set<std::string> paths = {reading.path.FilePath()};
   for (const LibraryPath& other : reading.other_readings) {
     CheckPath(other, url);
@@ -85,13 +82,22 @@ UrlReading CheckReading(std::string_view url) {
   return reading;
 }
 
-/// Another spelling of `url`, whose reading is `reading`. `or_refused`: it may be one that Read() does not trust.
-void CheckSame(const UrlReading& reading, std::string_view url, const std::string& other, bool or_refused = false) {
-  const UrlReading again = CheckReading(other);
+/// A library file's URL and what is known of it.
+struct Known {
+  std::string_view url;
+  const UrlReading& reading;
+  std::string key;
+};
+
+/// Another spelling. `or_refused`: it may be one that Read() does not trust. What else must hold of it is checked when
+/// it is an input itself.
+void CheckSame(const Known& known, const std::string& other, bool or_refused = false) {
+  const UrlReading again = Endpoints().Read(other);
   if (or_refused && again.kind == UrlClass::kRefused) return;
-  Require(again.kind == UrlClass::kLibraryFile, "another spelling is read too", url, other);
-  Require(again.account == reading.account && again.path == reading.path, "another spelling, one file", url, other);
-  Require(UrlKey(other) == UrlKey(url), "another spelling, one key", url, other);
+  Require(again.kind == UrlClass::kLibraryFile, "another spelling is read too", known.url, other);
+  Require(again.account == known.reading.account && again.path == known.reading.path, "another spelling, one file",
+          known.url, other);
+  Require(UrlKey(other) == known.key, "another spelling, one key", known.url, other);
 }
 
 /// A library file's URL, cut by what it begins with and the configuration; not by the code under test.
@@ -141,7 +147,7 @@ bool HasNoWords(std::string_view rest) {
 }
 
 /// One byte of the path, chosen by `choice`, written as an escape. A word of ImageKit's in escapes is not trusted.
-void CheckEscaped(const UrlReading& reading, std::string_view url, const Cut& cut, size_t choice) {
+void CheckEscaped(const Known& known, const Cut& cut, size_t choice) {
   std::vector<size_t> places;
   for (size_t at = 0; at < cut.rest.size(); ++at) {
     if (IsUnreserved(cut.rest[at])) places.push_back(at);
@@ -149,26 +155,35 @@ void CheckEscaped(const UrlReading& reading, std::string_view url, const Cut& cu
   }
   if (places.empty()) return;
   const size_t at = places[choice % places.size()];
-  const size_t path_start = static_cast<size_t>(cut.rest.data() - url.data());
-  std::string other(url);
+  const size_t path_start = static_cast<size_t>(cut.rest.data() - known.url.data());
+  std::string other(known.url);
   other.replace(path_start + at, 1, Escape(cut.rest[at]));
-  CheckSame(reading, url, other, !HasNoWords(cut.rest));
+  CheckSame(known, other, !HasNoWords(cut.rest));
 }
 
-void CheckAliases(const UrlReading& reading, std::string_view url, const Cut& cut) {
+/// Whether the server decodes before it looks for its words is not known.
+void CheckWordsArePlain(const Known& known, const Cut& cut) {
+  const std::string_view path = cut.rest.substr(std::min(cut.rest.find_first_not_of('/'), cut.rest.size()));
+  const std::string_view first = path.substr(0, path.find('/'));
+  const std::string decoded = Decode(first);
+  if (decoded == "ik-seo") Require(first == decoded, "no file behind a disguised ik-seo", known.url);
+  if (decoded.substr(0, 3) == "tr:") Require(first.substr(0, 2) == "tr", "no file behind a disguised tr:", known.url);
+}
+
+void CheckAliases(const Known& known, const Cut& cut) {
   const std::string_view path = cut.rest.substr(std::min(cut.rest.find_first_not_of('/'), cut.rest.size()));
   if (NamesAnEndpoint(Decode(path.substr(0, path.find('/'))))) return;
   for (const Prefix& alias : kPrefixes) {
     if (alias.endpoint != cut.prefix->endpoint) continue;
-    CheckSame(reading, url, alias.Text() + std::string(cut.rest) + std::string(cut.after));
+    CheckSame(known, alias.Text() + std::string(cut.rest) + std::string(cut.after));
   }
 }
 
 /// The library path itself as a URL, escaped and as a file with an SEO name: where that is read as this path,
 /// the key must be this URL's.
-void CheckCanonical(const UrlReading& reading, std::string_view url, size_t choice) {
-  const std::string key = UrlKey(url);
-  const std::string whole = reading.path.FilePath();
+void CheckCanonical(const Known& known, size_t choice) {
+  const LibraryPath& path = known.reading.path;
+  const std::string whole = path.FilePath();
   std::string needed;
   std::string all;
   for (const char c : whole) {
@@ -177,27 +192,28 @@ void CheckCanonical(const UrlReading& reading, std::string_view url, size_t choi
     all += c == '/' ? std::string(1, c) : Escape(c);
   }
   std::vector<std::string> paths = {needed, all, "/tr:w-1" + needed};
-  const size_t dot = reading.path.name.rfind('.');
+  const size_t dot = path.name.rfind('.');
   if (dot != std::string::npos) {
-    const size_t extension = reading.path.name.size() - dot;
+    const size_t extension = path.name.size() - dot;
     size_t raw_extension = 0;
     for (size_t i = 0; i < extension; ++i) {
       raw_extension += all[all.size() - raw_extension - 1] == '/' ? 1 : 3;
     }
-    paths.push_back("/ik-seo" + all.substr(0, all.size() - raw_extension) + "/nice" + reading.path.name.substr(dot));
+    paths.push_back("/ik-seo" + all.substr(0, all.size() - raw_extension) + "/nice" + path.name.substr(dot));
   }
   // One endpoint each: all of them under all of them would take most of the time of a run.
   constexpr std::string_view kEndpoints[] = {"https://ik.imagekit.io/acme", "https://img.acme.example/img.v2",
                                              "//shop-img.acme.example", "http://ik.imagekit.io/globex/ik-new"};
-  for (const std::string& path : paths) {
-    const std::string other = std::string(kEndpoints[choice++ % std::size(kEndpoints)]) + path;
-    const UrlReading again = CheckReading(other);
-    if (again.kind != UrlClass::kLibraryFile || !(again.path == reading.path)) continue;
-    Require(UrlKey(other) == key, "two URLs of one path have one key", url, other);
+  for (const std::string& spelled : paths) {
+    const std::string other = std::string(kEndpoints[choice++ % std::size(kEndpoints)]) + spelled;
+    const UrlReading again = Endpoints().Read(other);
+    if (again.kind != UrlClass::kLibraryFile || !(again.path == path)) continue;
+    Require(UrlKey(other) == known.key, "two URLs of one path have one key", known.url, other);
   }
 }
 
 void CheckSpellings(const UrlReading& reading, std::string_view url) {
+  const Known known = {url, reading, UrlKey(url)};
   const Cut cut = CutUp(url);
   const std::string before(cut.before);
   const std::string prefix(cut.prefix->path);
@@ -205,23 +221,28 @@ void CheckSpellings(const UrlReading& reading, std::string_view url) {
   const std::string after(cut.after);
   const size_t choice = url.size() * 7 + static_cast<unsigned char>(url[url.size() / 2]);
 
-  CheckSame(reading, url, std::string(url) + "#f");
+  UrlScanner scanner(url);
+  std::string_view found;
+  Require(scanner.Next(&found) && found == url && !scanner.Next(&found), "what names one file is one URL", url, found);
+
+  CheckSame(known, std::string(url) + "#f");
   const bool query = !after.empty() && after[0] == '?';
-  CheckSame(reading, url, before + prefix + rest + "?x=1" + (query ? "&" + after.substr(1) : after));
-  CheckSame(reading, url, before + prefix + rest);
+  CheckSame(known, before + prefix + rest + "?x=1" + (query ? "&" + after.substr(1) : after));
+  CheckSame(known, before + prefix + rest);
 
   std::string turned = before;
   for (char& c : turned) c = c == Lower(c) && c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : Lower(c);
-  CheckSame(reading, url, turned + prefix + rest + after);
+  CheckSame(known, turned + prefix + rest + after);
 
   // Behind the slashes that double the endpoint's: behind a transformation they would be empty segments.
   const size_t slashes = std::min(rest.find_first_not_of('/'), rest.size());
   for (const char* front : {"tr:w-9,h-8:rt-90/", "tr%3Aw-9/", "tr:l-image,i-/a/b.png,l-end/"}) {
-    CheckSame(reading, url, before + prefix + rest.substr(0, slashes) + front + rest.substr(slashes) + after);
+    CheckSame(known, before + prefix + rest.substr(0, slashes) + front + rest.substr(slashes) + after);
   }
-  CheckEscaped(reading, url, cut, choice);
-  CheckAliases(reading, url, cut);
-  CheckCanonical(reading, url, choice);
+  CheckWordsArePlain(known, cut);
+  CheckEscaped(known, cut, choice);
+  CheckAliases(known, cut);
+  CheckCanonical(known, choice);
 }
 
 /// What holds nothing that needs an interpretation must be read, and as it stands.
