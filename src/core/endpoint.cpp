@@ -60,6 +60,10 @@ void CheckPort(std::string_view port) {
 /// off already.
 void CheckPath(std::string_view path) {
   if (path.empty()) return;
+  // Read() refuses each URL with one, so nothing under this endpoint would ever be deleted.
+  if (FindHtmlEntity(path, 0) != std::string_view::npos) {
+    throw EndpointError("an HTML entity such as &amp; in the path");
+  }
   std::string_view before;  // the segment to the left
   for (std::string_view segment : SplitPath(path)) {
     if (segment.empty()) throw EndpointError("two slashes in a row in the path");
@@ -215,7 +219,10 @@ bool EndpointMap::Owns(std::string_view url) const noexcept {
 
 bool EndpointMap::ReadPlain(std::string_view url, int* account, std::string_view* path) const noexcept {
   for (const Entry& entry : entries_) {
-    if (entry.usual.empty() || url.compare(0, entry.usual.size(), entry.usual) != 0) continue;
+    if (entry.usual.empty()) continue;
+    // The endpoint and nothing behind it: no file, though a shorter prefix would make its identifier a file's name.
+    if (url == std::string_view(entry.usual).substr(0, entry.usual.size() - 1)) return false;
+    if (url.compare(0, entry.usual.size(), entry.usual) != 0) continue;
     const std::string_view rest = url.substr(entry.usual.size() - 1);
     if (!IsPlain(rest)) return false;
     *account = entry.account;

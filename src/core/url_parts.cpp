@@ -126,6 +126,17 @@ std::string Decode(std::string_view text) {
   return decoded;
 }
 
+size_t FindHtmlEntity(std::string_view text, size_t at) noexcept {
+  for (at = text.find('&', at); at != std::string_view::npos; at = text.find('&', at + 1)) {
+    size_t end = at + 1;
+    if (end < text.size() && text[end] == '#') ++end;
+    const size_t start = end;
+    while (end < text.size() && IsAlnum(text[end])) ++end;
+    if (end > start && end < text.size() && text[end] == ';') return at;
+  }
+  return std::string_view::npos;
+}
+
 size_t CodePointAt(std::string_view text, size_t at, char32_t* code_point) noexcept {
   const auto byte = [&](size_t offset) { return static_cast<unsigned char>(text[at + offset]); };
   const unsigned char lead = byte(0);

@@ -57,6 +57,9 @@ bool HasBrokenEscape(std::string_view text) noexcept;
 /// Decodes once; broken escapes stay as they are.
 std::string Decode(std::string_view text);
 
+/// Where the first character reference of HTML from `at` on begins ("&amp;", "&#39;", "&#x27;"); npos when there is none.
+size_t FindHtmlEntity(std::string_view text, size_t at) noexcept;
+
 /// The code point at `at` and its size in bytes; 0 when the bytes there are not UTF-8 (overlong forms, surrogates and
 /// numbers above U+10FFFF included).
 size_t CodePointAt(std::string_view text, size_t at, char32_t* code_point) noexcept;

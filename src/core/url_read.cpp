@@ -15,31 +15,20 @@ namespace imagekit {
 
 namespace {
 
-/// A character reference at `at`, where an ampersand stands: "&amp;", "&#39;", "&#x27;".
-bool IsHtmlEntity(std::string_view url, size_t at) noexcept {
-  size_t end = at + 1;
-  if (end < url.size() && url[end] == '#') ++end;
-  const size_t start = end;
-  while (end < url.size() && IsAlnum(url[end])) ++end;
-  return end > start && end < url.size() && url[end] == ';';
-}
-
 /// In HTML "cats&amp;dogs.jpg" is the file "cats&dogs.jpg", in plain text a file of just this name; and "it&#39;s.jpg"
 /// would end at the number sign. The column does not say which of the two it holds.
 bool HasHtmlEntity(const UrlParts& parts, std::string_view url) noexcept {
   const size_t path_start = static_cast<size_t>(parts.path.data() - url.data());
   const size_t path_end = path_start + parts.path.size();
-  for (size_t at = url.find('&', path_start); at < path_end; at = url.find('&', at + 1)) {
-    if (IsHtmlEntity(url, at)) return true;
-  }
-  return false;
+  return FindHtmlEntity(url, path_start) < path_end;
 }
 
-/// "…/a.jpg?w=1,https://…/b.jpg": a list of two, though everything behind the question mark looks like a query.
-bool HoldsAnotherUrl(std::string_view after_path) noexcept {
-  for (size_t at = after_path.find_first_of(",;|"); at != std::string_view::npos;
-       at = after_path.find_first_of(",;|", at + 1)) {
-    if (SchemeSize(after_path.substr(at + 1)) > 0) return true;
+/// "…/a.jpg?w=1,https://…/b.jpg": a list of two, though everything behind the question mark looks like a query, and in
+/// "…/tr:l-image,https://…/b,l-end/a.jpg" everything like one transformation. The scanner takes both for lists.
+bool HoldsAnotherUrl(std::string_view behind_host) noexcept {
+  for (size_t at = behind_host.find_first_of(",;|"); at != std::string_view::npos;
+       at = behind_host.find_first_of(",;|", at + 1)) {
+    if (SchemeSize(behind_host.substr(at + 1)) > 0) return true;
   }
   return false;
 }
@@ -54,7 +43,8 @@ const char* UrlProblem(std::string_view url, const UrlParts& parts) {
   if (parts.has_user_info) return "a user name before the host";
   if (parts.path.find('\\') != std::string_view::npos) return "a backslash in the path";
   if (HasHtmlEntity(parts, url)) return "an HTML entity such as &amp; in the path";
-  if (HoldsAnotherUrl(parts.after_path)) return "a second URL after the first";
+  if (HoldsAnotherUrl(url.substr(static_cast<size_t>(parts.path.data() - url.data()))))
+    return "a second URL after the first";
   // Anywhere in the query and in any spelling: refusing too much only parks a row.
   if (Decode(parts.query).find("ik-obj-version") != std::string::npos) {
     return "the URL names an old version of the file (ik-obj-version)";

@@ -24,8 +24,8 @@
 //   mark of emphasis that also stands before it ("**URL**").
 //
 // Rule 3. Within a run, the next URL begins
-//     after ",", ";" or "|":  a list without spaces. Such text is never part of a library file's path, where "://"
-//                             would be an empty segment.
+//     after ",", ";" or "|":  a list without spaces. Read() refuses a URL that holds such text: what is one library
+//                             file's URL is never split.
 //     after white space, or after any other character that no URL holds: what was cut is not clean or it is the item of
 //                             a list, and the rest must not be lost behind it.
 //   A "https://" anywhere else belongs to the URL it stands in: a web proxy URL holds a second one.

@@ -74,7 +74,8 @@ void PackWriter::PutVarint(uint32_t value) noexcept {
 
 void PackWriter::PutBytes(std::string_view bytes) noexcept {
   PutVarint(static_cast<uint32_t>(bytes.size()));
-  memcpy(buffer_ + size_, bytes.data(), bytes.size());
+  // An absent fileId is a view of nothing, and memcpy takes no null, not even for no bytes.
+  if (!bytes.empty()) memcpy(buffer_ + size_, bytes.data(), bytes.size());
   size_ += bytes.size();
 }
 

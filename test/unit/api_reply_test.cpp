@@ -42,6 +42,16 @@ TEST(ApiReply, JsonIsReadStrictly) {
   }
 }
 
+TEST(ApiReply, NothingHidesBehindAZeroByte) {
+  const std::string zero(1, '\0');
+  for (const std::string& body : {"[]" + zero, "[]" + zero + "[1]", R"({"message":"no such file"})" + zero + "<html>",
+                                  zero + "[]", "[\"a" + zero + "\"]"}) {
+    EXPECT_EQ(ReadBody(body, "application/json").kind, BodyKind::kText) << body;
+  }
+  // An escape is text like any other.
+  EXPECT_EQ(ReadBody(R"(["\u0000"])", "application/json").kind, BodyKind::kArray);
+}
+
 TEST(ApiReply, DeepNestingAndValueFloodsAreNoJson) {
   const auto nested = [](size_t depth) { return std::string(depth, '[') + std::string(depth, ']'); };
   EXPECT_EQ(ReadBody(nested(50), "").kind, BodyKind::kArray);

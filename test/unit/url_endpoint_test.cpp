@@ -64,6 +64,7 @@ TEST(UrlEndpoint, UnusablePrefixesSayWhy) {
       {"https://ik.imagekit.io/./acme", "a . or .. segment in the path"},
       {"https://ik.imagekit.io/%61cme", "a character in the path that no endpoint can have"},
       {"https://ik.imagekit.io/caf\xC3\xA9", "a character in the path that no endpoint can have"},
+      {"https://a.example/cats&amp;dogs", "an HTML entity such as &amp; in the path"},
       {"https://ik.imagekit.io/acme/ik-seo", "the path holds \"ik-seo\", which is not part of an endpoint"},
       {"https://ik.imagekit.io/acme/tr:w-1", "the path holds \"tr:w-1\", which is not part of an endpoint"},
       {"https://ik.imagekit.io/acme/https:/x", "the path holds \"https:\", which is not part of an endpoint"},
@@ -108,6 +109,24 @@ TEST(UrlEndpoint, LongestPrefixOfAllAccountsWins) {
     EXPECT_EQ(endpoints.Read("https://cdn.example/two/cat.jpg").path.FilePath(), "/cat.jpg");
     EXPECT_EQ(endpoints.Read("https://cdn.example/twofold/cat.jpg").account, 1);
   }
+}
+
+// With the shorter prefix alone its identifier would be a file's name, of the other account even.
+TEST(UrlEndpoint, EndpointWithNothingBehindItIsNoPlainUrl) {
+  EndpointMap endpoints;
+  endpoints.Add(1, "https://ik.imagekit.io/acme");
+  endpoints.Add(1, "https://ik.imagekit.io/acme/shop");
+  endpoints.Add(2, "https://ik.imagekit.io/acme/v");
+  int account;
+  std::string_view path;
+  for (const char* url :
+       {"https://ik.imagekit.io/acme", "https://ik.imagekit.io/acme/shop", "https://ik.imagekit.io/acme/v"}) {
+    EXPECT_FALSE(endpoints.ReadPlain(url, &account, &path)) << url;
+    EXPECT_EQ(endpoints.Read(url).kind, UrlClass::kRefused) << url;
+  }
+  EXPECT_TRUE(endpoints.ReadPlain("https://ik.imagekit.io/acme/sho", &account, &path));
+  EXPECT_TRUE(endpoints.ReadPlain("https://ik.imagekit.io/acme/shop/v", &account, &path));
+  EXPECT_EQ(path, "/v");
 }
 
 TEST(UrlEndpoint, PortsAreComparedWhenTheyAreNotTheDefault) {

@@ -119,8 +119,12 @@ TEST(UrlRefuse, SecondUrlBehindAListSeparator) {
   for (const char* separator : {",", ";", "|"}) {
     ExpectRefused(std::string("/a.jpg?x=1") + separator + "https://ik.imagekit.io/acme/b.jpg",
                   "a second URL after the first");
+    ExpectRefused(std::string("/a.jpg") + separator + "https://ik.imagekit.io/acme/b.jpg",
+                  "a second URL after the first");
+    // Read whole it would be a.jpg with an overlay; the scanner reads two URLs.
+    ExpectRefused(std::string("/tr:l-image") + separator + "HTTPS://ik.imagekit.io/acme/b,l-end/a.jpg",
+                  "a second URL after the first");
   }
-  ExpectRefused("/a.jpg,https://ik.imagekit.io/acme/b.jpg", kTwoSlashes);
 }
 
 TEST(UrlRefuse, EndpointInAnotherSpelling) {
