@@ -60,11 +60,20 @@ CREATE TABLE imagekit.arming (
   only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
   system_identifier bigint NOT NULL,
   database oid NOT NULL,
+  instance text NOT NULL,
+  timeline bigint NOT NULL,
+  revoked text,
   armed_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
   armed_by name NOT NULL
 );
 COMMENT ON TABLE imagekit.arming IS
-  'Which cluster and database imagekit.enable() armed. Nothing is sent when they are not the ones at hand.';
+  'What imagekit.enable() armed: cluster, database, instance, timeline. Nothing is sent when they are not the ones at hand.';
+COMMENT ON COLUMN imagekit.arming.instance IS
+  'The server''s data directory: inode and birth of its PG_VERSION, and its path. A copy has another.';
+COMMENT ON COLUMN imagekit.arming.timeline IS
+  'The server''s timeline; a streaming standby that was promoted puts its own here. A restored server has another.';
+COMMENT ON COLUMN imagekit.arming.revoked IS
+  'Why nothing is sent, in words, since this was found to be a copy; imagekit.enable() takes it back. NULL: armed.';
 
 -- The packed journal. Written straight into the heap, in the user's transaction: src/outbox/journal.cpp knows the
 -- columns by position. No index: one tuple holds many URLs, and the drain takes tuples as they lie.
@@ -468,8 +477,8 @@ COMMENT ON PROCEDURE imagekit.drain(integer) IS
 CREATE FUNCTION imagekit.enable() RETURNS text
   LANGUAGE c AS 'MODULE_PATHNAME', 'imagekit_enable';
 COMMENT ON FUNCTION imagekit.enable() IS
-  'Arms this database of this cluster: from now on queued images are deleted from ImageKit. A restored or copied '
-  'database is not armed.';
+  'Arms this database on this server: from now on queued images are deleted from ImageKit. A restored or copied '
+  'database is not armed; a streaming standby that is promoted stays so.';
 
 CREATE FUNCTION imagekit.disable() RETURNS text
   LANGUAGE c AS 'MODULE_PATHNAME', 'imagekit_disable';

@@ -47,7 +47,7 @@ SELECT server, state, cause, failed, last_settled_at FROM imagekit.status;
 SELECT armed, disarmed_because FROM imagekit.service();
 
 -- a copy of an armed database is not armed
-INSERT INTO imagekit.arming (system_identifier, database, armed_by) VALUES (1, 1, 'somebody');
+INSERT INTO imagekit.arming (system_identifier, database, instance, timeline, armed_by) VALUES (1, 1, 'elsewhere', 1, 'somebody');
 SELECT armed, disarmed_because FROM imagekit.service();
 CALL imagekit.drain();
 SELECT imagekit.disable() ~ 'disarmed' AS disarmed;

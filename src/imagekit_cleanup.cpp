@@ -17,6 +17,7 @@
 #include "pg/settings.h"
 #include "worker/launcher.h"
 #include "worker/shared_state.h"
+#include "worker/standby.h"
 #include "worker/wake.h"
 
 IMAGEKIT_MODULE_MAGIC("1.0")
@@ -34,6 +35,7 @@ void _PG_init(void) {
 
   // pg_upgrade starts servers that must do nothing by themselves.
   if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade) return;
+  imagekit::worker::ForgetStandbyWhenRestoring();
   imagekit::worker::RequestSharedState();
   imagekit::worker::RegisterLauncher();
 }

@@ -24,6 +24,7 @@ extern "C" {
 #include <access/reloptions.h>
 #include <access/table.h>
 #include <access/tableam.h>
+#include <access/timeline.h>
 #include <access/xact.h>
 #include <access/xlog.h>
 #include <catalog/catalog.h>
@@ -70,6 +71,7 @@ extern "C" {
 #include <port/atomics.h>
 #include <postmaster/bgworker.h>
 #include <postmaster/interrupt.h>
+#include <replication/walreceiver.h>
 #include <storage/bufmgr.h>
 #include <storage/fd.h>
 #include <storage/ipc.h>
@@ -80,6 +82,7 @@ extern "C" {
 #include <storage/proc.h>
 #include <storage/procarray.h>
 #include <storage/shmem.h>
+#include <storage/spin.h>
 #include <tcop/cmdtag.h>
 #include <tcop/pquery.h>
 #include <tcop/tcopprot.h>
@@ -221,6 +224,19 @@ constexpr int kWorkerInterruptible = BGWORKER_INTERRUPTIBLE;
 #else
 constexpr int kWorkerInterruptible = 0;
 #endif
+
+// --- Recovery --------------------------------------------------------------------------------------------------------
+
+/// The timeline this standby is receiving from a primary at this moment; 0 when it is not. WalRcvStreaming() is no answer:
+/// it is true while a connection is only being tried, and then nobody has said that there is such a primary.
+inline TimeLineID StreamedTimeline() {
+  SpinLockAcquire(&WalRcv->mutex);
+  bool streaming =
+      WalRcv->walRcvState == WALRCV_STREAMING && WalRcv->ready_to_display && WalRcv->latestWalEnd != InvalidXLogRecPtr;
+  TimeLineID timeline = streaming ? WalRcv->receivedTLI : 0;
+  SpinLockRelease(&WalRcv->mutex);
+  return timeline;
+}
 
 // --- Privileges ------------------------------------------------------------------------------------------------------
 

@@ -1,144 +1,197 @@
-// imagekit.enable(), disable() and service().
+// May this database send? What enable() has stored is compared with what is here.
 //
-// A dump does not hold the row that arms; a TEMPLATE copy holds it with the other database's oid; another cluster's
-// files hold it with the other system identifier. A physical copy of the whole cluster is the same by all of these: for
-// it there is imagekit_cleanup.enabled.
+//   the row is not there              a restored dump, or never armed
+//   another system identifier         pg_upgrade, pg_createsubscriber
+//   another database                  CREATE DATABASE ... TEMPLATE
+//   another instance                  a base backup or copied files, started on the same timeline
+//   another timeline                  a restore to a point in time; or a promoted standby, which goes on when it is known
+//                                     to have streamed from the timeline that is armed (standby.h)
+//
+// A copy writes into its row that it is one. Otherwise a standby of the copy could not be told from one of the original,
+// as both have streamed the same timeline.
 
 #include "worker/arming.h"
 
-#include "account/account.h"
-#include "pg/settings.h"
 #include "pg/sql.h"
-#include "worker/shared_state.h"
-#include "worker/wake.h"
+#include "worker/instance.h"
+#include "worker/standby.h"
 
 namespace imagekit::worker {
 
 namespace {
 
-constexpr char kArm[] =
-    "INSERT INTO imagekit.arming (system_identifier, database, armed_by) VALUES ($1, $2, $3) "
-    "ON CONFLICT (only_one) DO UPDATE SET system_identifier = excluded.system_identifier, database = "
-    "excluded.database, "
-    "armed_at = excluded.armed_at, armed_by = excluded.armed_by";
+constexpr char kRead[] = "SELECT system_identifier, database, instance, timeline, revoked FROM imagekit.arming";
 
-// pg_upgrade gives servers new oids, and everybody who has upgraded comes here.
-constexpr char kSortBacklog[] =
-    "WITH states AS (DELETE FROM imagekit.account_state a WHERE NOT EXISTS "
-    "  (SELECT FROM pg_catalog.pg_foreign_server s WHERE s.oid OPERATOR(pg_catalog.=) a.server)) "
-    "UPDATE imagekit.backlog SET server = imagekit.account_of(url) WHERE server IS DISTINCT FROM "
-    "imagekit.account_of(url)";
+// Only the row that was judged: enable() may have come in between.
+constexpr char kTakeOver[] =
+    "UPDATE imagekit.arming SET instance = $5, timeline = $6 WHERE system_identifier OPERATOR(pg_catalog.=) $1 "
+    "AND database OPERATOR(pg_catalog.=) $2 AND instance OPERATOR(pg_catalog.=) $3 "
+    "AND timeline OPERATOR(pg_catalog.=) $4 AND revoked IS NULL";
 
-constexpr char kDisarm[] = "DELETE FROM imagekit.arming";
+constexpr char kRevoke[] =
+    "UPDATE imagekit.arming SET revoked = $5 WHERE system_identifier OPERATOR(pg_catalog.=) $1 "
+    "AND database OPERATOR(pg_catalog.=) $2 AND instance OPERATOR(pg_catalog.=) $3 "
+    "AND timeline OPERATOR(pg_catalog.=) $4 AND revoked IS NULL";
 
-constexpr char kRead[] = "SELECT system_identifier, database FROM imagekit.arming";
+enum class Standing {
+  kUnarmed,
+  kRevoked,        // found to be a copy before
+  kOtherCluster,   // copies, found now
+  kOtherDatabase,  //
+  kOtherInstance,  //
+  kOtherTimeline,  //
+  kStandby,
+  kUnknown,    // this instance cannot be told
+  kSuccessor,  // armed, and this server has taken over
+  kArmed,
+};
 
-// What still keeps an armed database from sending, said when it is armed rather than discovered later.
-void WarnOfObstacles() {
-  if (!SharedStateExists())
-    ereport(
-        WARNING,
-        (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-         errmsg("no background worker: imagekit_cleanup is not in shared_preload_libraries"),
-         errdetail("Deletions are queued and nothing is lost, but nobody sends them by itself."),
-         errhint("Add it to shared_preload_libraries and restart the server, or CALL imagekit.drain() regularly.")));
-  if (!settings::enabled)
-    ereport(WARNING,
-            (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("imagekit_cleanup.enabled is off"),
-             errdetail("Deletions are queued and not sent."), errhint("Set it to on in postgresql.conf, and reload.")));
-  List *accounts = account::LoadAccounts(CurrentMemoryContext);
-  if (accounts == NIL)
-    ereport(WARNING, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("no account is configured"),
-                      errdetail("No URL is recognised as ImageKit's, so nothing is queued."),
-                      errhint("CREATE SERVER name FOREIGN DATA WRAPPER imagekit OPTIONS (url_endpoint '...').")));
-  ListCell *cell;
-  foreach (cell, accounts) {
-    auto *account = static_cast<account::Account *>(lfirst(cell));
-    char *problem = account->problem;
-    char *key = account::LoadKey(account, CurrentMemoryContext, problem == nullptr ? &problem : &account->problem);
-    if (key != nullptr) explicit_bzero(key, strlen(key));
-    if (problem != nullptr)
-      ereport(WARNING, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                        errmsg("server \"%s\" cannot be sent to", account->name), errdetail("%s", problem),
-                        errhint("Its deletions wait until that is mended; see imagekit.status.")));
+// The row, as stored.
+struct Row {
+  int64 system;
+  Oid database;
+  char *instance;
+  int64 timeline;
+  char *revoked;
+};
+
+struct Judgement {
+  Standing standing;
+  Row row;
+  const char *mark;     // of this instance
+  TimeLineID timeline;  // of this server; 0 in recovery
+  const char *problem;  // kUnknown
+};
+
+bool ReadRow(Row *row) {
+  if (pg::RunSql(kRead, SPI_OK_SELECT) == 0) return false;
+  bool null;
+  row->system = DatumGetInt64(pg::Field(0, 1, &null));
+  row->database = DatumGetObjectId(pg::Field(0, 2, &null));
+  row->instance = pg::FieldText(0, 3, CurrentMemoryContext);
+  row->timeline = DatumGetInt64(pg::Field(0, 4, &null));
+  row->revoked = pg::FieldText(0, 5, CurrentMemoryContext);
+  return true;
+}
+
+Standing StandingOf(Judgement *judgement) {
+  const Row &row = judgement->row;
+  if (row.revoked != nullptr) return Standing::kRevoked;
+  if (static_cast<uint64>(row.system) != GetSystemIdentifier()) return Standing::kOtherCluster;
+  if (row.database != MyDatabaseId) return Standing::kOtherDatabase;
+  if (RecoveryInProgress()) return Standing::kStandby;
+  judgement->timeline = GetWALInsertionTimeLine();
+  judgement->mark = InstanceMark(&judgement->problem);
+  if (judgement->mark == nullptr) return Standing::kUnknown;
+  if (row.timeline == judgement->timeline)
+    return strcmp(row.instance, judgement->mark) == 0 ? Standing::kArmed : Standing::kOtherInstance;
+  bool successor = Succeeds(judgement->mark, static_cast<TimeLineID>(row.timeline), judgement->timeline);
+  return successor ? Standing::kSuccessor : Standing::kOtherTimeline;
+}
+
+// Within an open SqlSession, whose memory goes when it is closed.
+Judgement Judge() {
+  Judgement judgement = {};
+  judgement.standing = ReadRow(&judgement.row) ? StandingOf(&judgement) : Standing::kUnarmed;
+  return judgement;
+}
+
+#define ONLY_IF "; call imagekit.enable() here only if this one is to delete images"
+
+const char *Words(const Judgement &judgement) {
+  switch (judgement.standing) {
+    case Standing::kUnarmed:
+      return "imagekit.enable() has not been called in this database";
+    case Standing::kRevoked:
+      return judgement.row.revoked;
+    case Standing::kOtherCluster:
+      return "this database is a copy: it was armed in another cluster, before pg_upgrade or the like" ONLY_IF;
+    case Standing::kOtherDatabase:
+      return "this database is a copy: it was made by CREATE DATABASE ... TEMPLATE from one that was armed" ONLY_IF;
+    case Standing::kOtherInstance:
+      return "this server is a copy: its data directory is not the one that was armed, but was copied, moved, or made "
+             "by a "
+             "base backup" ONLY_IF;
+    case Standing::kOtherTimeline:
+      return psprintf(
+          "this server is a copy: it was restored from a backup, or promoted without having been seen to stream from "
+          "the "
+          "armed primary (timeline %u, armed on timeline " INT64_FORMAT ")" ONLY_IF,
+          judgement.timeline, judgement.row.timeline);
+    case Standing::kStandby:
+      return "this server is a standby: nothing is sent before it is promoted";
+    case Standing::kUnknown:
+      return judgement.problem;
+    case Standing::kSuccessor:
+    case Standing::kArmed:
+      return nullptr;
   }
+  return "the arming cannot be judged";
+}
+
+#undef ONLY_IF
+
+void TakeOver(const Judgement &judgement) {
+  const Row &row = judgement.row;
+  uint64 updated = pg::RunSql(kTakeOver, SPI_OK_UPDATE,
+                              {{INT8OID, Int64GetDatum(row.system)},
+                               {OIDOID, ObjectIdGetDatum(row.database)},
+                               {TEXTOID, CStringGetTextDatum(row.instance)},
+                               {INT8OID, Int64GetDatum(row.timeline)},
+                               {TEXTOID, CStringGetTextDatum(judgement.mark)},
+                               {INT8OID, Int64GetDatum(judgement.timeline)}});
+  if (updated == 0) return;
+  ereport(LOG, (errmsg("imagekit_cleanup has taken over database \"%s\" from the former primary",
+                       get_database_name(MyDatabaseId)),
+                errdetail("This server was its streaming standby and was promoted from timeline " INT64_FORMAT
+                          " to %u. It deletes images from now on.",
+                          row.timeline, judgement.timeline),
+                errhint("If the former primary still runs, stop it: it does not know of the promotion.")));
+}
+
+void Revoke(const Judgement &judgement, const char *why) {
+  const Row &row = judgement.row;
+  uint64 updated = pg::RunSql(kRevoke, SPI_OK_UPDATE,
+                              {{INT8OID, Int64GetDatum(row.system)},
+                               {OIDOID, ObjectIdGetDatum(row.database)},
+                               {TEXTOID, CStringGetTextDatum(row.instance)},
+                               {INT8OID, Int64GetDatum(row.timeline)},
+                               {TEXTOID, CStringGetTextDatum(why)}});
+  if (updated == 0) return;
+  ereport(LOG, (errmsg("imagekit_cleanup sends nothing from database \"%s\"", get_database_name(MyDatabaseId)),
+                errdetail("%s.", why)));
+}
+
+const char *WhyDisarmed(bool settle) {
+  MemoryContext caller = CurrentMemoryContext;
+  pg::SqlSession session;
+  pg::OpenSql(&session);
+  Judgement judgement = Judge();
+  const char *why = Words(judgement);
+  if (settle) {
+    switch (judgement.standing) {
+      case Standing::kSuccessor:
+        TakeOver(judgement);
+        break;
+      case Standing::kOtherCluster:
+      case Standing::kOtherDatabase:
+      case Standing::kOtherInstance:
+      case Standing::kOtherTimeline:
+        Revoke(judgement, why);
+        break;
+      default:
+        break;
+    }
+  }
+  if (why != nullptr) why = MemoryContextStrdup(caller, why);
+  pg::CloseSql(&session);
+  return why;
 }
 
 }  // namespace
 
-const char *WhyDisarmed() {
-  pg::SqlSession session;
-  pg::OpenSql(&session);
-  bool armed = pg::RunSql(kRead, SPI_OK_SELECT) > 0;
-  bool here = false;
-  if (armed) {
-    bool null;
-    here = static_cast<uint64>(DatumGetInt64(pg::Field(0, 1, &null))) == GetSystemIdentifier() &&
-           DatumGetObjectId(pg::Field(0, 2, &null)) == MyDatabaseId;
-  }
-  pg::CloseSql(&session);
-  if (!armed) return "imagekit.enable() has not been called in this database";
-  if (!here)
-    return "this database is a copy: it was armed in another cluster or database; call imagekit.enable() here only if "
-           "this copy is to delete images";
-  return nullptr;
-}
+const char *WhyDisarmed() { return WhyDisarmed(false); }
+
+const char *SettleArming() { return WhyDisarmed(true); }
 
 }  // namespace imagekit::worker
-
-extern "C" {
-
-IMAGEKIT_SQL_FUNCTION(imagekit_enable);
-IMAGEKIT_SQL_FUNCTION(imagekit_disable);
-IMAGEKIT_SQL_FUNCTION(imagekit_service);
-
-// enable() -> text
-Datum imagekit_enable(PG_FUNCTION_ARGS) {
-  using namespace imagekit::worker;
-  namespace pg = imagekit::pg;
-  (void)fcinfo;
-  Name role = static_cast<Name>(palloc0(NAMEDATALEN));
-  namestrcpy(role, GetUserNameFromId(GetUserId(), false));
-  pg::SqlSession session;
-  pg::OpenSql(&session);
-  pg::RunSql(kArm, SPI_OK_INSERT,
-             {{INT8OID, Int64GetDatum(static_cast<int64>(GetSystemIdentifier()))},
-              {OIDOID, ObjectIdGetDatum(MyDatabaseId)},
-              {NAMEOID, NameGetDatum(role)}});
-  pg::RunSql(kSortBacklog, SPI_OK_UPDATE);
-  pg::CloseSql(&session);
-  WakeAtCommit();
-  WarnOfObstacles();
-  PG_RETURN_TEXT_P(cstring_to_text(psprintf("database \"%s\" is armed", get_database_name(MyDatabaseId))));
-}
-
-// disable() -> text
-Datum imagekit_disable(PG_FUNCTION_ARGS) {
-  using namespace imagekit::worker;
-  namespace pg = imagekit::pg;
-  (void)fcinfo;
-  pg::SqlSession session;
-  pg::OpenSql(&session);
-  pg::RunSql(kDisarm, SPI_OK_DELETE);
-  pg::CloseSql(&session);
-  WakeAtCommit();
-  PG_RETURN_TEXT_P(cstring_to_text(
-      psprintf("database \"%s\" is disarmed; deletions are queued and not sent", get_database_name(MyDatabaseId))));
-}
-
-// service() -> record, see its columns in the install script
-Datum imagekit_service(PG_FUNCTION_ARGS) {
-  using namespace imagekit::worker;
-  TupleDesc columns;
-  if (get_call_result_type(fcinfo, nullptr, &columns) != TYPEFUNC_COMPOSITE)
-    elog(ERROR, "return type must be a row type");
-  const char *why_disarmed = WhyDisarmed();
-  ServiceState service = ReadService(MyDatabaseId);
-  Datum values[6] = {
-      BoolGetDatum(SharedStateExists()),     BoolGetDatum(imagekit::settings::enabled),
-      BoolGetDatum(why_disarmed == nullptr), why_disarmed == nullptr ? Datum{0} : CStringGetTextDatum(why_disarmed),
-      Int32GetDatum(service.launcher_pid),   Int32GetDatum(service.worker_pid)};
-  bool nulls[6] = {false, false, false, why_disarmed == nullptr, service.launcher_pid == 0, service.worker_pid == 0};
-  PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(columns), values, nulls)));
-}
-}

@@ -51,7 +51,7 @@ void RequireMayDelete(const char *what) {
   PreventCommandIfReadOnly(what);
   PreventCommandDuringRecovery(what);
   (void)pg::HoldExtension();
-  const char *why = !settings::enabled ? "imagekit_cleanup.enabled is off" : WhyDisarmed();
+  const char *why = !settings::enabled ? "imagekit_cleanup.enabled is off" : SettleArming();
   if (why != nullptr)
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("this database may not delete images"),
                     errdetail("%s.", why), errhint("Run SELECT imagekit.enable(); if it is the one that should.")));

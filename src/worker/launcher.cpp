@@ -1,13 +1,16 @@
 // The launcher's loop. Being connected to no database, it is in nobody's way: any database can be dropped beside it.
 //
 // A database without worker gets one when a commit has woken it, when what its last worker left behind falls due, and
-// once after the server has started. A worker that finds no armed extension goes, and is not started again until it is
-// woken or a long while has passed.
+// once after the server has started or was promoted. A worker that finds no armed extension goes, and is not started
+// again until it is woken or a long while has passed.
+//
+// On a standby it starts nobody, and keeps the note by which the server may go on after a failover.
 
 #include "worker/launcher.h"
 
 #include "pg/settings.h"
 #include "worker/shared_state.h"
+#include "worker/standby.h"
 #include "worker/worker.h"
 
 namespace imagekit::worker {
@@ -69,12 +72,15 @@ TimestampTz StartDueWorkers() {
   }
 }
 
+// Nothing wakes the launcher when recovery ends, nor when streaming begins.
+constexpr int kStandbyTick = 1000;  // ms
+
 }  // namespace
 
 void RegisterLauncher() {
   BackgroundWorker launcher = {};
   launcher.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-  launcher.bgw_start_time = BgWorkerStart_RecoveryFinished;
+  launcher.bgw_start_time = BgWorkerStart_ConsistentState;
   launcher.bgw_restart_time = 5;
   strlcpy(launcher.bgw_library_name, "imagekit_cleanup", sizeof launcher.bgw_library_name);
   strlcpy(launcher.bgw_function_name, "imagekit_launcher_main", sizeof launcher.bgw_function_name);
@@ -107,12 +113,18 @@ void imagekit_launcher_main(Datum) {
       LookAtAll();
     }
     TimestampTz now = GetCurrentTimestamp();
-    if (scan_at <= now) {
-      ScanDatabases();
-      scan_at = TimestampTzPlusMilliseconds(now, imagekit::settings::poll_interval);
+    TimestampTz next;
+    if (RecoveryInProgress()) {
+      NoteStreaming();
+      next = TimestampTzPlusMilliseconds(now, kStandbyTick);
+    } else {
+      if (scan_at <= now) {
+        ScanDatabases();
+        scan_at = TimestampTzPlusMilliseconds(now, imagekit::settings::poll_interval);
+      }
+      next = Min(StartDueWorkers(), scan_at);
     }
-    TimestampTz next = StartDueWorkers();
-    long timeout = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), Min(next, scan_at));
+    long timeout = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next);
     pgstat_report_activity(STATE_IDLE, nullptr);
     (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, Max(timeout, 10L), wait_event);
     ResetLatch(MyLatch);

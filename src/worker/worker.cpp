@@ -30,7 +30,7 @@ bool MaySend() {
   SetCurrentStatementStartTimestamp();
   StartTransactionCommand();
   PushActiveSnapshot(GetTransactionSnapshot());
-  bool may = settings::enabled && pg::HoldExtension() && WhyDisarmed() == nullptr;
+  bool may = settings::enabled && pg::HoldExtension() && SettleArming() == nullptr;
   PopActiveSnapshot();
   CommitTransactionCommand();
   return may;

@@ -1,0 +1,112 @@
+# Every object of schema imagekit, as the catalogs have them, refuses a role that was granted nothing but the schema; so does all that
+# README's recipes do not name refuse the roles that they are for, while what they are for works.
+
+use strict;
+use warnings;
+
+use ImageKit::Test;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $t = ImageKit::Test->new;
+my $imagekit = $t->imagekit;
+
+# Does what it is told, as whoever calls it. A call that is let through is taken back.
+$t->sql(q{
+	CREATE FUNCTION attempt(command text) RETURNS text LANGUAGE plpgsql AS $$
+	BEGIN
+		EXECUTE command;
+		RAISE 'let through';
+	EXCEPTION WHEN OTHERS THEN
+		RETURN SQLERRM;
+	END $$});
+
+# One row for each function, procedure, table, view and sequence: name, and a command that uses it. Arguments are not plain NULLs: the
+# planner would answer for a strict function, and nobody would be asked whether it may be called.
+my $objects = q{
+	SELECT p.oid::regprocedure::text AS object, p.proname::text AS name,
+	       format(CASE p.prokind WHEN 'p' THEN 'CALL imagekit.%I(%s)' ELSE 'SELECT imagekit.%I(%s)' END, p.proname,
+	              (SELECT string_agg(format(CASE p.prokind WHEN 'p' THEN 'NULL::%1$s' ELSE '(SELECT NULL::%1$s)' END,
+	                                        replace(format_type(a.type, NULL), 'anyelement', 'text')), ', ' ORDER BY a.n)
+	               FROM unnest(p.proargtypes::oid[]) WITH ORDINALITY AS a(type, n))) AS command
+	FROM pg_proc p WHERE p.pronamespace = 'imagekit'::regnamespace
+	UNION ALL
+	SELECT c.oid::regclass::text, c.relname::text, 'SELECT * FROM ' || c.oid::regclass
+	FROM pg_class c WHERE c.relnamespace = 'imagekit'::regnamespace AND c.relkind NOT IN ('i', 'I', 'c', 't')};
+
+# What does not refuse the role.
+sub let_through
+{
+	my ($role) = @_;
+	return $t->sql(qq{
+		SET ROLE $role;
+		SELECT coalesce(string_agg(o.name, ' ' ORDER BY o.name), 'nothing') FROM ($objects) o
+		WHERE public.attempt(o.command) !~ ('^permission denied for (function|procedure|table|view|sequence) ' || o.name || '\$')});
+}
+
+# Writing, to what holds rows.
+sub writable
+{
+	my ($role) = @_;
+	return $t->sql(qq{
+		SELECT coalesce(string_agg(c.relname, ' ' ORDER BY c.relname), 'nothing') FROM pg_class c
+		WHERE c.relnamespace = 'imagekit'::regnamespace AND CASE c.relkind
+			WHEN 'S' THEN has_sequence_privilege('$role', c.oid, 'USAGE, UPDATE')
+			WHEN 'i' THEN false
+			ELSE has_any_column_privilege('$role', c.oid, 'INSERT, UPDATE, REFERENCES')
+			  OR has_table_privilege('$role', c.oid, 'DELETE, TRUNCATE, TRIGGER') END});
+}
+
+# A role with nothing ------------------------------------------------------------------------------------------------------
+
+cmp_ok($t->sql("SELECT count(*) FROM ($objects) o"), '>=', 30, 'the catalogs name the objects');
+$t->sql('CREATE ROLE stranger; GRANT USAGE ON SCHEMA imagekit TO stranger');
+is(let_through('stranger'), 'nothing', 'each function, procedure, table, view and sequence refuses a stranger');
+is(writable('stranger'), 'nothing', 'as does each way to write');
+is($t->sql(q{
+	SELECT count(*) FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+	WHERE c.relnamespace = 'imagekit'::regnamespace AND a.attacl IS NOT NULL}), 0, 'no single column is open to anybody');
+is($t->sql(q{SET ROLE stranger; SELECT public.attempt('CREATE TABLE imagekit.trap ()')}), 'permission denied for schema imagekit', 'as does the schema');
+
+# README's recipes ---------------------------------------------------------------------------------------------------------
+
+my ($section) = slurp_file("$ENV{TESTDIR}/README.md") =~ /^## Privileges\n(.*?)^## /ms or die 'README has no section Privileges';
+my ($recipes) = $section =~ /^```sql\n(.*?)^```/ms or die 'README has no recipes';
+my %granted = (
+	app_owner => 'unwatch watch',
+	monitor => 'account_of account_problem grace_of history pending service status unpack watched',
+	operator => 'delete_file delete_files drain enqueue');
+$t->sql(join('', map { "CREATE ROLE $_;" } sort keys %granted));
+is(join(' ', sort keys %{ { map { $_ => 1 } $recipes =~ /\bTO (\w+);/g } }), join(' ', sort keys %granted), 'the roles README has recipes for');
+$t->sql($recipes);
+for my $role (sort keys %granted)
+{
+	is(let_through($role), $granted{$role}, "README's recipe gives $role what it says and nothing else");
+	is(writable($role), 'nothing', "$role writes to no table");
+}
+
+# They suffice.
+$t->sql('CREATE SCHEMA shop AUTHORIZATION app_owner');
+$imagekit->seed(map { "/$_.jpg" } qw(owned queued one many drained));
+$t->sql(qq{
+	SET ROLE app_owner;
+	CREATE TABLE shop.goods (image text);
+	SELECT imagekit.watch('shop.goods', '{image}');
+	INSERT INTO shop.goods VALUES ('$ENDPOINT/owned.jpg');
+	DELETE FROM shop.goods});
+eventually { $t->files(prefix => '/owned') } '', 'app_owner watches its table, and what it deletes goes';
+is($t->sql(q{SET ROLE app_owner; SELECT imagekit.unwatch('shop.goods')}), 't', 'and unwatches it');
+like($t->messages(q{SET ROLE app_owner; SELECT imagekit.watch('public.patches', '{images}')}), qr/ERROR:  must be owner of table patches/, 'no other');
+
+$t->sql('SELECT imagekit.disable()');
+$t->sql("SET ROLE operator; SELECT imagekit.enqueue('{$ENDPOINT/queued.jpg}')");
+is($t->sql(q{SET ROLE monitor; SELECT (SELECT count(*) FROM imagekit.status), (SELECT count(*) FROM imagekit.pending),
+	(SELECT count(*) FROM imagekit.history), (SELECT count(*) FROM imagekit.watched)}), '1|1|1|2', 'monitor sees what there is');
+$t->sql('SELECT imagekit.enable()');
+eventually { $t->files(prefix => '/queued') } '', 'operator queues';
+is($t->sql("SET ROLE operator; SELECT imagekit.delete_file('$ENDPOINT/one.jpg')"), 't', 'deletes a file');
+is($t->sql("SET ROLE operator; SELECT outcome FROM imagekit.delete_files('{$ENDPOINT/many.jpg}')"), 'deleted', 'or many');
+$t->sql("BEGIN; SET LOCAL ROLE operator; SELECT imagekit.enqueue('{$ENDPOINT/drained.jpg}'); COMMIT; SET ROLE operator; CALL imagekit.drain()");
+eventually { $t->files } '', 'and drains';
+
+done_testing();
