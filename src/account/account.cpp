@@ -1,5 +1,7 @@
 // Reads the accounts from the catalogs, and keeps the one map of URL prefixes that capture asks for every URL.
 
+#include <fnmatch.h>
+
 #include "account/account.h"
 
 #include "account/options.h"
@@ -164,6 +166,19 @@ const EndpointMap *Endpoints() {
 void Initialize() {
   CacheRegisterSyscacheCallback(FOREIGNSERVEROID, InvalidateEndpoints, 0);
   CacheRegisterSyscacheCallback(FOREIGNDATAWRAPPEROID, InvalidateEndpoints, 0);
+}
+
+// A pattern protects the path it matches; one that ends in a slash protects all below it.
+const char *ProtectedBy(const Account &account, const char *path) {
+  ListCell *cell;
+  foreach (cell, account.protect) {
+    const char *pattern = static_cast<char *>(lfirst(cell));
+    size_t length = strlen(pattern);
+    bool below = length > 0 && pattern[length - 1] == '/' && strncmp(path, pattern, length) == 0;
+    // Without FNM_PATHNAME `*` crosses slashes: when in doubt, more is protected.
+    if (below || fnmatch(pattern, path, 0) == 0) return pattern;
+  }
+  return nullptr;
 }
 
 }  // namespace imagekit::account

@@ -39,6 +39,9 @@ List *LoadAccounts(MemoryContext context);
 /// The account's private key in `context`; NULL with `*problem` in words when there is none to be had. The caller wipes it.
 char *LoadKey(const Account *account, MemoryContext context, char **problem);
 
+/// The pattern of `protect` that covers a library path; NULL when none does.
+const char *ProtectedBy(const Account &account, const char *path);
+
 /// Prefix map of all accounts; the number of an entry is the account's server oid. Cached, renewed when a foreign
 /// server changes. Valid until the next call.
 const EndpointMap *Endpoints();

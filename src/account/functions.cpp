@@ -43,6 +43,7 @@ extern "C" {
 
 IMAGEKIT_SQL_FUNCTION(imagekit_library_path);
 IMAGEKIT_SQL_FUNCTION(imagekit_read_url);
+IMAGEKIT_SQL_FUNCTION(imagekit_protected_by);
 IMAGEKIT_SQL_FUNCTION(imagekit_url_key);
 IMAGEKIT_SQL_FUNCTION(imagekit_account_of);
 IMAGEKIT_SQL_FUNCTION(imagekit_account_problem);
@@ -81,6 +82,20 @@ Datum imagekit_read_url(PG_FUNCTION_ARGS) {
       pg::TextArray(others, static_cast<int>(reading->other_readings.size()))};
   bool nulls[5] = {false, foreign, !file, file, false};
   PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(columns), values, nulls)));
+}
+
+// protected_by(server oid, path text) -> text
+Datum imagekit_protected_by(PG_FUNCTION_ARGS) {
+  const char *path = text_to_cstring(PG_GETARG_TEXT_PP(1));
+  ListCell *cell;
+  foreach (cell, imagekit::account::LoadAccounts(CurrentMemoryContext)) {
+    auto *account = static_cast<imagekit::account::Account *>(lfirst(cell));
+    if (account->server != PG_GETARG_OID(0)) continue;
+    const char *pattern = imagekit::account::ProtectedBy(*account, path);
+    if (pattern == nullptr) break;
+    PG_RETURN_TEXT_P(cstring_to_text(pattern));
+  }
+  PG_RETURN_NULL();
 }
 
 // url_key(url text) -> text

@@ -1,7 +1,5 @@
 // Step 1: what each URL means, and what by configuration alone must not be deleted.
 
-#include <fnmatch.h>
-
 #include <map>
 #include <string>
 #include <utility>
@@ -12,19 +10,6 @@
 namespace imagekit::worker {
 
 namespace {
-
-// A pattern protects the path it matches; one that ends in a slash protects all below it.
-const char *ProtectedBy(const account::Account *account, const char *path) {
-  ListCell *cell;
-  foreach (cell, account->protect) {
-    const char *pattern = static_cast<char *>(lfirst(cell));
-    size_t length = strlen(pattern);
-    bool below = length > 0 && pattern[length - 1] == '/' && strncmp(path, pattern, length) == 0;
-    // Without FNM_PATHNAME `*` crosses slashes: when in doubt, more is protected.
-    if (below || fnmatch(pattern, path, 0) == 0) return pattern;
-  }
-  return nullptr;
-}
 
 // Fills readings and same_as. C++ throughout: nothing here may raise an error of the server's.
 void ReadUrls(Batch *batch, const EndpointMap &endpoints) {
@@ -65,7 +50,7 @@ void ResolveFile(Batch *batch, QueuedFile *file, const UrlReading &reading, cons
     Decide(batch, file, Fate::kSkipped, psprintf("no file of the media library: %s", reading.reason.c_str()));
   } else {
     file->path = FilePath(reading.path);
-    const char *pattern = ProtectedBy(entry->account, file->path);
+    const char *pattern = account::ProtectedBy(*entry->account, file->path);
     if (pattern != nullptr)
       Decide(batch, file, Fate::kSkipped, psprintf("protected by \"%s\"", pattern));
     else if (entry->problem != nullptr)

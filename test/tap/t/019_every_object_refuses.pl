@@ -29,7 +29,7 @@ my $objects = q{
 	              (SELECT string_agg(format(CASE p.prokind WHEN 'p' THEN 'NULL::%1$s' ELSE '(SELECT NULL::%1$s)' END,
 	                                        replace(format_type(a.type, NULL), 'anyelement', 'text')), ', ' ORDER BY a.n)
 	               FROM unnest(p.proargtypes::oid[]) WITH ORDINALITY AS a(type, n))) AS command
-	FROM pg_proc p WHERE p.pronamespace = 'imagekit'::regnamespace
+	FROM pg_proc p WHERE p.pronamespace = 'imagekit'::regnamespace AND 'internal'::regtype <> ALL (p.proargtypes)
 	UNION ALL
 	SELECT c.oid::regclass::text, c.relname::text, 'SELECT * FROM ' || c.oid::regclass
 	FROM pg_class c WHERE c.relnamespace = 'imagekit'::regnamespace AND c.relkind NOT IN ('i', 'I', 'c', 't')};
@@ -62,6 +62,9 @@ sub writable
 cmp_ok($t->sql("SELECT count(*) FROM ($objects) o"), '>=', 30, 'the catalogs name the objects');
 $t->sql('CREATE ROLE stranger; GRANT USAGE ON SCHEMA imagekit TO stranger');
 is(let_through('stranger'), 'nothing', 'each function, procedure, table, view and sequence refuses a stranger');
+is($t->sql(q{SELECT string_agg(p.proname, ' ') FROM pg_proc p
+	WHERE p.pronamespace = 'imagekit'::regnamespace AND has_function_privilege('stranger', p.oid, 'EXECUTE')}), '',
+	'nor could it call what SQL cannot call');
 is(writable('stranger'), 'nothing', 'as does each way to write');
 is($t->sql(q{
 	SELECT count(*) FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
@@ -75,7 +78,7 @@ my ($recipes) = $section =~ /^```sql\n(.*?)^```/ms or die 'README has no recipes
 my %granted = (
 	app_owner => 'unwatch watch',
 	monitor => 'account_of account_problem grace_of history pending service status unpack watched',
-	operator => 'delete_file delete_files drain enqueue');
+	operator => 'approve cancel delete_file delete_files discard drain enqueue explain references references retry');
 $t->sql(join('', map { "CREATE ROLE $_;" } sort keys %granted));
 is(join(' ', sort keys %{ { map { $_ => 1 } $recipes =~ /\bTO (\w+);/g } }), join(' ', sort keys %granted), 'the roles README has recipes for');
 $t->sql($recipes);
