@@ -82,8 +82,8 @@ void CheckAsKey(std::string_view text) {
   Require(credentials.find_first_of("\r\n") == std::string::npos, "one header", text);
   const std::string leak = "<" + std::string(text) + "> " + credentials + " " + PercentEncode(text);
   const std::string clean = CleanText(HideSecrets(leak, SecretsOf(text)), leak.size() * 3);
-  // A key that is hardly one ("*", "=") hides nothing.
-  const bool real = text.size() >= 8 && text.find_first_not_of("*=<> ") != std::string_view::npos;
+  // What looks like the mask, or like what stands around it here, is no key.
+  const bool real = text.size() >= 8 && text.find_first_of("*<> ") == std::string_view::npos;
   Require(!real || text.back() == '=' || clean.find(text) == std::string::npos, "a key is hidden", text, clean);
 }
 
