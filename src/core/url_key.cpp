@@ -116,9 +116,33 @@ std::string Coarse(std::string_view name) {
   return key;
 }
 
+/// The name in a URL that holds nothing to be interpreted, as nearly all do; empty for any other. It is computed for every
+/// URL of every row that is written into an indexed table, and what follows takes twenty times as long.
+std::string_view PlainName(std::string_view url) noexcept {
+  const size_t scheme = SchemeSize(url);
+  if (scheme == 0 || url.substr(scheme, 1) == "/") return {};
+  size_t name = 0;  // behind the last slash
+  for (size_t at = scheme; at < url.size(); ++at) {
+    const char c = url[at];
+    if (c == '/') {
+      name = at + 1;
+      // What begins like this may be a part of ImageKit's grammar.
+      const std::string_view start = url.substr(name, 3);
+      if (start.size() == 3 && Lower(start[0]) == 'i' && Lower(start[1]) == 'k' && start[2] == '-') return {};
+    } else if (!IsAlnum(c) && c != '-' && c != '_' && c != '.') {
+      return {};
+    }
+  }
+  const std::string_view rest = url.substr(name);
+  // A name that ends in a dot loses it, and "." and ".." are none.
+  if (name == 0 || rest.empty() || rest.back() == '.' || rest.size() > kMaxUrlKeyBytes) return {};
+  return rest;
+}
+
 }  // namespace
 
 std::string UrlKey(std::string_view url) {
+  if (const std::string_view name = PlainName(url); !name.empty()) return std::string(name);
   // None of this changes a URL that Read() accepts: it holds no white space, no quote, and no entity in its path.
   const std::string plain = WithoutEntities(url);
   UrlParts parts;

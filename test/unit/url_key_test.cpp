@@ -91,6 +91,23 @@ TEST(UrlKey, NamesThatAreNotOneWord) {
   EXPECT_EQ(UrlKey("https://a.example/)"), ")");
 }
 
+// A query takes the long way, and changes nothing.
+TEST(UrlKey, PlainUrlsTakeAShortCutToTheSameKey) {
+  for (const char* url : {"https://a.example/cat.jpg", "HTTP://a.example/x/Cat-1_2.JPG", "https://a.example/x//cat",
+                          "https://a.example/x/", "https://a.example", "https://a.example/", "https:///cat.jpg",
+                          "https://a.example/cat.", "https://a.example/..", "https://a.example/x/.",
+                          "https://a.example/.cat", "https://a.example/ik-seo/x/cat/nice.jpg",
+                          "https://a.example/IK-seo/x/cat/nice.jpg", "https://a.example/v/clip.mp4/ik-thumbnail.jpg",
+                          "https://a.example/ik-/cat.jpg", "https://a.example/ik/cat.jpg",
+                          "https://ik-a.example/cat.jpg", "https://a.example/ik-genimg-prompt-x/cat.jpg"}) {
+    EXPECT_EQ(UrlKey(url), UrlKey(std::string(url) + "?x")) << url;
+  }
+  for (size_t size : {kMaxUrlKeyBytes - 1, kMaxUrlKeyBytes, kMaxUrlKeyBytes + 1}) {
+    const std::string url = "https://a.example/" + std::string(size, 'a');
+    EXPECT_EQ(UrlKey(url), UrlKey(url + "?x")) << size;
+  }
+}
+
 TEST(UrlKey, FitsIntoAnIndex) {
   EXPECT_EQ(UrlKey("https://a.example/" + std::string(1000, 'a') + ".jpg"), std::string(kMaxUrlKeyBytes, 'a'));
   // Cut between characters.
