@@ -124,8 +124,8 @@ bool Lacks(Relation heap, const ResolvedSource *sources, int count) {
 template <typename Take>
 void ForEachLacking(const Watch &watch, Take take) {
   ListCell *cell;
-  foreach (cell, find_all_inheritors(watch.relation, AccessShareLock, nullptr)) {
-    Relation heap = try_relation_open(lfirst_oid(cell), NoLock);
+  foreach (cell, find_all_inheritors(watch.relation, NoLock, nullptr)) {
+    Relation heap = try_relation_open(lfirst_oid(cell), AccessShareLock);
     if (heap == nullptr) continue;
     int count;
     bool ours = heap->rd_rel->relkind == RELKIND_RELATION && heap->rd_rel->relpersistence != RELPERSISTENCE_TEMP;
@@ -207,7 +207,7 @@ char *MakeReferenceIndexes(const Watch &watch) {
   });
   // On the whole of a partitioned table future partitions have it as well; what partitions have already becomes part of it.
   if (statements != NIL && blocks <= kSmall && get_rel_relkind(watch.relation) == RELKIND_PARTITIONED_TABLE) {
-    Relation root = relation_open(watch.relation, NoLock);
+    Relation root = relation_open(watch.relation, AccessShareLock);
     int count;
     const ResolvedSource *sources = Indexable(watch, root, &count);
     statements = list_make1(Statement(root, Definition(root, sources, count)));

@@ -114,7 +114,9 @@ TIDBitmap *AskIndex(const capture::ReferenceIndex &reference, const HeapSearch &
   Relation index = index_open(reference.index, NoLock);
   for (int i = 0; i < heap.count; i++) {
     ScanKeyData key;
-    ScanKeyEntryInitialize(&key, 0, reference.columns[i], 1, INT4ARRAYOID, InvalidOid, InvalidOid, heap.search->keys);
+    // The function only fills its place: the index goes by those of its operator class.
+    ScanKeyEntryInitialize(&key, 0, reference.columns[i], 1, INT4ARRAYOID, InvalidOid, F_ARRAYOVERLAP,
+                           heap.search->keys);
     IndexScanDesc scan = pg::BeginBitmapScan(index, heap.search->snapshot, 1);
     index_rescan(scan, &key, 1, nullptr, 0);
     (void)index_getbitmap(scan, found);
