@@ -59,9 +59,8 @@ AttrNumber IndexColumn(Relation index, const ResolvedSource &source) {
 
 bool IsOurs(Relation index) {
   if (index->rd_rel->relam != GIN_AM_OID) return false;
-  Oid function = index_getprocid(index, 1, GIN_EXTRACTVALUE_PROC);
-  return OidIsValid(function) && get_func_namespace(function) == get_namespace_oid("imagekit", true) &&
-         get_func_namespace(function) != InvalidOid;
+  Oid schema = get_namespace_oid("imagekit", true);
+  return OidIsValid(schema) && get_func_namespace(index_getprocid(index, 1, GIN_EXTRACTVALUE_PROC)) == schema;
 }
 
 // Complete for every version of a row that a snapshot taken now shows?

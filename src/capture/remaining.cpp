@@ -39,21 +39,10 @@ void Count(UrlSink *self, std::string_view url, std::string_view) {
 void CountHeap(Relation relation, Counting *counting) {
   const WatchedRelation *watched = LookUp(relation);
   counting->endpoints = account::Endpoints();
-  MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "imagekit row", ALLOCSET_DEFAULT_SIZES);
-  Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-  TupleTableSlot *row = table_slot_create(relation, nullptr);
-  TableScanDesc scan = pg::BeginScan(relation, snapshot);
-  while (!Enough(*counting) && table_scan_getnextslot(scan, ForwardScanDirection, row)) {
-    CHECK_FOR_INTERRUPTS();
-    MemoryContext before = MemoryContextSwitchTo(row_context);
+  ForEachRow(relation, [&](TupleTableSlot *row) {
     ExtractRow(*watched, row, counting);
-    MemoryContextSwitchTo(before);
-    MemoryContextReset(row_context);
-  }
-  table_endscan(scan);
-  ExecDropSingleTupleTableSlot(row);
-  UnregisterSnapshot(snapshot);
-  MemoryContextDelete(row_context);
+    return !Enough(*counting);
+  });
 }
 
 void CountTable(void *argument) {

@@ -23,6 +23,27 @@ bool SameRow(HeapTuple before, HeapTuple after);
 /// A bulk statement has read the row long ago, and much since: its bytes are on their way while other things are seen to.
 void Prefetch(HeapTuple row);
 
+/// Calls `take(row)` for each row of a heap that is there now, whatever the transaction's own snapshot shows, until it
+/// returns false. The current memory context is emptied after each row.
+template <typename Take>
+void ForEachRow(Relation heap, Take take) {
+  MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "imagekit row", ALLOCSET_DEFAULT_SIZES);
+  Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+  TupleTableSlot *row = table_slot_create(heap, nullptr);
+  TableScanDesc scan = pg::BeginScan(heap, snapshot);
+  for (bool more = true; more && table_scan_getnextslot(scan, ForwardScanDirection, row);) {
+    CHECK_FOR_INTERRUPTS();
+    MemoryContext before = MemoryContextSwitchTo(row_context);
+    more = take(row);
+    MemoryContextSwitchTo(before);
+    MemoryContextReset(row_context);
+  }
+  table_endscan(scan);
+  ExecDropSingleTupleTableSlot(row);
+  UnregisterSnapshot(snapshot);
+  MemoryContextDelete(row_context);
+}
+
 }  // namespace imagekit::capture
 
 #endif  // IMAGEKIT_CAPTURE_ROW_H

@@ -13,22 +13,11 @@ void CaptureTable(Relation relation, const EndpointMap *endpoints) {
   const WatchedRelation *watched = LookUp(relation);
   if (watched->count == 0) return;
   QueueSink sink(*watched, outbox::kTruncate, *endpoints);
-  MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "imagekit truncate", ALLOCSET_DEFAULT_SIZES);
-  Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-  TupleTableSlot *row = table_slot_create(relation, nullptr);
-  TableScanDesc scan = pg::BeginScan(relation, snapshot);
-  while (table_scan_getnextslot(scan, ForwardScanDirection, row)) {
-    CHECK_FOR_INTERRUPTS();
-    MemoryContext before = MemoryContextSwitchTo(row_context);
+  ForEachRow(relation, [&](TupleTableSlot *row) {
     ExtractRow(*watched, row, &sink);
     sink.Finish();
-    MemoryContextSwitchTo(before);
-    MemoryContextReset(row_context);
-  }
-  table_endscan(scan);
-  ExecDropSingleTupleTableSlot(row);
-  UnregisterSnapshot(snapshot);
-  MemoryContextDelete(row_context);
+    return true;
+  });
 }
 
 }  // namespace
