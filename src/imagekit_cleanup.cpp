@@ -12,6 +12,7 @@
 
 #include "account/account.h"
 #include "capture/buffer.h"
+#include "capture/unchanged.h"
 #include "capture/watched_relation.h"
 #include "pg/server.h"
 #include "pg/settings.h"
@@ -30,6 +31,7 @@ void _PG_init(void) {
   imagekit::settings::Define();
   imagekit::account::Initialize();
   imagekit::capture::InitializeWatchedRelations();
+  imagekit::capture::InitializeUnchanged();
   imagekit::capture::InitializeBuffer();
   imagekit::worker::InitializeWake();
 

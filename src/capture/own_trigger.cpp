@@ -40,6 +40,16 @@ const char *UsualName(TriggerKind kind) {
   return kind == TriggerKind::kRow ? "imagekit_capture" : "imagekit_capture_truncate";
 }
 
+bool IsCaptureFunction(Oid function) {
+  HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+  if (!HeapTupleIsValid(tuple)) return false;
+  const FormData_pg_proc &found = *reinterpret_cast<Form_pg_proc>(GETSTRUCT(tuple));
+  bool ours = found.pronargs == 0 && strcmp(NameStr(found.proname), "capture") == 0 &&
+              found.pronamespace == get_namespace_oid("imagekit", true);
+  ReleaseSysCache(tuple);
+  return ours;
+}
+
 OwnTrigger FindOwnTrigger(Oid relation, TriggerKind kind) {
   OwnTrigger own = {};
   Oid function = FunctionOf(kind);

@@ -21,6 +21,9 @@ struct OwnTrigger {
   char state;    // TRIGGER_FIRES_..., TRIGGER_DISABLED
 };
 
+/// True for imagekit.capture(). Asks for no right on its schema.
+bool IsCaptureFunction(Oid function);
+
 /// Takes no lock on the table.
 OwnTrigger FindOwnTrigger(Oid relation, TriggerKind kind);
 

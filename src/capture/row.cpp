@@ -23,10 +23,10 @@ void ExtractRow(const WatchedRelation &watched, TupleTableSlot *row, UrlSink *si
   for (int i = 0; i < watched.count; i++) ExtractSource(watched.sources[i], row, sink);
 }
 
-bool SameBytes(const ResolvedSource &source, TupleTableSlot *before, TupleTableSlot *after) {
+bool SameBytes(AttrNumber column, TupleTableSlot *before, TupleTableSlot *after) {
   bool null_before, null_after;
-  Datum old_value = slot_getattr(before, source.column, &null_before);
-  Datum new_value = slot_getattr(after, source.column, &null_after);
+  Datum old_value = slot_getattr(before, column, &null_before);
+  Datum new_value = slot_getattr(after, column, &null_after);
   if (null_before || null_after) return null_before == null_after;
   auto *old_bytes = reinterpret_cast<struct varlena *>(DatumGetPointer(old_value));
   auto *new_bytes = reinterpret_cast<struct varlena *>(DatumGetPointer(new_value));

@@ -13,9 +13,9 @@ namespace imagekit::capture {
 void ExtractSource(const ResolvedSource &source, TupleTableSlot *row, UrlSink *sink);
 void ExtractRow(const WatchedRelation &watched, TupleTableSlot *row, UrlSink *sink);
 
-/// Is a source stored as it was? By the bytes, before anything is detoasted: an UPDATE that leaves a TOASTed value alone
+/// Is a column stored as it was? By the bytes, before anything is detoasted: an UPDATE that leaves a TOASTed value alone
 /// keeps its pointer. Values that are equal but stored in another way are not the same.
-bool SameBytes(const ResolvedSource &source, TupleTableSlot *before, TupleTableSlot *after);
+bool SameBytes(AttrNumber column, TupleTableSlot *before, TupleTableSlot *after);
 
 /// Is the whole row stored as it was? Soon said for the UPDATE of an application that writes back what it has read.
 bool SameRow(HeapTuple before, HeapTuple after);

@@ -45,7 +45,7 @@ void CaptureUpdate(const WatchedRelation &watched, const TriggerData &trigger, c
   TupleTableSlot *before = trigger.tg_trigslot, *after = trigger.tg_newslot;
   ListSink old_urls = NewListSink(&endpoints);
   for (int i = 0; i < watched.count; i++)
-    if (!SameBytes(watched.sources[i], before, after)) ExtractSource(watched.sources[i], before, &old_urls);
+    if (!SameBytes(watched.sources[i].column, before, after)) ExtractSource(watched.sources[i], before, &old_urls);
   if (old_urls.list.count == 0) return;
 
   // All of the new row, changed or not: an image may have moved from one column to another.

@@ -62,7 +62,7 @@ void Create(Oid relation, TriggerKind kind, const char *columns) {
   if (kind == TriggerKind::kRow)
     RunDdl(
         psprintf("CREATE OR REPLACE TRIGGER %s AFTER DELETE OR UPDATE%s ON %s "
-                 "FOR EACH ROW EXECUTE FUNCTION imagekit.capture()",
+                 "FOR EACH ROW WHEN (true) EXECUTE FUNCTION imagekit.capture()",
                  name, columns, QualifiedName(relation)));
   else
     RunDdl(

@@ -55,6 +55,7 @@ extern "C" {
 #include <common/hashfn.h>
 #include <common/jsonapi.h>
 #include <common/pg_prng.h>
+#include <executor/executor.h>
 #include <executor/spi.h>
 #include <executor/tuptable.h>
 #include <fmgr.h>
