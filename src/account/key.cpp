@@ -37,6 +37,7 @@ char *ReadKeyFile(const char *path, char **problem) {
   }
   char *key = nullptr;
   char line[1024];
+  (void)setvbuf(file, nullptr, _IONBF, 0);  // a buffer of the C library's would keep the key
   if (fstat(fileno(file), &status) != 0)
     *problem = psprintf("the key file \"%s\" cannot be read: %m", path);
   else if (!S_ISREG(status.st_mode))

@@ -36,15 +36,11 @@ constexpr int kMaxPages = 20;
 constexpr size_t kMaxMessageBytes = 350;
 constexpr size_t kMaxRequestIdBytes = 64;
 
-struct FreeHeaders {
-  void operator()(curl_slist* list) const noexcept { curl_slist_free_all(list); }
-};
-using Headers = std::unique_ptr<curl_slist, FreeHeaders>;
-
-Headers MakeHeaders(const std::string& private_key) {
-  Headers headers;
-  const std::string lines[] = {"Authorization: " + BasicCredentials(private_key), "Accept: application/json"};
-  for (const std::string& line : lines) {
+/// For one request, and gone with it.
+HttpHeaders MakeHeaders(const MaskedSecret& key) {
+  HttpHeaders headers;
+  const SecretText lines[] = {"Authorization: " + BasicCredentials(View(key.Reveal())), "Accept: application/json"};
+  for (const SecretText& line : lines) {
     curl_slist* longer = curl_slist_append(headers.get(), line.c_str());
     if (longer == nullptr) throw std::bad_alloc();
     static_cast<void>(headers.release());  // the new list holds the old one
@@ -55,8 +51,7 @@ Headers MakeHeaders(const std::string& private_key) {
 
 struct Account {
   ApiBase base;
-  Headers headers;
-  std::vector<std::string> secrets;
+  MaskedSecret key;
   ClockOffset clock;
 };
 
@@ -148,7 +143,7 @@ class ApiClient::Impl {
   std::unordered_map<uint64_t, Job> on_wire_;  // by request id
   uint64_t last_request_ = 0;
   std::deque<Answer> answers_;
-  HttpMulti http_;  // the last member, so the first to go: its transfers point at the accounts' headers
+  HttpMulti http_;
 };
 
 int ApiClient::Impl::AddAccount(const AccountAccess& access) {
@@ -158,8 +153,8 @@ int ApiClient::Impl::AddAccount(const AccountAccess& access) {
   for (const double burst : {access.read_burst, access.write_burst}) {
     if (!std::isfinite(burst) || burst < 0) throw std::invalid_argument("a request burst must not be negative");
   }
-  CheckPrivateKey(access.private_key);
-  Account account = {ReadApiUrl(access.api_url), MakeHeaders(access.private_key), SecretsOf(access.private_key), {}};
+  CheckPrivateKey(View(access.private_key));
+  Account account = {ReadApiUrl(access.api_url), MaskedSecret(View(access.private_key)), {}};
 
   accounts_.reserve(accounts_.size() + 1);  // so that the two vectors cannot come out of step
   lanes_.reserve(lanes_.size() + 2);
@@ -289,9 +284,9 @@ void ApiClient::Impl::Start(Job job) {
   request.operation = job.operation;
   request.url = account.base.origin + account.base.path + TargetOf(job);
   request.plain_http = account.base.plain;
-  request.headers = account.headers.get();
+  request.headers = MakeHeaders(account.key);
   on_wire_.emplace(request.id, std::move(job));
-  http_.Start(request);
+  http_.Start(std::move(request));
 }
 
 void ApiClient::Impl::Collect() {
@@ -359,8 +354,9 @@ bool ApiClient::Impl::JudgeList(Job* job, const ReplyBody& body, Verdict* verdic
 /// "HTTP 500: Internal server error (request 5f0c1d3e)".
 std::string ApiClient::Impl::Detail(const Account& account, const HttpReply& reply, const std::string& words) const {
   // Each part is cut on its own, so that a long message does not cost the request id that support asks for.
+  const std::vector<SecretText> secrets = SecretsOf(View(account.key.Reveal()));
   const auto fit = [&](const std::string& text, size_t max_bytes) {
-    return CleanText(HideSecrets(text, account.secrets), max_bytes);
+    return CleanText(HideSecrets(text, secrets), max_bytes);
   };
   std::string detail = reply.status == 0 ? "" : "HTTP " + std::to_string(reply.status);
   if (!words.empty()) detail += (detail.empty() ? "" : ": ") + fit(words, kMaxMessageBytes);

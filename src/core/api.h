@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "core/secret.h"
 #include "core/url.h"
 
 namespace imagekit {
@@ -21,7 +22,7 @@ namespace imagekit {
 struct AccountAccess {
   std::string name;  // the foreign server's name, for messages
   std::string api_url = "https://api.imagekit.io";
-  std::string private_key;
+  SecretText private_key;
   double read_rate = 20;
   double read_burst = 40;
   double write_rate = 4;

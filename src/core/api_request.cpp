@@ -121,16 +121,33 @@ void CheckPrivateKey(std::string_view key) {
   }
 }
 
-std::string BasicCredentials(std::string_view key) { return "Basic " + Base64(std::string(key) + ":"); }
+namespace {
 
-std::vector<std::string> SecretsOf(std::string_view key) {
+SecretText Base64Credentials(std::string_view key) {
+  SecretText credentials;
+  credentials.reserve(std::max<size_t>(key.size() + 1, 32));
+  credentials.append(key).append(":");
+  return Base64<SecretText>(View(credentials));
+}
+
+}  // namespace
+
+SecretText BasicCredentials(std::string_view key) { return "Basic " + Base64Credentials(key); }
+
+std::vector<SecretText> SecretsOf(std::string_view key) {
   // Padding is dropped on both sides: a page that shows the key without its last "=" shows it all the same.
-  const auto trimmed = [](const std::string& text) {
-    const size_t end = text.find_last_not_of('=');
-    return end == std::string::npos ? text : text.substr(0, end + 1);
+  const auto trim = [](SecretText* text) {
+    const size_t end = text->find_last_not_of('=');
+    if (end != SecretText::npos) text->resize(end + 1);
   };
-  const std::string bare = trimmed(std::string(key));
-  return {bare, PercentEncode(bare), trimmed(Base64(std::string(key) + ":"))};
+  std::vector<SecretText> secrets(3);
+  secrets[0].reserve(std::max<size_t>(key.size(), 32));
+  secrets[0].append(key);
+  trim(&secrets[0]);
+  secrets[1] = PercentEncode<SecretText>(View(secrets[0]));
+  secrets[2] = Base64Credentials(key);
+  trim(&secrets[2]);
+  return secrets;
 }
 
 bool IsFileId(std::string_view id) noexcept {

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/secret.h"
 #include "core/url.h"
 
 namespace imagekit {
@@ -36,10 +37,10 @@ ApiBase ReadApiUrl(std::string_view api_url);
 void CheckPrivateKey(std::string_view key);
 
 /// The value of the Authorization header: the key as user name, an empty password (section 1.2).
-std::string BasicCredentials(std::string_view key);
+SecretText BasicCredentials(std::string_view key);
 
 /// Every form in which a server that repeats what it was sent could give the key away.
-std::vector<std::string> SecretsOf(std::string_view key);
+std::vector<SecretText> SecretsOf(std::string_view key);
 
 /// Only [0-9A-Za-z_-], not empty (section 2.3). Anything else could address another route than "one file".
 bool IsFileId(std::string_view id) noexcept;

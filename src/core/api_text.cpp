@@ -4,6 +4,7 @@
 
 #include "core/api_text.h"
 
+#include <algorithm>
 #include <cstdint>
 
 #include "core/core_only.h"
@@ -70,12 +71,12 @@ std::string CleanText(std::string_view text, size_t max_bytes) {
   return clean;
 }
 
-std::string HideSecrets(std::string text, const std::vector<std::string>& secrets) {
+std::string HideSecrets(std::string text, const std::vector<SecretText>& secrets) {
   static constexpr char kMask[] = "***";
-  for (const std::string& secret : secrets) {
+  for (const SecretText& secret : secrets) {
     if (secret.empty()) continue;
     size_t at = 0;
-    while ((at = text.find(secret, at)) != std::string::npos) {
+    while ((at = text.find(View(secret), at)) != std::string::npos) {
       text.replace(at, secret.size(), kMask);
       at += sizeof(kMask) - 1;  // never look into the mask: a key of "*" would be found there for ever
     }
@@ -83,9 +84,11 @@ std::string HideSecrets(std::string text, const std::vector<std::string>& secret
   return text;
 }
 
-std::string Base64(std::string_view bytes) {
+template <typename Text>
+Text Base64(std::string_view bytes) {
   static constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
+  Text out;
+  out.reserve(std::max<size_t>((bytes.size() + 2) / 3 * 4, 32));
   for (size_t i = 0; i < bytes.size(); i += 3) {
     const size_t left = bytes.size() - i;
     const auto byte = [&](size_t k) -> uint32_t { return k < left ? static_cast<unsigned char>(bytes[i + k]) : 0; };
@@ -98,9 +101,11 @@ std::string Base64(std::string_view bytes) {
   return out;
 }
 
-std::string PercentEncode(std::string_view bytes) {
+template <typename Text>
+Text PercentEncode(std::string_view bytes) {
   static constexpr char kHex[] = "0123456789ABCDEF";
-  std::string out;
+  Text out;
+  out.reserve(std::max<size_t>(bytes.size(), 32));
   for (const char c : bytes) {
     if (IsUnreserved(c)) {
       out += c;
@@ -112,5 +117,10 @@ std::string PercentEncode(std::string_view bytes) {
   }
   return out;
 }
+
+template std::string Base64<std::string>(std::string_view);
+template SecretText Base64<SecretText>(std::string_view);
+template std::string PercentEncode<std::string>(std::string_view);
+template SecretText PercentEncode<SecretText>(std::string_view);
 
 }  // namespace imagekit

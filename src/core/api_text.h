@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "core/secret.h"
+
 namespace imagekit {
 
 /// The most bytes of Answer::detail.
@@ -21,13 +23,15 @@ std::string CleanText(std::string_view text, size_t max_bytes);
 
 /// `text` with every occurrence of each of `secrets` replaced by "***". Comes before CleanText: a cut could otherwise
 /// leave the first half of a secret standing.
-std::string HideSecrets(std::string text, const std::vector<std::string>& secrets);
+std::string HideSecrets(std::string text, const std::vector<SecretText>& secrets);
 
-/// Standard base64 with padding.
-std::string Base64(std::string_view bytes);
+/// Standard base64 with padding. As a std::string or a SecretText.
+template <typename Text = std::string>
+Text Base64(std::string_view bytes);
 
-/// RFC 3986: everything but unreserved characters becomes %XX, a space %20.
-std::string PercentEncode(std::string_view bytes);
+/// RFC 3986: everything but unreserved characters becomes %XX, a space %20. As a std::string or a SecretText.
+template <typename Text = std::string>
+Text PercentEncode(std::string_view bytes);
 
 }  // namespace imagekit
 

@@ -22,6 +22,7 @@
 #include <string_view>
 #include <utility>
 
+#include "core/secret.h"
 #include "core/core_only.h"
 
 namespace imagekit {
@@ -62,7 +63,9 @@ class SignalBlock {
 /// to be called in a process that forks workers off itself (the postmaster): they would share its state. It is never
 /// undone, because other libraries of the process may use libcurl as well.
 void StartLibcurl() {
-  static const CURLcode code = curl_global_init(CURL_GLOBAL_ALL);
+  // Requests hold a key. Where another library of the process has started libcurl before, its memory stays as it is.
+  static const CURLcode code =
+      curl_global_init_mem(CURL_GLOBAL_ALL, WipingMalloc, WipingFree, WipingRealloc, WipingStrdup, WipingCalloc);
   if (code != CURLE_OK) throw std::bad_alloc();  // the documented causes are memory and OpenSSL's own start
 }
 
@@ -98,9 +101,17 @@ struct HttpMulti::Transfer {
   Transfer(const Transfer&) = delete;
   Transfer& operator=(const Transfer&) = delete;
 
+  /// When it is over: the handle is kept for the next one, the headers with the key are not.
+  void Rest() noexcept {
+    busy = false;
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, nullptr);
+    headers.reset();
+  }
+
   CURL* const easy;
   bool busy = false;
   HttpReply reply;
+  HttpHeaders headers;
   std::string peer;  // "127.0.0.1:8080", for messages
   size_t max_body_bytes = 0;
   size_t header_bytes = 0;
@@ -150,9 +161,9 @@ HttpMulti::~HttpMulti() {
   curl_multi_cleanup(multi_);
 }
 
-void HttpMulti::Start(const HttpRequest& request) {
+void HttpMulti::Start(HttpRequest request) {
   Transfer* transfer = IdleTransfer();
-  Prepare(transfer, request);
+  Prepare(transfer, std::move(request));
   const SignalBlock block;
   if (curl_multi_add_handle(multi_, transfer->easy) != CURLM_OK) throw std::bad_alloc();
   transfer->busy = true;
@@ -168,7 +179,7 @@ HttpMulti::Transfer* HttpMulti::IdleTransfer() {
 }
 
 /// Sets every option anew: a handle used before must bring nothing along but its place in the pool.
-void HttpMulti::Prepare(Transfer* transfer, const HttpRequest& request) const {
+void HttpMulti::Prepare(Transfer* transfer, HttpRequest request) const {
   CURL* easy = transfer->easy;
   curl_easy_reset(easy);
   transfer->reply = HttpReply();
@@ -188,7 +199,8 @@ void HttpMulti::Prepare(Transfer* transfer, const HttpRequest& request) const {
   Require(easy, CURLOPT_HEADERDATA, transfer);
 
   Require(easy, CURLOPT_URL, request.url.c_str());
-  Require(easy, CURLOPT_HTTPHEADER, request.headers);
+  transfer->headers = std::move(request.headers);
+  Require(easy, CURLOPT_HTTPHEADER, transfer->headers.get());
   Require(easy, CURLOPT_USERAGENT, options_.user_agent.c_str());
   if (request.operation == Operation::kDelete) Require(easy, CURLOPT_CUSTOMREQUEST, "DELETE");
 
@@ -235,7 +247,7 @@ void HttpMulti::Abandon() noexcept {
   for (const std::unique_ptr<Transfer>& transfer : transfers_) {
     if (!transfer->busy) continue;
     curl_multi_remove_handle(multi_, transfer->easy);
-    transfer->busy = false;
+    transfer->Rest();
   }
   in_flight_ = 0;
   replies_.clear();
@@ -284,7 +296,7 @@ void HttpMulti::Finish(Transfer* transfer, CURLcode code) {
     Explain(*transfer, code, &transfer->reply);
   }
   curl_multi_remove_handle(multi_, transfer->easy);
-  transfer->busy = false;
+  transfer->Rest();
   --in_flight_;
   if (transfer->no_memory) throw std::bad_alloc();
   replies_.push_back(std::move(transfer->reply));

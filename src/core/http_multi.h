@@ -19,12 +19,17 @@
 
 namespace imagekit {
 
+struct FreeHeaders {
+  void operator()(curl_slist* list) const noexcept { curl_slist_free_all(list); }
+};
+using HttpHeaders = std::unique_ptr<curl_slist, FreeHeaders>;
+
 struct HttpRequest {
   uint64_t id = 0;  // chosen by the caller, comes back in the reply
   Operation operation = Operation::kFind;
   std::string url;
   bool plain_http = false;              // the one scheme this request may use: http instead of https
-  const curl_slist* headers = nullptr;  // must outlive the transfer
+  HttpHeaders headers;
 };
 
 struct HttpReply {
@@ -53,7 +58,7 @@ class HttpMulti {
   HttpMulti& operator=(const HttpMulti&) = delete;
 
   /// Puts a request on the wire at the next OnTimer, which TimeoutMs asks for at once.
-  void Start(const HttpRequest& request);
+  void Start(HttpRequest request);
   /// Takes the next finished transfer.
   bool NextReply(HttpReply* reply);
   size_t in_flight() const noexcept { return in_flight_; }
@@ -76,7 +81,7 @@ class HttpMulti {
   static size_t HeaderCallback(char* data, size_t size, size_t count, void* transfer) noexcept;
 
   Transfer* IdleTransfer();
-  void Prepare(Transfer* transfer, const HttpRequest& request) const;
+  void Prepare(Transfer* transfer, HttpRequest request) const;
   void Run(curl_socket_t fd, int events);
   void Finish(Transfer* transfer, CURLcode code);
   void Explain(const Transfer& transfer, CURLcode code, HttpReply* reply) const;

@@ -80,7 +80,7 @@ void CheckAsKey(std::string_view text) {
     return;
   }
   Require(text.find(':') == std::string_view::npos, "a key is the whole user name", text);
-  const std::string credentials = BasicCredentials(text);
+  const std::string credentials(View(BasicCredentials(text)));
   Require(credentials.find_first_of("\r\n") == std::string::npos, "one header", text);
   const std::string leak = "<" + std::string(text) + "> " + credentials + " " + PercentEncode(text);
   const std::string clean = CleanText(HideSecrets(leak, SecretsOf(text)), leak.size() * 3);

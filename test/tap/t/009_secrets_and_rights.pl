@@ -131,4 +131,36 @@ $t->sql('DELETE FROM patches WHERE id = 4');
 eventually { $t->files } '', 'a rotated key is read without a restart';
 is($t->worker, $worker, 'by the same worker');
 
+# Memory: what somebody would find in a core dump. A backend that has deleted by hand looks at its own, by patterns that do not
+# match themselves.
+$t->sql(q{
+	CREATE FUNCTION count_in_memory(pattern text) RETURNS bigint LANGUAGE plpgsql AS $$
+	DECLARE
+		range text[]; at bigint; high bigint; found bigint := 0; chunk CONSTANT int := 1 << 20;
+	BEGIN
+		FOR range IN SELECT regexp_matches(line, '^([0-9a-f]+)-([0-9a-f]+) rw-p') FROM regexp_split_to_table(pg_read_file('/proc/self/maps'), '\n') AS line LOOP
+			at := ('x' || lpad(range[1], 16, '0'))::bit(64)::bigint;
+			high := ('x' || lpad(range[2], 16, '0'))::bit(64)::bigint;
+			WHILE at < high LOOP
+				found := found + (SELECT count(*) FROM regexp_matches(
+					encode(pg_read_binary_file('/proc/self/mem', at, least(chunk, high - at), true), 'escape'), pattern, 'g'));
+				at := at + chunk;
+			END LOOP;
+		END LOOP;
+		RETURN found;
+	END $$});
+$imagekit->seed('/memory.jpg');
+my $sent = encode_base64('private_rotated:', '') =~ s/=+$//r =~ s/(.)$/[$1]/r;
+is($t->sql(qq{
+	SELECT imagekit.delete_file('$ENDPOINT/memory.jpg');
+	SELECT count_in_memory('private_rotate[d]'), count_in_memory('$sent');
+	SELECT set_config('a.b', 'private_' || 'rotated', false) <> '';
+	SELECT count_in_memory('private_rotate[d]') > 0}), "t\n0|0\nt\nt", 'a key from a file is not in memory after its use; what is, would be found');
+$imagekit->fault(kind => 'unauthorized', count => 0);
+$imagekit->seed('/refused.jpg');
+is($t->sql(qq{
+	SET client_min_messages = error;
+	SELECT imagekit.delete_file('$ENDPOINT/refused.jpg');
+	SELECT count_in_memory('private_rotate[d]'), count_in_memory('$sent')}), "f\n0|0", 'nor when it is refused');
+
 done_testing();
