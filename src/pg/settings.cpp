@@ -19,6 +19,7 @@ int worker_idle_timeout = 4000;
 int retry_delay = 2000;
 int retry_delay_max = 3600 * 1000;
 int clock_skew = 2000;
+int search_lag = 60 * 1000;
 char *ca_file = nullptr;
 
 namespace {
@@ -70,6 +71,9 @@ void Define() {
       "A file that was uploaded after its row was deleted, or less than this before, is kept. What the clocks differ "
       "by according to ImageKit's answers is taken off first.",
       &clock_skew, 0, 24 * 3600000, GUC_UNIT_MS);
+  DefineInt("imagekit_cleanup.search_lag", "How long ImageKit's search may not know a file that was uploaded.",
+            "A file that is not found so soon after its row was deleted is looked up once more at the end of this time.",
+            &search_lag, 0, 24 * 3600000, GUC_UNIT_MS);
   DefineCustomStringVariable("imagekit_cleanup.ca_file", "PEM file of the certificate authorities to trust.",
                              "Empty: the system's. Certificates are always verified.", &ca_file, "", PGC_SIGHUP,
                              GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);

@@ -98,9 +98,21 @@ void Ask(LookUp *look_up, int index) {
   });
 }
 
+// ImageKit does not say that a search knows what was uploaded a moment ago. A row that goes soon after its upload would leave its
+// file for ever: it is looked up again when it must be known. By hand, somebody sees the answer, and in doubt it is gone by us.
+bool MayNotBeKnownYet(QueuedFile *file) {
+  if (!file->looked_up || file->file_id != nullptr || file->id == 0 || file->in_doubt) return false;
+  TimestampTz known_at = TimestampTzPlusMilliseconds(file->captured_at, settings::search_lag);
+  file->release_wait_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), known_at);
+  return file->release_wait_ms > 0;
+}
+
 // Once all answers are in.
 void Conclude(Batch *batch, QueuedFile *file) {
-  if (file->other_reading_exists) {
+  if (MayNotBeKnownYet(file)) {
+    file->detail = nullptr;
+    Decide(batch, file, Fate::kReleased, "not found yet: looked up again, for ImageKit's search may lag behind an upload");
+  } else if (file->other_reading_exists) {
     Decide(
         batch, file, Fate::kParked,
         "ambiguous: the URL can mean two library paths (an endpoint identifier and a folder of the same name), and the "

@@ -35,6 +35,7 @@ my %settings = (
 	'imagekit_cleanup.worker_idle_timeout' => '1s',
 	# Images of a test are uploaded right before their rows go.
 	'imagekit_cleanup.clock_skew' => '0',
+	'imagekit_cleanup.search_lag' => '0',
 	'imagekit_cleanup.retry_delay' => '50ms',
 	'imagekit_cleanup.retry_delay_max' => '1s');
 
