@@ -161,8 +161,11 @@ CREATE TABLE imagekit.account_state (
   paused_until timestamptz NOT NULL,
   failures integer NOT NULL,
   cause text NOT NULL,
+  configuration bigint NOT NULL DEFAULT 0,
   since timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
 );
+COMMENT ON COLUMN imagekit.account_state.configuration IS
+  'Fingerprint of its options and key when it was stopped. Others are tried at once.';
 COMMENT ON TABLE imagekit.account_state IS
   'Accounts the drain has stopped sending to (wrong credentials or library, answers that are not ImageKit''s, too many files '
   'not found), and when it tries again.';
@@ -186,6 +189,9 @@ CREATE TABLE imagekit.history (
     CHECK (outcome IN ('deleted', 'not_found', 'kept', 'skipped', 'cancelled', 'discarded')),
   detail text,
   relation text,
+  origin "char",
+  transaction xid8,
+  role name,
   captured_at timestamptz NOT NULL,
   settled_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
 );
@@ -200,6 +206,10 @@ COMMENT ON COLUMN imagekit.history.outcome IS
   'cancelled, discarded: taken back by an operator.';
 COMMENT ON COLUMN imagekit.history.detail IS 'Why, in words.';
 COMMENT ON COLUMN imagekit.history.relation IS 'Table that stopped using the URL, with its schema; NULL when deleted by hand.';
+COMMENT ON COLUMN imagekit.history.origin IS
+  'D delete, U update, T truncate, E imagekit.enqueue(), H imagekit.delete_file() or delete_files().';
+COMMENT ON COLUMN imagekit.history.transaction IS 'That stopped using the URL, or asked by hand.';
+COMMENT ON COLUMN imagekit.history.role IS 'Role that did, by the name it had when the outcome was known.';
 COMMENT ON COLUMN imagekit.history.captured_at IS 'When the row was deleted or changed.';
 COMMENT ON COLUMN imagekit.history.settled_at IS 'When the outcome was known.';
 
@@ -637,6 +647,17 @@ CREATE FUNCTION imagekit.protected_by(server oid, path text) RETURNS text
 COMMENT ON FUNCTION imagekit.protected_by(oid, text) IS
   'The pattern of the account''s option protect that covers a library path; NULL when none does.';
 
+CREATE FUNCTION imagekit.origin_in_words(origin "char", relation text) RETURNS text
+  LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE $1 WHEN 'D' THEN format('DELETE of a row of %s', $2)
+                 WHEN 'U' THEN format('UPDATE of a row of %s', $2)
+                 WHEN 'T' THEN format('TRUNCATE of %s', $2)
+                 WHEN 'M' THEN format('a row of %s went to another partition', $2)
+                 WHEN 'H' THEN 'deleted by hand'
+                 ELSE 'queued by hand' END
+$$;
+COMMENT ON FUNCTION imagekit.origin_in_words("char", text) IS 'What an origin of the queue or the history means, of a table.';
+
 CREATE FUNCTION imagekit.explain(url text) RETURNS TABLE (item text, answer text)
   LANGUAGE plpgsql STRICT STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO' AS $$
 #variable_conflict use_column
@@ -691,12 +712,7 @@ BEGIN
     ORDER BY captured_at
   LOOP
     RETURN QUERY SELECT 'removed', format('%s at %s, by role %s, transaction %s',
-      CASE q.origin WHEN 'D' THEN format('DELETE of a row of %s', q.relation::regclass)
-                    WHEN 'U' THEN format('UPDATE of a row of %s', q.relation::regclass)
-                    WHEN 'T' THEN format('TRUNCATE of %s', q.relation::regclass)
-                    WHEN 'M' THEN format('a row of %s went to another partition', q.relation::regclass)
-                    ELSE 'queued by hand' END,
-      q.captured_at, pg_get_userbyid(q.role), q.transaction);
+      imagekit.origin_in_words(q.origin, q.relation::regclass::text), q.captured_at, pg_get_userbyid(q.role), q.transaction);
     RETURN QUERY SELECT 'state', CASE
       WHEN q.claimed THEN 'being worked on now'
       WHEN q.state = 'moved' THEN 'the worker looks whether the row still has it'
@@ -709,8 +725,10 @@ BEGIN
   END LOOP;
 
   -- what happened
-  RETURN QUERY SELECT 'history', format('%s at %s', h.outcome, h.settled_at) || coalesce(' from ' || h.relation, '')
+  RETURN QUERY SELECT 'history', format('%s at %s', h.outcome, h.settled_at)
       || coalesce(', fileId ' || h.file_id, '') || coalesce(': ' || h.detail, '')
+      || format('; %s at %s', imagekit.origin_in_words(h.origin, h.relation), h.captured_at)
+      || coalesce(', by role ' || h.role, '') || coalesce(', transaction ' || h.transaction, '')
     FROM imagekit.history h
     WHERE h.url = explain.url OR (h.server = account.name AND imagekit.library_path(h.url) = r.path)
     ORDER BY h.id;

@@ -43,6 +43,9 @@ uint64 TakeIn(int tuples);
 /// deleted by hand counts.
 void LimitDeletes(worker::Sender *sender);
 
+/// Accounts that were stopped and have been changed since (options, key) are tried at once.
+void TryChangedAccounts(const worker::Sender &sender);
+
 /// Claims up to `limit` due files of accounts that can be sent to, or that no account knows any more. Fills `batch`.
 void Claim(worker::Batch *batch, const worker::Sender &sender, int limit);
 
@@ -57,8 +60,8 @@ void WriteMissingRuns(const worker::Sender &sender);
 /// Marks those missing files of an account of which the history says that we deleted them lately.
 void MarkDeletedBefore(worker::Batch *batch, const account::Account &account);
 
-/// History only: for files deleted by hand.
-void Record(const worker::Batch &batch);
+/// History only. `by`: the role that deletes by hand what was never queued.
+void Record(const worker::Batch &batch, Oid by);
 
 /// When there will be work next: now when the journal holds any; DT_NOEND when nothing waits.
 /// Moved rows are not due before `moves_again_at`.

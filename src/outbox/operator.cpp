@@ -60,13 +60,13 @@ constexpr char kPick[] =
 // $1 ids, $2 outcome, $3 who
 constexpr char kSettle[] =
     "WITH gone AS (DELETE FROM imagekit.backlog WHERE id OPERATOR(pg_catalog.=) ANY ($1) RETURNING *) "
-    "INSERT INTO imagekit.history (url, server, outcome, detail, relation, captured_at) "
+    "INSERT INTO imagekit.history (url, server, outcome, detail, relation, origin, transaction, role, captured_at) "
     "SELECT b.url, s.srvname, $2, "
     "       pg_catalog.concat('by ', $3, CASE WHEN b.attempts OPERATOR(pg_catalog.>) 0 THEN '; the last attempt: ' "
     "END, "
     "                         CASE WHEN b.attempts OPERATOR(pg_catalog.>) 0 THEN b.last_error END), "
     "       CASE WHEN b.relation OPERATOR(pg_catalog.<>) 0 THEN b.relation::pg_catalog.regclass::pg_catalog.text END, "
-    "       b.captured_at "
+    "       b.origin, b.transaction, pg_catalog.pg_get_userbyid(b.role), b.captured_at "
     "FROM gone b LEFT JOIN pg_catalog.pg_foreign_server s "
     "ON s.oid OPERATOR(pg_catalog.=) imagekit.account_of(b.url) ORDER BY b.id";
 

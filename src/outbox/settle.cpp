@@ -20,14 +20,18 @@ using worker::QueuedFile;
 using worker::Sender;
 using worker::SenderAccount;
 
+// A file that was not queued was deleted by hand, by $9.
 constexpr char kRecord[] =
-    "INSERT INTO imagekit.history (url, server, file_id, outcome, detail, relation, captured_at) "
+    "INSERT INTO imagekit.history "
+    "  (url, server, file_id, outcome, detail, relation, origin, transaction, role, captured_at) "
     "SELECT u.url, u.server, u.file_id, u.outcome, u.detail, "
     "       CASE WHEN u.relation OPERATOR(pg_catalog.<>) 0 THEN u.relation::pg_catalog.regclass::pg_catalog.text END, "
-    "       u.captured_at "
+    "       COALESCE(b.origin, 'H'), COALESCE(b.transaction, pg_catalog.pg_current_xact_id()), "
+    "       pg_catalog.pg_get_userbyid(COALESCE(b.role, $9)), u.captured_at "
     "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), "
-    "                pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7)) "
-    "     AS u(url, server, file_id, outcome, detail, relation, captured_at)";
+    "                pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8)) "
+    "     WITH ORDINALITY AS u(id, url, server, file_id, outcome, detail, relation, captured_at, place) "
+    "LEFT JOIN imagekit.backlog b ON b.id OPERATOR(pg_catalog.=) u.id ORDER BY u.place";
 
 constexpr char kDone[] = "DELETE FROM imagekit.backlog WHERE id OPERATOR(pg_catalog.=) ANY ($1)";
 
@@ -41,15 +45,21 @@ constexpr char kPutBack[] =
     "WHERE b.id OPERATOR(pg_catalog.=) u.id";
 
 constexpr char kPause[] =
-    "INSERT INTO imagekit.account_state AS s (server, paused_until, failures, cause) "
+    "INSERT INTO imagekit.account_state AS s (server, paused_until, failures, cause, configuration) "
     "VALUES ($1, pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) ($2 OPERATOR(pg_catalog.*) "
-    "'1 millisecond'::pg_catalog.interval), 1, $3) "
-    "ON CONFLICT (server) DO UPDATE SET paused_until = excluded.paused_until, "
+    "'1 millisecond'::pg_catalog.interval), 1, $3, $4) "
+    "ON CONFLICT (server) DO UPDATE SET paused_until = excluded.paused_until, configuration = excluded.configuration, "
     "failures = s.failures OPERATOR(pg_catalog.+) 1, cause = excluded.cause, "
     "since = CASE WHEN s.cause OPERATOR(pg_catalog.=) excluded.cause THEN s.since ELSE excluded.since END";
 
 constexpr char kReadPause[] =
     "SELECT failures, cause FROM imagekit.account_state WHERE server OPERATOR(pg_catalog.=) $1";
+
+// What stopped it may be mended. $2: its configuration as it is.
+constexpr char kTryAtOnce[] =
+    "UPDATE imagekit.account_state SET paused_until = pg_catalog.clock_timestamp(), failures = 1, configuration = $2 "
+    "WHERE server OPERATOR(pg_catalog.=) $1 AND configuration OPERATOR(pg_catalog.<>) $2 "
+    "AND failures OPERATOR(pg_catalog.>) 0";
 
 constexpr char kResume[] = "DELETE FROM imagekit.account_state WHERE server OPERATOR(pg_catalog.=) $1";
 
@@ -102,7 +112,8 @@ void Pause(const SenderAccount &entry, const char *cause, bool retry_later) {
   pg::RunSql(kPause, SPI_OK_INSERT,
              {{OIDOID, ObjectIdGetDatum(entry.account->server)},
               {INT8OID, Int64GetDatum(wait)},
-              {TEXTOID, CStringGetTextDatum(cause)}});
+              {TEXTOID, CStringGetTextDatum(cause)},
+              {INT8OID, Int64GetDatum(static_cast<int64>(entry.configuration))}});
   if (!known)
     ereport(WARNING,
             (errmsg("imagekit_cleanup stops sending for server \"%s\"", entry.account->name), errdetail("%s", cause),
@@ -126,17 +137,18 @@ void SettleAccounts(const Sender &sender) {
 
 }  // namespace
 
-void Record(const Batch &batch) {
-  Column urls = {TEXTOID, nullptr}, servers = {NAMEOID, nullptr}, ids = {TEXTOID, nullptr};
+void Record(const Batch &batch, Oid by) {
+  Column ids = {INT8OID, nullptr}, urls = {TEXTOID, nullptr}, servers = {NAMEOID, nullptr}, file_ids = {TEXTOID, nullptr};
   Column outcomes = {TEXTOID, nullptr}, details = {TEXTOID, nullptr}, relations = {OIDOID, nullptr};
   Column times = {TIMESTAMPTZOID, nullptr};
   for (int i = 0; i < batch.count; i++) {
     const QueuedFile &file = batch.files[i];
     if (OutcomeOf(file.fate) == nullptr) continue;
+    Add(&ids, Int64GetDatum(file.id));
     AddText(&urls, file.url);
     const char *server = file.account == nullptr ? nullptr : file.account->name;
     Add(&servers, server == nullptr ? 0 : DirectFunctionCall1(namein, CStringGetDatum(server)), server == nullptr);
-    AddText(&ids, file.file_id);
+    AddText(&file_ids, file.file_id);
     AddText(&outcomes, OutcomeOf(file.fate));
     AddText(&details, file.detail);
     Add(&relations, ObjectIdGetDatum(file.relation));
@@ -144,13 +156,23 @@ void Record(const Batch &batch) {
   }
   if (urls.values == nullptr) return;
   pg::RunSql(kRecord, SPI_OK_INSERT,
-             {AsParam(urls, TEXTARRAYOID), AsParam(servers, NAMEARRAYOID), AsParam(ids, TEXTARRAYOID),
-              AsParam(outcomes, TEXTARRAYOID), AsParam(details, TEXTARRAYOID), AsParam(relations, OIDARRAYOID),
-              AsParam(times, TIMESTAMPTZARRAYOID)});
+             {AsParam(ids, INT8ARRAYOID), AsParam(urls, TEXTARRAYOID), AsParam(servers, NAMEARRAYOID),
+              AsParam(file_ids, TEXTARRAYOID), AsParam(outcomes, TEXTARRAYOID), AsParam(details, TEXTARRAYOID),
+              AsParam(relations, OIDARRAYOID), AsParam(times, TIMESTAMPTZARRAYOID), {OIDOID, ObjectIdGetDatum(by)}});
+}
+
+void TryChangedAccounts(const Sender &sender) {
+  ListCell *cell;
+  foreach (cell, sender.accounts) {
+    auto *entry = static_cast<SenderAccount *>(lfirst(cell));
+    pg::RunSql(kTryAtOnce, SPI_OK_UPDATE,
+               {{OIDOID, ObjectIdGetDatum(entry->account->server)},
+                {INT8OID, Int64GetDatum(static_cast<int64>(entry->configuration))}});
+  }
 }
 
 void Settle(const Batch &batch, const Sender &sender) {
-  Record(batch);
+  Record(batch, InvalidOid);
   Finish(batch);
   PutBack(batch);
   SettleAccounts(sender);

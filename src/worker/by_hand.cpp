@@ -42,7 +42,7 @@ void DeleteNow(Batch *batch, char **urls, int count) {
   DeleteProven(batch, sender, 60 * 1000, 10 * 60 * 1000, prove, nullptr);
   MemoryContextSwitchTo(before);
   DecideDoubles(batch);
-  outbox::Record(*batch);
+  outbox::Record(*batch, session.saved_role);
   pg::CloseSql(&session);
 }
 

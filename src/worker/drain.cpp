@@ -94,6 +94,7 @@ void ClaimBatch(Drain *drain, Batch *batch, Round *round, int limit) {
     entry->pause_cause = nullptr;
     entry->answered = false;
   }
+  outbox::TryChangedAccounts(drain->sender);
   outbox::LimitDeletes(&drain->sender);
   outbox::Claim(batch, drain->sender, outbox::Probing(drain->sender) ? Min(limit, 1) : Min(limit, kRoundFiles));
   outbox::ReadMissingRuns(&drain->sender);

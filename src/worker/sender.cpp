@@ -14,6 +14,7 @@ struct Configuration {
   char **keys;     // one an account; NULL with a problem
   char **problems;
   uint64 *identities;
+  uint64 *configurations;
   uint64 fingerprint;  // of all of it and the settings that the client is made with
 };
 
@@ -57,6 +58,7 @@ Configuration ReadConfiguration(MemoryContext context) {
   configuration.keys = static_cast<char **>(MemoryContextAllocZero(context, sizeof(char *) * (count + 1)));
   configuration.problems = static_cast<char **>(MemoryContextAllocZero(context, sizeof(char *) * (count + 1)));
   configuration.identities = static_cast<uint64 *>(MemoryContextAllocZero(context, sizeof(uint64) * (count + 1)));
+  configuration.configurations = static_cast<uint64 *>(MemoryContextAllocZero(context, sizeof(uint64) * (count + 1)));
   int settings[] = {settings::connect_timeout, settings::request_timeout, settings::max_requests};
   uint64 fingerprint = MixText(Mix(1, settings, sizeof settings), settings::ca_file);
   for (int i = 0; i < count; i++) {
@@ -64,7 +66,8 @@ Configuration ReadConfiguration(MemoryContext context) {
     configuration.keys[i] = account::LoadKey(account, context, &configuration.problems[i]);
     if (account->problem != nullptr) configuration.problems[i] = account->problem;
     configuration.identities[i] = IdentityOf(account, configuration.keys[i]);
-    fingerprint = MixText(MixAccount(fingerprint, account), configuration.keys[i]);
+    configuration.configurations[i] = MixText(MixAccount(1, account), configuration.keys[i]);
+    fingerprint = Mix(fingerprint, &configuration.configurations[i], sizeof(uint64));
     fingerprint = MixText(fingerprint, configuration.problems[i]);
   }
   configuration.fingerprint = fingerprint;
@@ -113,6 +116,7 @@ void Refresh(Sender *sender, MemoryContext parent) {
       entry->problem = configuration.problems[i];
       entry->number = entry->problem != nullptr ? -1 : AddToClient(client, entry->account, configuration.keys[i]);
       entry->identity = configuration.identities[i];
+      entry->configuration = configuration.configurations[i];
       entry->library = KnownLibraryOf(entry->account->server, entry->identity);
       accounts = lappend(accounts, entry);
     }

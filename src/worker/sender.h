@@ -23,7 +23,8 @@ struct SenderAccount {
   bool limited;        // by max_deletes_per_hour
   int64 deletes_left;  // of it, in this round
   Library library;
-  uint64 identity;  // fingerprint of what decides which library is meant: key, api_url, prefixes
+  uint64 identity;       // fingerprint of what decides which library is meant: key, api_url, prefixes
+  uint64 configuration;  // fingerprint of all its options and its key
   // How the last look-ups and deletes went: core/missing_run.h, as stored. 0: nothing yet.
   int64 missing_lookups, missing_deletes;
   bool missing_changed;  // since they were read

@@ -57,6 +57,29 @@ eventually { $t->status } 'stopped', 'a revoked key stops the account';
 $t->sql(q{ALTER USER MAPPING FOR PUBLIC SERVER acme OPTIONS (SET private_key 'private_new')});
 eventually { $t->files . $t->pending } '0', 'the new key is used as soon as it is there';
 
+# Changed in the middle of a long pause, it is tried at the next look instead of at the end.
+$t->setting('imagekit_cleanup.retry_delay_max', "'1h'");
+$t->setting('imagekit_cleanup.retry_delay', "'10min'");
+wait_for { $t->sql('SHOW imagekit_cleanup.retry_delay') eq '10min' } 'the reload';
+my %mended = (
+	'an option' => q{ALTER SERVER acme OPTIONS (ADD url_aliases 'https://img.example.com')},
+	'the key' => q{ALTER USER MAPPING FOR PUBLIC SERVER acme OPTIONS (SET private_key 'private_newer')});
+$imagekit->accounts(account => 'acme', add_keys => ['private_newer']);
+for my $what (sort keys %mended)
+{
+	$imagekit->fault(kind => 'forbidden', count => 0);
+	$t->insert(3, 'paused.jpg');
+	$t->sql('DELETE FROM patches WHERE id = 3');
+	eventually { $t->status } 'stopped', 'stopped, and for long';
+	$imagekit->no_faults;
+	stays { $t->files } '/paused.jpg', 'nothing is tried before its time', 2.5;
+	$t->sql($mended{$what});
+	eventually { $t->files . $t->pending } '0', "$what is changed: it is tried at once";
+}
+$t->setting('imagekit_cleanup.retry_delay', "'50ms'");
+$t->setting('imagekit_cleanup.retry_delay_max', "'1s'");
+wait_for { $t->sql('SHOW imagekit_cleanup.retry_delay') eq '50ms' } 'the reload';
+
 # Another account goes on -----------------------------------------------------------------------------------------------
 
 my $other = ImageKit::Emulator->start(other => 'private_other');
