@@ -39,4 +39,5 @@ bench-capture:
 bench-references:
 	@test/install-dependencies bench
 	@test/lib/install-extension
+	@$(MAKE) -s --no-print-directory -C test/emulator
 	@bench/references

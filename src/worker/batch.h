@@ -47,6 +47,7 @@ struct QueuedFile {
 
   Fate fate;
   char *detail;           // why, in words
+  bool unwitnessed;       // deleted, and not asked since whether a row came to use it at that moment
   int64 release_wait_ms;  // kReleased: not before
 };
 

@@ -32,6 +32,7 @@ void Take(void *argument, const Answer &answer) {
   QueuedFile *file = &deletion->batch->files[answer.ticket];
   if (answer.verdict == Verdict::kDeleted) {
     Decide(deletion->batch, file, Fate::kDeleted, nullptr);
+    file->unwitnessed = file->fate == Fate::kDeleted;
     LogDeleted(*file);
     CountDelete(deletion, file, false);
   } else if (answer.verdict == Verdict::kGone) {
@@ -101,6 +102,12 @@ void SendSlice(Batch *batch, Sender *sender) {
   WaitForAnswers(sender->client, Take, &deletion);
 }
 
+bool AnyUnwitnessed(const Batch &batch) {
+  for (int i = 0; i < batch.count; i++)
+    if (batch.files[i].unwitnessed) return true;
+  return false;
+}
+
 // One line of the log, whatever bytes the row held.
 char *Printable(const char *url) {
   char *copy = pstrdup(url);
@@ -123,6 +130,7 @@ void DeleteProven(Batch *batch, Sender *sender, int longest_wait_ms, int longest
     for (int i = 0; i < batch->count; i++)
       if (Open(batch->files[i])) Decide(batch, &batch->files[i], Fate::kReleased, nullptr);
   }
+  if (AnyUnwitnessed(*batch)) prove(argument, batch);
 }
 
 // The cause is compared with the one before, to say it once: without the request's id, which is another each time. The
@@ -172,6 +180,12 @@ void LogAlreadyGone(const QueuedFile &file) {
 
 void LogElsewhere(const QueuedFile &file) {
   ereport(WARNING, (errmsg("Could not find file to delete on ImageKit: %s", Printable(file.url))));
+}
+
+void LogUsedMeanwhile(const QueuedFile &file) {
+  ereport(WARNING, (errmsg("ImageKit file was deleted while a row came to use it: %s", Printable(file.url)),
+                    errdetail("%s.", file.detail),
+                    errhint("Upload the image again to \"%s\", or change the row.", file.path)));
 }
 
 void LogError(const QueuedFile &file, const char *detail) {

@@ -84,11 +84,13 @@ Moves ReadMoves(MemoryContext context, int tuples) {
   return moves;
 }
 
-// What could not be judged stays a move: as a removal it would outlive what a move is judged by.
+// What could not be judged, or not yet, stays a move: as a removal it would outlive what a move is judged by.
 void FindUndecided(Moves *moves) {
-  for (int i = 0; i < moves->batch.count; i++)
-    if (moves->batch.files[i].fate == Fate::kRetry && !IsIn(moves->undecided, moves->tuple[i]))
+  for (int i = 0; i < moves->batch.count; i++) {
+    Fate fate = moves->batch.files[i].fate;
+    if ((fate == Fate::kRetry || fate == Fate::kReleased) && !IsIn(moves->undecided, moves->tuple[i]))
       moves->undecided = lappend(moves->undecided, &moves->tuple[i]);
+  }
 }
 
 void ForgetDecided(const Moves &moves) {

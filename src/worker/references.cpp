@@ -14,6 +14,7 @@
 #include "core/url.h"
 #include "pg/attempt.h"
 #include "pg/bridge.h"
+#include "pg/settings.h"
 #include "pg/sql.h"
 #include "worker/references.h"
 #include "worker/steps.h"
@@ -22,7 +23,7 @@ namespace imagekit::worker {
 
 namespace {
 
-// The open files, by the key that every use of them shares.
+// The files asked about, by the key that every use of them shares.
 using FilesByKey = std::unordered_map<std::string, std::vector<int>>;
 
 struct Search : TableSearch {
@@ -32,6 +33,8 @@ struct Search : TableSearch {
   OnUse on_use;
   void *argument;
 };
+
+bool Asked(const QueuedFile &file) { return Open(file) || file.unwitnessed; }
 
 enum class Use { kNone, kSure, kDoubtful };
 
@@ -44,7 +47,7 @@ Use UseOf(const UrlReading &reference, const UrlReading &file) {
   return Use::kNone;
 }
 
-// The next open file, from position *next of those with the reference's key on, that the reference uses; -1: none. C++
+// The next file asked about, from position *next of those with the reference's key on, that the reference uses; -1: none. C++
 // throughout.
 int NextUsed(const Search &search, std::string_view url, size_t *next, Use *use) {
   auto found = search.files->find(UrlKey(url));
@@ -52,7 +55,7 @@ int NextUsed(const Search &search, std::string_view url, size_t *next, Use *use)
   UrlReading reference = search.endpoints->Read(url);
   for (; *next < found->second.size(); ++*next) {
     int index = found->second[*next];
-    if (!Open(search.batch->files[index])) continue;
+    if (!Asked(search.batch->files[index])) continue;
     *use = UseOf(reference, (*search.batch->readings)[static_cast<size_t>(index)]);
     if (*use != Use::kNone) return index;
   }
@@ -72,14 +75,14 @@ void TakeReference(capture::UrlSink *self, std::string_view url, std::string_vie
 
 void FillFiles(const Batch &batch, FilesByKey *files) {
   for (int i = 0; i < batch.count; i++)
-    if (Open(batch.files[i])) (*files)[UrlKey(batch.files[i].url)].push_back(i);
+    if (Asked(batch.files[i])) (*files)[UrlKey(batch.files[i].url)].push_back(i);
 }
 
-Datum OpenKeys(const Batch &batch) {
+Datum AskedKeys(const Batch &batch) {
   auto *urls = static_cast<const char **>(palloc(sizeof(char *) * (batch.count + 1)));
   int count = 0;
   for (int i = 0; i < batch.count; i++)
-    if (Open(batch.files[i])) urls[count++] = batch.files[i].url;
+    if (Asked(batch.files[i])) urls[count++] = batch.files[i].url;
   return KeysOfUrls(urls, count);
 }
 
@@ -89,7 +92,7 @@ void Prepare(Search *search, Batch *batch, OnUse on_use, void *argument) {
   search->batch = batch;
   search->files = pg::Own<FilesByKey>(CurrentMemoryContext);
   pg::CallCxx([&] { FillFiles(*batch, search->files); });
-  search->keys = OpenKeys(*batch);
+  search->keys = AskedKeys(*batch);
   search->on_use = on_use;
   search->argument = argument;
   search->snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -107,12 +110,33 @@ char *NameOf(Oid table) {
   return name == nullptr ? nullptr : quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)), name);
 }
 
+// Until a use that is not committed is asked about again: soon at first, and the more rarely the longer the file has waited,
+// as each time costs a look-up.
+int64 WaitForOthers(const QueuedFile &file) {
+  constexpr int64 kMost = 60 * 1000;
+  int64 age = TimestampDifferenceMilliseconds(file.captured_at, GetCurrentTimestamp());
+  return Max(int64{settings::retry_delay}, Min(age / 4, Min(kMost, int64{settings::retry_delay_max})));
+}
+
 void Keep(void *argument, const TableSearch &where, int file, bool certain) {
   auto *batch = static_cast<Batch *>(argument);
-  Decide(batch, &batch->files[file], Fate::kKept,
-         psprintf(certain ? "still used by %s, source %s"
-                          : "perhaps still used by %s, source %s: a URL there cannot be read with certainty",
-                  NameOf(where.watched), where.source));
+  QueuedFile *asked = &batch->files[file];
+  if (Open(*asked) && where.uncommitted) {
+    // If that is rolled back, nobody says so: it is asked again until it is known.
+    Decide(batch, asked, Fate::kReleased,
+           psprintf("waits: a row of %s that is not committed yet uses it, source %s", NameOf(where.watched), where.source));
+    asked->release_wait_ms = WaitForOthers(*asked);
+  } else if (Open(*asked)) {
+    Decide(batch, asked, Fate::kKept,
+           psprintf(certain ? "still used by %s, source %s"
+                            : "perhaps still used by %s, source %s: a URL there cannot be read with certainty",
+                    NameOf(where.watched), where.source));
+  } else if (certain) {
+    asked->unwitnessed = false;
+    asked->detail = MemoryContextStrdup(batch->context, psprintf("while it was deleted, table %s came to use it, source %s",
+                                                                 NameOf(where.watched), where.source));
+    LogUsedMeanwhile(*asked);
+  }
 }
 
 // One that cannot be read must not stop the drain for the others' sake. The files stay undeleted, for without its answer
@@ -145,25 +169,29 @@ void AskInDrain(Oid table, Search *search) {
     if (Open(batch->files[i])) Decide(batch, &batch->files[i], Fate::kRetry, why);
 }
 
-bool AnyOpen(const Batch &batch) {
+bool Any(const Batch &batch, bool (*what)(const QueuedFile &)) {
   for (int i = 0; i < batch.count; i++)
-    if (Open(batch.files[i])) return true;
+    if (what(batch.files[i])) return true;
   return false;
 }
 
 }  // namespace
 
 void KeepReferenced(Batch *batch) {
-  if (!AnyOpen(*batch)) return;
+  if (!Any(*batch, Asked)) return;
   MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "imagekit references", ALLOCSET_DEFAULT_SIZES);
   MemoryContext before = MemoryContextSwitchTo(scratch);
   Search search = {};
   Prepare(&search, batch, Keep, batch);
+  elog(DEBUG1, "imagekit_cleanup asks watched tables about files to delete");  // bench/references times the call by it
+  // Not worth reading whole tables for: nothing can be saved any more.
+  search.by_index_only = !Any(*batch, Open);
   ListCell *cell;
   foreach (cell, capture::WatchedTables()) {
-    if (!AnyOpen(*batch)) break;
+    if (!Any(*batch, Asked)) break;
     AskInDrain(lfirst_oid(cell), &search);
   }
+  for (int i = 0; i < batch->count; i++) batch->files[i].unwitnessed = false;
   UnregisterSnapshot(search.snapshot);
   MemoryContextSwitchTo(before);
   MemoryContextDelete(scratch);

@@ -47,12 +47,16 @@ void ConcludeMissing(Batch *batch, const Sender *sender);
 /// 6. Still used by a row of a watched table, under any spelling? Then kept. Asked last, right before the delete, so that
 /// the proof is as fresh as it can be. When it cannot be asked (a lock, a broken table), the file is tried again later:
 /// without the proof nothing is deleted. Needs an open SqlSession.
+///
+/// In the same breath those that were deleted since it was last asked: between the proof and the moment ImageKit has deleted
+/// the file lies one request, and a row may come to use it in that time. That cannot be prevented without holding up who
+/// writes, but it is said, in the log and in the history.
 void KeepReferenced(Batch *batch);
 
 /// 6 and 7, the delete, in turn, in slices: waits until the account's pace lets deletes through, proves that what is open is
 /// unused, and sends at once what may be sent at once, so that no proof is older than the moment it takes to send. Files of
 /// an account that would have to wait longer than `longest_wait_ms`, and those left after `longest_ms`, are released.
-/// `prove` must leave the memory context as it was.
+/// `prove` must leave the memory context as it was. It is called once more after the last slice.
 using Prove = void (*)(void *argument, Batch *batch);
 void DeleteProven(Batch *batch, Sender *sender, int longest_wait_ms, int longest_ms, Prove prove, void *argument);
 
@@ -62,10 +66,11 @@ void DecideDoubles(Batch *batch);
 /// The effect of an answer that is neither success nor absence, on file and account; the words go to the log.
 void DecideFailure(Batch *batch, Sender *sender, QueuedFile *file, const Answer &answer);
 
-/// The four log lines.
+/// The log lines.
 void LogDeleted(const QueuedFile &file);
 void LogAlreadyGone(const QueuedFile &file);
 void LogElsewhere(const QueuedFile &file);
+void LogUsedMeanwhile(const QueuedFile &file);
 void LogError(const QueuedFile &file, const char *detail);
 
 }  // namespace imagekit::worker

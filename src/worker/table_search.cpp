@@ -52,8 +52,15 @@ void SearchValue(Place *place, Datum value, TableSearch *search) {
     capture::ExtractUrls(value, place->resolved.kind, place->resolved.path, {}, search);
 }
 
+// Has another transaction that is not over inserted the version? Asked with its buffer locked, after its state.
+bool IsUncommitted(HeapTupleHeader tuple) {
+  TransactionId inserter = HeapTupleHeaderGetXmin(tuple);
+  return !HeapTupleHeaderXminCommitted(tuple) && !HeapTupleHeaderXminFrozen(tuple) &&
+         !TransactionIdIsCurrentTransactionId(inserter) && TransactionIdIsInProgress(inserter);
+}
+
 // Was the version there at any time since the snapshot? `row` is one of a scan that shows all.
-bool AliveSince(Snapshot snapshot, TupleTableSlot *row) {
+bool AliveSince(Snapshot snapshot, TupleTableSlot *row, bool *uncommitted) {
   auto *slot = reinterpret_cast<BufferHeapTupleTableSlot *>(row);
   HeapTuple tuple = slot->base.tuple;
   LockBuffer(slot->buffer, BUFFER_LOCK_SHARE);
@@ -63,6 +70,7 @@ bool AliveSince(Snapshot snapshot, TupleTableSlot *row) {
   // What deletes the row by this very transaction asks for the file to be deleted as well.
   if (state == HEAPTUPLE_DELETE_IN_PROGRESS)
     alive = !TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetUpdateXid(tuple->t_data));
+  *uncommitted = alive && IsUncommitted(tuple->t_data);
   LockBuffer(slot->buffer, BUFFER_LOCK_UNLOCK);
   return alive;
 }
@@ -77,7 +85,7 @@ struct HeapSearch {
 };
 
 void LookAtRow(HeapSearch *heap) {
-  if (!AliveSince(heap->search->snapshot, heap->row)) return;
+  if (!AliveSince(heap->search->snapshot, heap->row, &heap->search->uncommitted)) return;
   MemoryContext before = MemoryContextSwitchTo(heap->row_context);
   for (int i = 0; i < heap->count; i++) {
     bool null;
@@ -159,7 +167,7 @@ void SearchHeap(Relation relation, const capture::Watch &watch, TableSearch *sea
   if (OidIsValid(reference.index) && ConditionalLockRelationOid(reference.index, AccessShareLock)) {
     ReadFound(relation, reference, &heap);
     UnlockRelationOid(reference.index, AccessShareLock);
-  } else {
+  } else if (!search->by_index_only) {
     ReadAll(relation, &heap);
   }
   ExecDropSingleTupleTableSlot(heap.row);

@@ -21,11 +21,13 @@ namespace imagekit::worker {
 struct TableSearch : capture::UrlSink {
   Snapshot snapshot;  // taken before the first row of the first table is read
   Datum keys;         // int4[] of an index's keys; 0: every row is looked at
+  bool by_index_only;  // leave out heaps that would have to be read as a whole
 
   // While a URL is taken: where it stands.
   Oid watched;    // the table that watch() was called for
   Relation heap;  // it, or one below it
   TupleTableSlot *row;
+  bool uncommitted;  // the row may never have been there: another transaction has inserted it, and is not over
   const char *source;
 };
 

@@ -45,9 +45,22 @@ my $session = $t->node->background_psql('postgres');
 $session->query_safe('BEGIN');
 $session->query_safe("INSERT INTO modules VALUES (30, '{$ENDPOINT/open.jpg}')");
 $t->sql('DELETE FROM patches WHERE id = 30');
-eventually { $t->sql("SELECT outcome FROM imagekit.history WHERE url LIKE '%open.jpg'") } 'kept',
-  'a row that another transaction has inserted and not committed keeps the file';
+eventually { $t->sql("SELECT state, last_error FROM imagekit.pending WHERE url LIKE '%open.jpg'") }
+  qr/^(?:waiting|retrying)\|waits: a row of public\.modules that is not committed yet uses it, source images$/,
+  'a row that another transaction has inserted and not committed keeps the file waiting';
+stays { $t->files(prefix => '/open') } '/open.jpg', 'as long as that is open', 1;
 $session->query_safe('COMMIT');
+eventually { $t->sql("SELECT outcome FROM imagekit.history WHERE url LIKE '%open.jpg'") } 'kept', 'and is kept once it is committed';
+
+$t->insert(32, 'rolled.jpg');
+$session->query_safe('BEGIN');
+$session->query_safe("INSERT INTO modules VALUES (32, '{$ENDPOINT/rolled.jpg}'); DELETE FROM modules WHERE id = 32");
+$t->sql('DELETE FROM patches WHERE id = 32');
+eventually { $t->sql("SELECT last_error FROM imagekit.pending WHERE url LIKE '%rolled.jpg'") } qr/not committed yet/,
+  'the same for one that is inserted and gone again';
+eventually { $t->sql("SELECT attempts FROM imagekit.pending WHERE url LIKE '%rolled.jpg'") } 0, 'no attempt is counted';
+$session->query_safe('ROLLBACK');
+eventually { $t->files(prefix => '/rolled') } '', 'rolled back, it does not keep the file for ever';
 
 $t->insert(31, 'snapshot.jpg');
 $session->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ');

@@ -38,6 +38,10 @@ sub any
 	die;
 }
 
+# A row with files of another that may lose them at any moment. Only in a transaction that is rolled back: as long as it is open,
+# and only so long, these files are in use.
+sub borrow { my ($self) = @_; return $self->_insert($self->_of_row('')); }
+
 sub truncate { return 'TRUNCATE ' . _one_of(@tables, qw(parts_eu parts_asia)); }
 
 # Where files come from: SQL of a row with the column files -------------------------------------------------------------
@@ -48,7 +52,8 @@ sub _of_row
 	my ($self, $lock) = @_;
 	my $table = _one_of(@tables);
 	my $id = _id();
-	return "SELECT files FROM $table WHERE id >= $id ORDER BY id LIMIT 1 FOR " . ($lock // 'SHARE') . ' SKIP LOCKED';
+	$lock //= 'FOR SHARE SKIP LOCKED';
+	return "SELECT files FROM $table WHERE id >= $id ORDER BY id LIMIT 1 $lock";
 }
 
 sub _fresh

@@ -108,7 +108,12 @@ sub _pause { return rand() < 0.08 ? sprintf('SELECT pg_catalog.pg_sleep(%.3f)', 
 
 sub _single { my ($self) = @_; return $self->{actions}->any; }
 sub _block { my ($self) = @_; return (_begin(), $self->_actions(5), _pause(), 'COMMIT'); }
-sub _rolled_back { my ($self) = @_; return (_begin(), $self->_actions(4), _pause(), 'ROLLBACK'); }
+sub _rolled_back
+{
+	my ($self) = @_;
+	return (_begin(), $self->_actions(4), _pause(), 'ROLLBACK') if rand() < 0.6;
+	return (_begin(), (map { $self->{actions}->borrow } 1 .. 1 + int rand 4), sprintf('SELECT pg_catalog.pg_sleep(%.3f)', rand 0.2), 'ROLLBACK');
+}
 sub _truncate { my ($self) = @_; return ('BEGIN', q{SET LOCAL lock_timeout = '400ms'}, $self->{actions}->truncate, $self->_actions(2), rand() < 0.3 ? 'ROLLBACK' : 'COMMIT'); }
 
 # Savepoints within savepoints, each released, rolled back to, or left to the end. A rollback also mends a failed statement;
