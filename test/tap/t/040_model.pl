@@ -118,7 +118,8 @@ sub settle
 	$disturbances->quiet;
 	$disturbances->decide_prepared;
 	my $left = q{SELECT (SELECT count(*) FROM imagekit.outbox) + (SELECT count(*) FROM imagekit.backlog WHERE state <> 'failed')};
-	return if eval { wait_for { $disturbances->ask($left) eq '0' } 'the queue is empty', 60 };
+	# In a long run a table loses so much that it is held, and there is an operator who knows that it was meant.
+	return if eval { wait_for { $disturbances->approve; $disturbances->ask($left) eq '0' } 'the queue is empty', 60 };
 	diag "the queue does not become empty:\n" . $disturbances->ask(q{
 		SELECT 'outbox', origin, relation::regclass, captured_at FROM imagekit.outbox;
 		SELECT 'backlog', * FROM imagekit.backlog WHERE state <> 'failed' LIMIT 20;

@@ -76,6 +76,7 @@ my @hands = (
 	[ 'VACUUM FULL' => 'VACUUM FULL parts' ],
 	[ 'CHECKPOINT' => 'CHECKPOINT' ],
 	[ 'COMMIT PREPARED of another' => q{SELECT format('COMMIT PREPARED %L', gid) FROM pg_prepared_xacts WHERE prepared < now() - interval '1 second' \gexec} ],
+	[ 'approve() of a table' => q{SELECT imagekit.approve(relation => 'gallery')} ],
 	[ 'reload' => 'SELECT pg_reload_conf()' ]);
 
 sub hand
@@ -98,6 +99,15 @@ sub quiet
 	$imagekit->switch(latency_ms => 0, index_delay_deleted_ms => 0);
 	wait_for { $imagekit->stalled == 0 } 'no request is held';
 	$self->ask('SELECT imagekit.enable()');
+	return;
+}
+
+# What is held, if anything is.
+sub approve
+{
+	my ($self) = @_;
+	my $let_go = $self->ask(q{SELECT imagekit.approve(server => 'acme') WHERE EXISTS (SELECT FROM imagekit.backlog WHERE state = 'held')});
+	$self->{counts}{'files approved'} += $let_go || 0;
 	return;
 }
 
