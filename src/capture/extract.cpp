@@ -14,7 +14,7 @@ void ExtractFromArray(ArrayType *array, UrlSink *sink) {
   // Elements of any dimension, NULLs left out. varchar, bpchar and domains over them are stored as text is. Read as they
   // lie: an iterator's set-up and copies would be paid for every row.
   int count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
-  const bits8 *present = ARR_NULLBITMAP(array);
+  const uint8 *present = ARR_NULLBITMAP(array);
   char *at = ARR_DATA_PTR(array);
   for (int i = 0; i < count; i++) {
     if (present != nullptr && (present[i / 8] & (1 << (i % 8))) == 0) continue;

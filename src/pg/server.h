@@ -189,6 +189,14 @@ inline TableScanDesc BeginScan(Relation relation, Snapshot snapshot) {
 #endif
 }
 
+inline IndexFetchTableData *BeginIndexFetch(Relation relation) {
+#if PG_VERSION_NUM >= 190000
+  return table_index_fetch_begin(relation, SO_NONE);
+#else
+  return table_index_fetch_begin(relation);
+#endif
+}
+
 // --- Bitmaps of an index ---------------------------------------------------------------------------------------------
 
 inline IndexScanDesc BeginBitmapScan(Relation index, Snapshot snapshot, int keys) {

@@ -136,7 +136,7 @@ TIDBitmap *AskIndex(const capture::ReferenceIndex &reference, const HeapSearch &
 
 void ReadFound(Relation relation, const capture::ReferenceIndex &reference, HeapSearch *heap) {
   TIDBitmap *found = AskIndex(reference, *heap);
-  IndexFetchTableData *fetch = table_index_fetch_begin(relation);
+  IndexFetchTableData *fetch = pg::BeginIndexFetch(relation);
   pg::ForEachPage(found, [&](BlockNumber block, const OffsetNumber *offsets, int count) {
     CHECK_FOR_INTERRUPTS();
     // A page that is meant as a whole: every chain that begins in it.
