@@ -44,8 +44,14 @@ bool IsCaptureFunction(Oid function) {
   HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
   if (!HeapTupleIsValid(tuple)) return false;
   const FormData_pg_proc &found = *reinterpret_cast<Form_pg_proc>(GETSTRUCT(tuple));
-  bool ours = found.pronargs == 0 && strcmp(NameStr(found.proname), "capture") == 0 &&
+  bool ours = found.prolang == ClanguageId && strcmp(NameStr(found.proname), "capture") == 0 &&
               found.pronamespace == get_namespace_oid("imagekit", true);
+  // Functions in C are made by superusers only.
+  if (ours) {
+    bool null;
+    Datum source = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosrc, &null);
+    ours = !null && strcmp(TextDatumGetCString(source), "imagekit_capture") == 0;
+  }
   ReleaseSysCache(tuple);
   return ours;
 }
@@ -59,7 +65,7 @@ OwnTrigger FindOwnTrigger(Oid relation, TriggerKind kind) {
     own.exists = true;
     own.name = trigger.tgname;
     own.copy = OidIsValid(trigger.tgparentid);
-    own.focused = trigger.tgattr.dim1 > 0;
+    for (int i = 0; i < trigger.tgattr.dim1; i++) own.columns = bms_add_member(own.columns, trigger.tgattr.values[i]);
     own.state = trigger.tgenabled;
     return true;
   });

@@ -17,11 +17,11 @@ struct OwnTrigger {
   bool exists;
   NameData name;
   bool copy;     // of a partitioned parent's
-  bool focused;  // UPDATE OF columns
+  Bitmapset *columns;  // numbers of UPDATE OF; NULL: the plain form
   char state;    // TRIGGER_FIRES_..., TRIGGER_DISABLED
 };
 
-/// True for imagekit.capture(). Asks for no right on its schema.
+/// True for imagekit.capture() as the extension makes it; anybody may make one of that name. Asks for no right on its schema.
 bool IsCaptureFunction(Oid function);
 
 /// Takes no lock on the table.

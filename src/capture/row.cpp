@@ -28,9 +28,9 @@ bool SameBytes(AttrNumber column, TupleTableSlot *before, TupleTableSlot *after)
   Datum old_value = slot_getattr(before, column, &null_before);
   Datum new_value = slot_getattr(after, column, &null_after);
   if (null_before || null_after) return null_before == null_after;
-  auto *old_bytes = reinterpret_cast<struct varlena *>(DatumGetPointer(old_value));
-  auto *new_bytes = reinterpret_cast<struct varlena *>(DatumGetPointer(new_value));
-  return VARSIZE_ANY(old_bytes) == VARSIZE_ANY(new_bytes) && memcmp(old_bytes, new_bytes, VARSIZE_ANY(old_bytes)) == 0;
+  // Of any type: one that was given to the column while the event triggers were off is noticed only here.
+  Form_pg_attribute attribute = TupleDescAttr(after->tts_tupleDescriptor, column - 1);
+  return datumIsEqual(old_value, new_value, attribute->attbyval, attribute->attlen);
 }
 
 bool SameRow(HeapTuple before, HeapTuple after) {

@@ -34,7 +34,9 @@ ListSink NewListSink(const EndpointMap *endpoints) {
 void CaptureDelete(const WatchedRelation &watched, const TriggerData &trigger, const EndpointMap &endpoints) {
   // Moving a row to another partition deletes it here and inserts it there; the marked tuple is the only sign. Whether the
   // same UPDATE dropped an image cannot be seen here: the drain looks.
-  bool moved = HeapTupleHeaderIndicatesMovedPartitions(trigger.tg_trigtuple->t_data);
+  // A foreign table's row has no such mark.
+  bool moved = trigger.tg_relation->rd_rel->relkind != RELKIND_FOREIGN_TABLE &&
+               HeapTupleHeaderIndicatesMovedPartitions(trigger.tg_trigtuple->t_data);
   QueueSink sink(watched, moved ? outbox::kMove : outbox::kDelete, endpoints);
   ExtractRow(watched, trigger.tg_trigslot, &sink);
   sink.Finish();

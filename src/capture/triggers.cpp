@@ -20,29 +20,45 @@ void RunDdl(const char *sql) {
   PG_END_TRY();
 }
 
-void AddColumns(StringInfo list, List **listed, const Watch &watch) {
+void AddColumns(List **columns, const Watch &watch) {
   for (int i = 0; i < watch.count; i++) {
     const WatchedSource &source = watch.sources[i];
     if (source.dropped || !source.captured) continue;
     String *column = makeString(source.source.column);
-    if (list_member(*listed, column)) continue;
-    *listed = lappend(*listed, column);
-    appendStringInfo(list, "%s%s", list->len == 0 ? " OF " : ", ", quote_identifier(source.source.column));
+    if (!list_member(*columns, column)) *columns = lappend(*columns, column);
   }
 }
 
-// " OF image, thumb": what any watched table above has for a source; or "", the plain form.
-const char *FormOf(Oid relation, bool plain) {
-  StringInfoData list;
-  initStringInfo(&list);
-  List *listed = NIL;
-  if (plain || MayChangeUnseen(relation)) return list.data;
+// What any watched table above has for a source; NIL for the plain form.
+List *ColumnsFor(Oid relation, bool plain) {
+  if (plain || MayChangeUnseen(relation)) return NIL;
+  List *columns = NIL;
   ListCell *cell;
   foreach (cell, WatchedAbove(relation)) {
     Watch watch;
-    if (ReadWatch(lfirst_oid(cell), &watch)) AddColumns(&list, &listed, watch);
+    if (ReadWatch(lfirst_oid(cell), &watch)) AddColumns(&columns, watch);
   }
+  return columns;
+}
+
+// " OF image, thumb"; or "", the plain form.
+const char *FormOf(Oid relation, bool plain) {
+  StringInfoData list;
+  initStringInfo(&list);
+  ListCell *cell;
+  foreach (cell, ColumnsFor(relation, plain))
+    appendStringInfo(&list, "%s%s", list.len == 0 ? " OF " : ", ", quote_identifier(strVal(lfirst(cell))));
   return list.data;
+}
+
+Bitmapset *NumbersFor(Oid relation, bool plain) {
+  Bitmapset *numbers = nullptr;
+  ListCell *cell;
+  foreach (cell, ColumnsFor(relation, plain)) {
+    AttrNumber number = get_attnum(relation, strVal(lfirst(cell)));
+    if (number > 0) numbers = bms_add_member(numbers, number);
+  }
+  return numbers;
 }
 
 // The name the trigger has, or shall have.
@@ -77,10 +93,10 @@ bool CanBeWatched(Oid relation) { return get_rel_persistence(relation) != RELPER
 // A foreign table is not truncated by us or anybody here.
 bool CanBeTruncated(Oid relation) { return get_rel_relkind(relation) != RELKIND_FOREIGN_TABLE; }
 
-// True when a table has a row trigger to itself, and it is in another form than it should be.
+// True when a table has a row trigger to itself, and it is in another form than it should be, or names other columns.
 bool IsInOtherForm(Oid relation, bool plain) {
   OwnTrigger own = FindOwnTrigger(relation, TriggerKind::kRow);
-  return own.exists && !own.copy && own.focused != (FormOf(relation, plain)[0] != '\0');
+  return own.exists && !own.copy && !bms_equal(own.columns, NumbersFor(relation, plain));
 }
 
 bool AnyInOtherForm(List *tables, bool plain) {
@@ -110,7 +126,8 @@ void AddTriggers(const Watch &watch, Oid newcomer) {
   foreach (cell, tables) {
     Oid relation = lfirst_oid(cell);
     if (!CanBeWatched(relation)) continue;
-    bool row = !FindOwnTrigger(relation, TriggerKind::kRow).exists;
+    // There is one where the newcomer is watched for another parent as well.
+    bool row = !FindOwnTrigger(relation, TriggerKind::kRow).exists || IsInOtherForm(relation, false);
     bool truncate = CanBeTruncated(relation) && !FindOwnTrigger(relation, TriggerKind::kTruncate).exists;
     if (!row && !truncate) continue;
     LockRelationOid(relation, ShareRowExclusiveLock);

@@ -8,9 +8,6 @@ namespace {
 
 HTAB *cache = nullptr;
 
-// Nearly always the table of the next row too. Entries are never removed.
-const WatchedRelation *last = nullptr;
-
 void Touch(WatchedRelation *entry) {
   entry->fresh = false;
   entry->touched = true;
@@ -72,17 +69,11 @@ void Fill(WatchedRelation *entry, Relation relation) {
 
 }  // namespace
 
-const WatchedRelation *LookUpCached(Relation relation) {
-  Oid key = RelationGetRelid(relation);
-  if (last != nullptr && last->relation == key && last->fresh) return last;
-  auto *entry = static_cast<WatchedRelation *>(hash_search(cache, &key, HASH_FIND, nullptr));
-  if (entry == nullptr || !entry->fresh) return nullptr;
-  return last = entry;
-}
-
 const WatchedRelation *LookUp(Relation relation) {
-  if (const WatchedRelation *cached = LookUpCached(relation)) return cached;
   Oid key = RelationGetRelid(relation);
+  // Nearly always the table of the row before. Entries are never removed.
+  static WatchedRelation *last = nullptr;
+  if (last != nullptr && last->relation == key && last->fresh) return last;
   bool found;
   auto *entry = static_cast<WatchedRelation *>(hash_search(cache, &key, HASH_ENTER, &found));
   if (!found) {

@@ -24,9 +24,6 @@ struct WatchedRelation {
 /// longer fits is left out, with a WARNING if nobody has been told. Valid until the next call.
 const WatchedRelation *LookUp(Relation relation);
 
-/// The same where it is cached; NULL where it is not.
-const WatchedRelation *LookUpCached(Relation relation);
-
 /// Makes every session look up a table, and all below it, anew. For whoever changes its settings.
 void ForgetWatched(Oid relation);
 

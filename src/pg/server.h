@@ -43,6 +43,7 @@ extern "C" {
 #include <catalog/pg_foreign_server.h>
 #include <catalog/pg_index.h>
 #include <catalog/pg_inherits.h>
+#include <catalog/pg_language.h>
 #include <catalog/pg_proc.h>
 #include <catalog/pg_trigger.h>
 #include <catalog/pg_type.h>
@@ -91,6 +92,7 @@ extern "C" {
 #include <utils/acl.h>
 #include <utils/array.h>
 #include <utils/builtins.h>
+#include <utils/datum.h>
 #include <utils/fmgroids.h>
 #include <utils/fmgrprotos.h>
 #include <utils/guc.h>
