@@ -410,18 +410,18 @@ COMMENT ON FUNCTION imagekit.grace_of(oid) IS
   'The account''s grace_period: how long a URL waits between its capture and its deletion, unless its table says otherwise.';
 
 CREATE FUNCTION imagekit.references(urls text[])
-  RETURNS TABLE (url text, relation regclass, key text, source text, certain boolean)
+  RETURNS TABLE (url text, relation regclass, key text, source text, certain boolean, committed boolean)
   LANGUAGE c STRICT STABLE AS 'MODULE_PATHNAME', 'imagekit_references';
 COMMENT ON FUNCTION imagekit.references(text[]) IS
-  'Watched rows that use these images, under any spelling: table, primary key, source. Rows that are not committed count. '
+  'Watched rows that use these images, under any spelling: table, primary key, source. Rows that are not committed count: committed is false then. '
   'certain: false where a URL cannot be read with certainty, and keeps the file for that. An error when a table cannot be '
   'searched.';
 
 CREATE FUNCTION imagekit.references(url text)
-  RETURNS TABLE (relation regclass, key text, source text, certain boolean)
+  RETURNS TABLE (relation regclass, key text, source text, certain boolean, committed boolean)
   LANGUAGE sql STRICT STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-  SELECT r.relation, r.key, r.source, r.certain FROM imagekit.references(ARRAY[url]) r;
+  SELECT r.relation, r.key, r.source, r.certain, r.committed FROM imagekit.references(ARRAY[url]) r;
 END;
 COMMENT ON FUNCTION imagekit.references(text) IS 'The same for one image.';
 
@@ -666,6 +666,7 @@ DECLARE
   q record;
   account record;
   uses bigint;
+  sure bigint;
   sending text;
   queued boolean := false;
 BEGIN
@@ -685,9 +686,10 @@ BEGIN
   -- who uses it
   IF r.path IS NOT NULL THEN
     BEGIN
-      SELECT count(*) INTO uses FROM imagekit.references(explain.url);
+      SELECT count(*), count(*) FILTER (WHERE u.committed) INTO uses, sure FROM imagekit.references(explain.url) AS u;
       RETURN QUERY SELECT 'used by', format('%s %s, source %s', u.relation, u.key, u.source)
           || CASE WHEN u.certain THEN '' ELSE ' (perhaps: a URL there cannot be read with certainty)' END
+          || CASE WHEN u.committed THEN '' ELSE ' (not committed yet)' END
         FROM imagekit.references(explain.url) AS u ORDER BY 2 LIMIT 10;
       RETURN QUERY SELECT 'used by', format('and %s more', uses - 10) WHERE uses > 10;
       RETURN QUERY SELECT 'used by', 'no watched row' WHERE uses = 0;
@@ -741,6 +743,7 @@ BEGIN
     WHEN r.path IS NULL THEN 'nothing is deleted: ' || r.reason
     WHEN imagekit.protected_by(r.server, r.path) IS NOT NULL THEN 'settled as skipped, without a call'
     WHEN uses IS NULL THEN 'tried again until the tables can be searched'
+    WHEN uses > 0 AND sure = 0 THEN 'waits for the transaction that uses it: kept once that is committed'
     WHEN uses > 0 THEN 'settled as kept, as long as a row uses it'
     ELSE format('GET /v1/files for name "%s" in folder "%s"; then, unless it was uploaded since or is used again, %s',
                 regexp_replace(r.path, '.*/', ''), coalesce(nullif(regexp_replace(r.path, '/[^/]*$', ''), ''), '/'),

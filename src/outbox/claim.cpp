@@ -3,6 +3,7 @@
 #include "outbox/backlog.h"
 #include "pg/settings.h"
 #include "pg/sql.h"
+#include "worker/steps.h"
 
 namespace imagekit::outbox {
 
@@ -44,7 +45,7 @@ constexpr char kClaim[] =
     "  AND (b.server OPERATOR(pg_catalog.=) ANY ($2) OR b.server IS NULL"
     "       OR b.server OPERATOR(pg_catalog.<>) ALL ($3))"
     "  ORDER BY b.due_at, b.id LIMIT $1 FOR UPDATE SKIP LOCKED)) "
-    "RETURNING id, url, file_id, relation, captured_at, attempts, in_doubt";
+    "RETURNING id, url, file_id, relation, captured_at, attempts, in_doubt, last_error";
 
 constexpr char kNextDue[] =
     "SELECT LEAST("
@@ -159,6 +160,8 @@ void Claim(Batch *batch, const Sender &sender, int limit) {
     file->captured_at = DatumGetTimestampTz(pg::Field(i, 5, &null));
     file->attempts = DatumGetInt32(pg::Field(i, 6, &null));
     file->in_doubt = DatumGetBool(pg::Field(i, 7, &null));
+    const char *last_error = pg::FieldText(i, 8, CurrentMemoryContext);
+    file->waits = last_error != nullptr && strncmp(last_error, worker::kWaits, strlen(worker::kWaits)) == 0;
   }
 }
 

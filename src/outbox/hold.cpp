@@ -54,12 +54,29 @@ constexpr char kMarkWindow[] =
     "  AND r.since OPERATOR(pg_catalog.>=) $2 AND r.since OPERATOR(pg_catalog.<=) $3 AND r.held_because IS NULL"
     "  FOR UPDATE SKIP LOCKED))";
 
-// The only thing here that waits for another transaction: were it not to hold what an operator is about to take back, and then
-// does not, that would be deleted.
+// What an operator is about to take back is passed by, and held by kHoldAgain if he then does not.
 constexpr char kHoldWaiting[] =
-    "UPDATE imagekit.backlog SET state = 'held', last_error = $4 WHERE relation OPERATOR(pg_catalog.=) $1 "
-    "AND captured_at OPERATOR(pg_catalog.>=) $2 AND captured_at OPERATOR(pg_catalog.<=) $3 "
-    "AND state IN ('waiting', 'retrying') AND NOT claimed AND NOT approved";
+    "UPDATE imagekit.backlog SET state = 'held', last_error = $4 WHERE id OPERATOR(pg_catalog.=) ANY (ARRAY("
+    "  SELECT b.id FROM imagekit.backlog b WHERE b.relation OPERATOR(pg_catalog.=) $1 "
+    "  AND b.captured_at OPERATOR(pg_catalog.>=) $2 AND b.captured_at OPERATOR(pg_catalog.<=) $3 "
+    "  AND b.state IN ('waiting', 'retrying') AND NOT b.claimed AND NOT b.approved FOR UPDATE SKIP LOCKED))";
+
+constexpr char kAnyHeld[] = "SELECT FROM imagekit.removals WHERE held_because IS NOT NULL LIMIT 1";
+
+// Files of a removal that is held, which were in somebody's hands when it was.
+constexpr char kHoldAgain[] =
+    "WITH loose AS MATERIALIZED ("
+    "  SELECT b.id, (SELECT pg_catalog.min(r.held_because) FROM imagekit.removals r"
+    "    WHERE r.relation OPERATOR(pg_catalog.=) b.relation AND r.held_because IS NOT NULL"
+    "    AND CASE WHEN r.transaction IS NULL THEN b.captured_at OPERATOR(pg_catalog.>=) r.since"
+    "             AND b.captured_at OPERATOR(pg_catalog.<) (r.since OPERATOR(pg_catalog.+) '1 minute'::pg_catalog.interval)"
+    "        ELSE b.transaction OPERATOR(pg_catalog.=) r.transaction END) AS cause"
+    "  FROM imagekit.backlog b WHERE b.state IN ('waiting', 'retrying') AND NOT b.claimed AND NOT b.approved"
+    "  AND b.due_at OPERATOR(pg_catalog.<=) pg_catalog.now()"
+    "  AND b.relation IN (SELECT r.relation FROM imagekit.removals r WHERE r.held_because IS NOT NULL)"
+    "  FOR UPDATE SKIP LOCKED) "
+    "UPDATE imagekit.backlog b SET state = 'held', last_error = l.cause FROM loose l "
+    "WHERE b.id OPERATOR(pg_catalog.=) l.id AND l.cause IS NOT NULL";
 
 constexpr char kForgetSettled[] =
     "DELETE FROM imagekit.removals WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
@@ -266,6 +283,10 @@ void Judge(Removal *removals, int count, List **trips) {
   }
   foreach (cell, groups) JudgeWindow(static_cast<Group *>(lfirst(cell)), trips);
   for (int i = 0; i < count; i++) removals[i].cause = group_of[i]->cause;
+}
+
+void HoldAgain() {
+  if (pg::RunSql(kAnyHeld, SPI_OK_SELECT) > 0) pg::RunSql(kHoldAgain, SPI_OK_UPDATE);
 }
 
 void HoldWaiting(List *trips) {

@@ -50,6 +50,9 @@ void Judge(Removal *removals, int count, List **trips);
 /// Holds what still waits of the windows that were found to be beyond their limit.
 void HoldWaiting(List *trips);
 
+/// Before a claim: holds what HoldWaiting() had to pass by, as somebody had it in his hands.
+void HoldAgain();
+
 /// After an operator's word: where nothing is held any more, counting begins anew, so that what was approved is not held
 /// against what comes next.
 void ForgetSettledHolds();

@@ -84,6 +84,7 @@ extern "C" {
 #include <storage/proc.h>
 #include <storage/procarray.h>
 #include <storage/shmem.h>
+#include <storage/sinvaladt.h>
 #include <storage/spin.h>
 #include <tcop/cmdtag.h>
 #include <tcop/pquery.h>
@@ -196,6 +197,17 @@ inline IndexFetchTableData *BeginIndexFetch(Relation relation) {
   return table_index_fetch_begin(relation, SO_NONE);
 #else
   return table_index_fetch_begin(relation);
+#endif
+}
+
+// --- Other backends --------------------------------------------------------------------------------------------------
+
+/// NULL for one that has ended, and for a prepared transaction.
+inline PGPROC *ProcOf(const VirtualTransactionId &transaction) {
+#if PG_VERSION_NUM >= 170000
+  return transaction.procNumber == INVALID_PROC_NUMBER ? nullptr : ProcNumberGetProc(transaction.procNumber);
+#else
+  return transaction.backendId == InvalidBackendId ? nullptr : BackendIdGetProc(transaction.backendId);
 #endif
 }
 

@@ -32,6 +32,7 @@ struct QueuedFile {
   TimestampTz captured_at;
   int attempts;   // this one included
   bool in_doubt;  // a delete may have been sent whose answer is not known
+  bool waits;     // for a row of another transaction, when it was asked last
 
   // As resolved
   const account::Account *account;  // NULL when the URL is under no endpoint

@@ -38,6 +38,8 @@ void Take(void *argument, const Answer &answer) {
   } else if (answer.verdict == Verdict::kGone) {
     CountDelete(deletion, file, true);
     Decide(deletion->batch, file, Fate::kNotFound, "gone between look-up and delete");
+    // By us, perhaps: a request on a connection that breaks is sent twice.
+    file->unwitnessed = file->fate == Fate::kNotFound;
     if (file->fate == Fate::kNotFound) LogAlreadyGone(*file);
   } else {
     // Done or not: the next try must not wonder that the file is not there.
@@ -102,6 +104,20 @@ void SendSlice(Batch *batch, Sender *sender) {
   WaitForAnswers(sender->client, Take, &deletion);
 }
 
+// Rows that named the file in different ways, one by its fileId and one without: it is deleted once.
+void MarkSameFiles(Batch *batch) {
+  for (int i = 0; i < batch->count; i++) {
+    QueuedFile *file = &batch->files[i];
+    if (!Open(*file) || file->file_id == nullptr) continue;
+    for (int j = 0; j < i && file->same_as < 0; j++) {
+      const QueuedFile &other = batch->files[j];
+      if (Open(other) && other.account == file->account && other.file_id != nullptr &&
+          strcmp(other.file_id, file->file_id) == 0)
+        file->same_as = j;
+    }
+  }
+}
+
 bool AnyUnwitnessed(const Batch &batch) {
   for (int i = 0; i < batch.count; i++)
     if (batch.files[i].unwitnessed) return true;
@@ -121,6 +137,7 @@ char *Printable(const char *url) {
 }  // namespace
 
 void DeleteProven(Batch *batch, Sender *sender, int longest_wait_ms, int longest_ms, Prove prove, void *argument) {
+  MarkSameFiles(batch);
   TimestampTz stop_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), longest_ms);
   while (WaitForPace(batch, sender, longest_wait_ms)) {
     prove(argument, batch);

@@ -9,6 +9,7 @@
 #include "worker/drain.h"
 
 #include "outbox/backlog.h"
+#include "outbox/hold.h"
 #include "pg/settings.h"
 #include "pg/sql.h"
 #include "worker/arming.h"
@@ -71,9 +72,16 @@ bool ReviewMovesInTurn(Drain *drain, bool nothing_else) {
   if (!nothing_else && ++drain->rounds_without_moves < kRoundsPerLook) return false;
   if (GetCurrentTimestamp() < drain->moves_again_at) return false;
   drain->rounds_without_moves = 0;
-  MovesReview review = ReviewMoves(&drain->sender, kMovesPerLook);
+  MovesReview review = ReviewMoves(&drain->sender, kMovesPerLook, &drain->moves_place);
   drain->moves_again_at = review == MovesReview::kUndecided ? GetCurrentTimestamp() + kAgainAfter : 0;
   return review == MovesReview::kDone;
+}
+
+// Those that wait for a transaction are asked about before anything is looked up for them: it may take days.
+bool AnyWaits(const Batch &batch) {
+  for (int i = 0; i < batch.count; i++)
+    if (batch.files[i].waits && Open(batch.files[i])) return true;
+  return false;
 }
 
 void ClaimBatch(Drain *drain, Batch *batch, Round *round, int limit) {
@@ -96,10 +104,12 @@ void ClaimBatch(Drain *drain, Batch *batch, Round *round, int limit) {
   }
   outbox::TryChangedAccounts(drain->sender);
   outbox::LimitDeletes(&drain->sender);
+  outbox::HoldAgain();
   outbox::Claim(batch, drain->sender, outbox::Probing(drain->sender) ? Min(limit, 1) : Min(limit, kRoundFiles));
   outbox::ReadMissingRuns(&drain->sender);
   bool moves = ReviewMovesInTurn(drain, batch->count < limit);
   Resolve(batch, &drain->sender);
+  if (AnyWaits(*batch)) KeepReferenced(batch);
   for (int i = 0; i < batch->count; i++)
     if (batch->files[i].fate == Fate::kParked) LogError(batch->files[i], batch->files[i].detail);
   round->files = batch->count;

@@ -7,12 +7,19 @@
 
 namespace imagekit::worker {
 
+/// Where a review of the moved rows stands, so that those that cannot be decided do not hold up the others.
+struct MovesPlace {
+  ItemPointerData after;  // zero: at the beginning
+  bool undecided;         // any since the beginning
+};
+
 struct Drain {
   bool procedure;        // in CALL imagekit.drain(): transactions are the procedure's
   MemoryContext parent;  // outlives every transaction
   Sender sender;
   int rounds_without_moves;
-  TimestampTz moves_again_at;  // after a review that could not ask a table
+  TimestampTz moves_again_at;  // after a review that left some undecided
+  MovesPlace moves_place;
 };
 
 struct Round {

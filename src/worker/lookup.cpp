@@ -53,11 +53,23 @@ void TakeFound(LookUp *look_up, QueuedFile *file, const FoundFile &found) {
   }
 }
 
+// ImageKit does not say that a search knows what was uploaded a moment ago. A row that goes soon after its upload would leave its
+// file for ever: it is looked up again when it must be known. By hand, somebody sees the answer, and in doubt it is gone by us.
+bool MayNotBeKnownYet(QueuedFile *file) {
+  if (!file->looked_up || file->file_id != nullptr || file->id == 0 || file->in_doubt) return false;
+  TimestampTz known_at = TimestampTzPlusMilliseconds(file->captured_at, settings::search_lag);
+  file->release_wait_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), known_at);
+  return file->release_wait_ms > 0;
+}
+
 void TakeAnswerTo(LookUp *look_up, QueuedFile *file, bool other_reading, const Answer &answer) {
   Batch *batch = look_up->batch;
   bool answered = answer.verdict == Verdict::kFound || answer.verdict == Verdict::kNotFound ||
                   answer.verdict == Verdict::kElsewhere;
-  if (answered) FindAccount(look_up->sender, file->account->server)->answered = true;
+  // One that is not found yet tells nothing of the account.
+  file->looked_up |= answered && !other_reading;
+  if (answered && !(answer.verdict != Verdict::kFound && MayNotBeKnownYet(file)))
+    FindAccount(look_up->sender, file->account->server)->answered = true;
   if (answer.verdict == Verdict::kFound && other_reading) {
     file->other_reading_exists = true;
   } else if (answer.verdict == Verdict::kFound) {
@@ -96,15 +108,6 @@ void Ask(LookUp *look_up, int index) {
     for (size_t i = 0; i < reading.other_readings.size(); i++)
       client->Find(Ticket(index, i + 1), number, reading.other_readings[i]);
   });
-}
-
-// ImageKit does not say that a search knows what was uploaded a moment ago. A row that goes soon after its upload would leave its
-// file for ever: it is looked up again when it must be known. By hand, somebody sees the answer, and in doubt it is gone by us.
-bool MayNotBeKnownYet(QueuedFile *file) {
-  if (!file->looked_up || file->file_id != nullptr || file->id == 0 || file->in_doubt) return false;
-  TimestampTz known_at = TimestampTzPlusMilliseconds(file->captured_at, settings::search_lag);
-  file->release_wait_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), known_at);
-  return file->release_wait_ms > 0;
 }
 
 // Once all answers are in.

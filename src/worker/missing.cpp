@@ -85,6 +85,8 @@ void ConcludeMissing(Batch *batch, const Sender *sender) {
     else
       LogAlreadyGone(*file);
     file->fate = Fate::kNotFound;
+    // Gone by us, most likely, in a request whose answer was lost.
+    file->unwitnessed = file->in_doubt;
   }
 }
 

@@ -15,7 +15,7 @@ namespace {
 constexpr char kReadMoves[] =
     "WITH moves AS ("
     "  SELECT o.ctid AS tuple, o.captured_at, o.written_at, o.grace, o.relation, o.pack FROM imagekit.outbox o"
-    "  WHERE o.origin OPERATOR(pg_catalog.=) 'M' LIMIT $1 FOR UPDATE SKIP LOCKED) "
+    "  WHERE o.origin OPERATOR(pg_catalog.=) 'M' AND o.ctid OPERATOR(pg_catalog.>) $2 LIMIT $1 FOR UPDATE SKIP LOCKED) "
     "SELECT m.tuple, u.url, u.file_id, m.relation, m.captured_at, "
     "       m.written_at OPERATOR(pg_catalog.+) COALESCE(m.grace, imagekit.grace_of(imagekit.account_of(u.url))), "
     "       m.written_at "
@@ -50,10 +50,10 @@ bool IsIn(List *tuples, const ItemPointerData &tuple) {
   return false;
 }
 
-Moves ReadMoves(MemoryContext context, int tuples) {
+Moves ReadMoves(MemoryContext context, int tuples, ItemPointer after) {
   Moves moves = {};
   moves.batch.context = context;
-  uint64 count = pg::RunSql(kReadMoves, SPI_OK_SELECT, {{INT4OID, Int32GetDatum(tuples)}});
+  uint64 count = pg::RunSql(kReadMoves, SPI_OK_SELECT, {{INT4OID, Int32GetDatum(tuples)}, {TIDOID, PointerGetDatum(after)}});
   moves.batch.files = static_cast<QueuedFile *>(
       MemoryContextAllocExtended(context, sizeof(QueuedFile) * (count + 1), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
   moves.due_at = static_cast<TimestampTz *>(MemoryContextAllocHuge(context, sizeof(TimestampTz) * (count + 1)));
@@ -136,10 +136,28 @@ void QueueRemoved(const Moves &moves) {
 
 }  // namespace
 
-MovesReview ReviewMoves(const Sender *sender, int tuples) {
+namespace {
+
+// All have been looked at once those after the last are none, or fewer than asked for.
+MovesReview GoOn(const Moves &moves, int tuples, MovesPlace *place) {
+  place->undecided |= moves.undecided != NIL;
+  if (list_length(moves.tuples) >= tuples) {
+    if (moves.undecided != NIL) place->after = *static_cast<ItemPointer>(llast(moves.tuples));
+    return MovesReview::kDone;
+  }
+  MovesReview review = place->undecided      ? MovesReview::kUndecided
+                       : moves.tuples != NIL ? MovesReview::kDone
+                                             : MovesReview::kNone;
+  *place = {};
+  return review;
+}
+
+}  // namespace
+
+MovesReview ReviewMoves(const Sender *sender, int tuples, MovesPlace *place) {
   MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "imagekit moves", ALLOCSET_DEFAULT_SIZES);
   MemoryContext before = MemoryContextSwitchTo(context);
-  Moves moves = ReadMoves(context, tuples);
+  Moves moves = ReadMoves(context, tuples, &place->after);
   if (moves.batch.count > 0) {
     Resolve(&moves.batch, sender);
     KeepReferenced(&moves.batch);
@@ -147,9 +165,7 @@ MovesReview ReviewMoves(const Sender *sender, int tuples) {
     QueueRemoved(moves);
   }
   ForgetDecided(moves);
-  MovesReview review = moves.undecided != NIL ? MovesReview::kUndecided
-                       : moves.tuples != NIL  ? MovesReview::kDone
-                                              : MovesReview::kNone;
+  MovesReview review = GoOn(moves, tuples, place);
   MemoryContextSwitchTo(before);
   MemoryContextDelete(context);
   return review;

@@ -110,10 +110,9 @@ char *NameOf(Oid table) {
   return name == nullptr ? nullptr : quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)), name);
 }
 
-// Until a use that is not committed is asked about again: soon at first, and the more rarely the longer the file has waited,
-// as each time costs a look-up.
+// Until a use that is not committed is asked about again: soon at first, and the more rarely the longer the file has waited.
 int64 WaitForOthers(const QueuedFile &file) {
-  constexpr int64 kMost = 60 * 1000;
+  constexpr int64 kMost = 10 * 60 * 1000;
   int64 age = TimestampDifferenceMilliseconds(file.captured_at, GetCurrentTimestamp());
   return Max(int64{settings::retry_delay}, Min(age / 4, Min(kMost, int64{settings::retry_delay_max})));
 }
@@ -124,7 +123,8 @@ void Keep(void *argument, const TableSearch &where, int file, bool certain) {
   if (Open(*asked) && where.uncommitted) {
     // If that is rolled back, nobody says so: it is asked again until it is known.
     Decide(batch, asked, Fate::kReleased,
-           psprintf("waits: a row of %s that is not committed yet uses it, source %s", NameOf(where.watched), where.source));
+           psprintf("%sa row of %s that is not committed yet uses it, source %s", asked->id == 0 ? "" : kWaits,
+                    NameOf(where.watched), where.source));
     asked->release_wait_ms = WaitForOthers(*asked);
   } else if (Open(*asked)) {
     Decide(batch, asked, Fate::kKept,
@@ -133,8 +133,11 @@ void Keep(void *argument, const TableSearch &where, int file, bool certain) {
                     NameOf(where.watched), where.source));
   } else if (certain) {
     asked->unwitnessed = false;
-    asked->detail = MemoryContextStrdup(batch->context, psprintf("while it was deleted, table %s came to use it, source %s",
-                                                                 NameOf(where.watched), where.source));
+    asked->detail = MemoryContextStrdup(
+        batch->context,
+        psprintf(where.uncommitted ? "while it was deleted, table %s came to use it, source %s, in a row that is not committed yet"
+                                   : "while it was deleted, table %s came to use it, source %s",
+                 NameOf(where.watched), where.source));
     LogUsedMeanwhile(*asked);
   }
 }
@@ -156,6 +159,15 @@ void AskInDrain(Oid table, Search *search) {
       &asking);
   if (error == nullptr || get_rel_name(table) == nullptr) return;
   Batch *batch = search->batch;
+  if (error->sqlerrcode == kAskAgain) {
+    for (int i = 0; i < batch->count; i++) {
+      QueuedFile *file = &batch->files[i];
+      if (!Open(*file)) continue;
+      Decide(batch, file, Fate::kReleased, psprintf("%s%s", kWaits, error->message));
+      file->release_wait_ms = WaitForOthers(*file);
+    }
+    return;
+  }
   char *why = psprintf("cannot tell whether table %s still uses it: %s", name, error->message);
   // Said for a file's first attempt; last_error has it for the others, which come again and again.
   bool first = false;
@@ -177,6 +189,29 @@ bool Any(const Batch &batch, bool (*what)(const QueuedFile &)) {
 
 }  // namespace
 
+namespace {
+
+void AskAll(List *tables, Search *search, Pass pass) {
+  search->pass = pass;
+  ListCell *cell;
+  foreach (cell, tables) {
+    if (!Any(*search->batch, Asked)) break;
+    AskInDrain(lfirst_oid(cell), search);
+  }
+}
+
+// What was inserted while whole tables were read is looked at until that takes no time worth speaking of, or for ever.
+void AskAboutChanges(List *tables, Search *search) {
+  constexpr int64 kNoTime = 20;
+  for (int i = 0; i < 5; i++) {
+    TimestampTz before = GetCurrentTimestamp();
+    AskAll(tables, search, Pass::kChanged);
+    if (TimestampDifferenceMilliseconds(before, GetCurrentTimestamp()) < kNoTime) return;
+  }
+}
+
+}  // namespace
+
 void KeepReferenced(Batch *batch) {
   if (!Any(*batch, Asked)) return;
   MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "imagekit references", ALLOCSET_DEFAULT_SIZES);
@@ -186,11 +221,12 @@ void KeepReferenced(Batch *batch) {
   elog(DEBUG1, "imagekit_cleanup asks watched tables about files to delete");  // bench/references times the call by it
   // Not worth reading whole tables for: nothing can be saved any more.
   search.by_index_only = !Any(*batch, Open);
-  ListCell *cell;
-  foreach (cell, capture::WatchedTables()) {
-    if (!Any(*batch, Asked)) break;
-    AskInDrain(lfirst_oid(cell), &search);
-  }
+  List *tables = capture::WatchedTables();
+  if (!search.by_index_only) AskAll(tables, &search, Pass::kWhole);
+  if (search.read_whole != NIL) AskAboutChanges(tables, &search);
+  AskAll(tables, &search, Pass::kIndexed);
+  // And those that came to be watched meanwhile.
+  AskAll(list_difference_oid(capture::WatchedTables(), tables), &search, Pass::kAll);
   for (int i = 0; i < batch->count; i++) batch->files[i].unwitnessed = false;
   UnregisterSnapshot(search.snapshot);
   MemoryContextSwitchTo(before);

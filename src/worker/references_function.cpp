@@ -39,10 +39,11 @@ char *KeyOf(const TableSearch &where) {
 
 void ListUse(void *argument, const TableSearch &where, int file, bool certain) {
   auto *listing = static_cast<Listing *>(argument);
-  Datum values[5] = {CStringGetTextDatum(listing->batch.files[file].url),
+  Datum values[6] = {CStringGetTextDatum(listing->batch.files[file].url),
                      ObjectIdGetDatum(RelationGetRelid(where.heap)), CStringGetTextDatum(KeyOf(where)),
-                     CStringGetTextDatum(where.source), BoolGetDatum(certain)};
-  bool nulls[5] = {};
+                     CStringGetTextDatum(where.source), BoolGetDatum(certain),
+                     BoolGetDatum(!where.uncommitted)};
+  bool nulls[6] = {};
   tuplestore_putvalues(listing->result->setResult, listing->result->setDesc, values, nulls);
 }
 
@@ -54,7 +55,8 @@ extern "C" {
 
 IMAGEKIT_SQL_FUNCTION(imagekit_references);
 
-// references(urls text[]) -> TABLE (url text, relation regclass, key text, source text, certain boolean)
+// references(urls text[]) -> TABLE (url text, relation regclass, key text, source text, certain boolean,
+// committed boolean)
 Datum imagekit_references(PG_FUNCTION_ARGS) {
   using namespace imagekit::worker;
   namespace pg = imagekit::pg;

@@ -2,6 +2,7 @@
 
 #include <map>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "pg/bridge.h"
@@ -13,12 +14,15 @@ namespace {
 
 // Fills readings and same_as. C++ throughout: nothing here may raise an error of the server's.
 void ReadUrls(Batch *batch, const EndpointMap &endpoints) {
-  std::map<std::pair<int, std::string>, int> first_with;
+  // By account, path, and the fileId that the row named: a row with another is judged by itself.
+  std::map<std::tuple<int, std::string, std::string>, int> first_with;
   batch->readings->reserve(static_cast<size_t>(batch->count));
   for (int i = 0; i < batch->count; i++) {
     UrlReading reading = endpoints.Read(batch->files[i].url);
     if (reading.kind == UrlClass::kLibraryFile) {
-      auto [known, inserted] = first_with.emplace(std::make_pair(reading.account, reading.path.FilePath()), i);
+      const char *id = batch->files[i].captured_file_id;
+      auto [known, inserted] =
+          first_with.emplace(std::make_tuple(reading.account, reading.path.FilePath(), std::string(id == nullptr ? "" : id)), i);
       if (!inserted) {
         // The one captured last stands for all: what was uploaded before that is not newer than every use.
         int other = known->second;

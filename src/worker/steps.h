@@ -5,14 +5,15 @@
 
 #include "core/missing_run.h"
 #include "worker/batch.h"
+#include "worker/drain.h"
 #include "worker/sender.h"
 
 namespace imagekit::worker {
 
-/// 0. Rows that moved to another partition: up to `tuples` journal tuples of them become removals, or nothing. Undecided:
-/// a table could not be asked, and they stay. Needs an open SqlSession.
+/// 0. Rows that moved to another partition: up to `tuples` journal tuples of them, from `place` on, become removals, or
+/// nothing. Undecided: a table could not be asked, or an open transaction uses a file, and they stay. Needs an open SqlSession.
 enum class MovesReview { kNone, kDone, kUndecided };
-MovesReview ReviewMoves(const Sender *sender, int tuples);
+MovesReview ReviewMoves(const Sender *sender, int tuples, MovesPlace *place);
 
 /// Reads the URLs: `readings` and `same_as`. The first half of Resolve().
 void ReadBatch(Batch *batch);
@@ -52,6 +53,9 @@ void ConcludeMissing(Batch *batch, const Sender *sender);
 /// the file lies one request, and a row may come to use it in that time. That cannot be prevented without holding up who
 /// writes, but it is said, in the log and in the history.
 void KeepReferenced(Batch *batch);
+
+/// How the words of a file begin that waits for another transaction.
+constexpr char kWaits[] = "waits: ";
 
 /// 6 and 7, the delete, in turn, in slices: waits until the account's pace lets deletes through, proves that what is open is
 /// unused, and sends at once what may be sent at once, so that no proof is older than the moment it takes to send. Files of

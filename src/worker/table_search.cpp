@@ -52,13 +52,6 @@ void SearchValue(Place *place, Datum value, TableSearch *search) {
     capture::ExtractUrls(value, place->resolved.kind, place->resolved.path, {}, search);
 }
 
-// Has another transaction that is not over inserted the version? Asked with its buffer locked, after its state.
-bool IsUncommitted(HeapTupleHeader tuple) {
-  TransactionId inserter = HeapTupleHeaderGetXmin(tuple);
-  return !HeapTupleHeaderXminCommitted(tuple) && !HeapTupleHeaderXminFrozen(tuple) &&
-         !TransactionIdIsCurrentTransactionId(inserter) && TransactionIdIsInProgress(inserter);
-}
-
 // Was the version there at any time since the snapshot? `row` is one of a scan that shows all.
 bool AliveSince(Snapshot snapshot, TupleTableSlot *row, bool *uncommitted) {
   auto *slot = reinterpret_cast<BufferHeapTupleTableSlot *>(row);
@@ -70,7 +63,9 @@ bool AliveSince(Snapshot snapshot, TupleTableSlot *row, bool *uncommitted) {
   // What deletes the row by this very transaction asks for the file to be deleted as well.
   if (state == HEAPTUPLE_DELETE_IN_PROGRESS)
     alive = !TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetUpdateXid(tuple->t_data));
-  *uncommitted = alive && IsUncommitted(tuple->t_data);
+  // The state says so of all that another open transaction has inserted, also where it has deleted it again.
+  *uncommitted = state == HEAPTUPLE_INSERT_IN_PROGRESS &&
+                 !TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data));
   LockBuffer(slot->buffer, BUFFER_LOCK_UNLOCK);
   return alive;
 }
@@ -105,6 +100,92 @@ void ReadAll(Relation relation, HeapSearch *heap) {
   table_endscan(scan);
 }
 
+// A heap that was read as a whole, and when: what it was stored in, and the WAL's end.
+struct WholeRead {
+  Oid heap;
+  Oid file;
+  XLogRecPtr since;
+};
+
+WholeRead *FindWholeRead(const TableSearch &search, Relation relation) {
+  ListCell *cell;
+  foreach (cell, search.read_whole) {
+    auto *read = static_cast<WholeRead *>(lfirst(cell));
+    if (read->heap == RelationGetRelid(relation)) return read;
+  }
+  return nullptr;
+}
+
+// Pages on which anything was written since then. What is not logged, or stored anew, is read as a whole once more.
+void ReadChanged(Relation relation, WholeRead *read, HeapSearch *heap) {
+  XLogRecPtr now = GetXLogInsertRecPtr();
+  if (read->file != relation->rd_rel->relfilenode || relation->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT) {
+    ReadAll(relation, heap);
+  } else {
+    BufferAccessStrategy strategy = GetAccessStrategy(BAS_BULKREAD);
+    BlockNumber blocks = RelationGetNumberOfBlocks(relation);
+    for (BlockNumber block = 0; block < blocks; block++) {
+      CHECK_FOR_INTERRUPTS();
+      Buffer buffer = ReadBufferExtended(relation, MAIN_FORKNUM, block, RBM_NORMAL, strategy);
+      LockBuffer(buffer, BUFFER_LOCK_SHARE);
+      Page page = BufferGetPage(buffer);
+      OffsetNumber most = PageIsNew(page) || PageGetLSN(page) < read->since ? 0 : PageGetMaxOffsetNumber(page);
+      UnlockReleaseBuffer(buffer);
+      for (OffsetNumber offset = 1; offset <= most; offset++) {
+        ItemPointerData tid;
+        ItemPointerSet(&tid, block, offset);
+        if (table_tuple_fetch_row_version(relation, &tid, SnapshotAny, heap->row)) LookAtRow(heap);
+      }
+    }
+    FreeAccessStrategy(strategy);
+  }
+  read->file = relation->rd_rel->relfilenode;
+  read->since = now;
+}
+
+void ReadWhole(Relation relation, HeapSearch *heap) {
+  auto *read = static_cast<WholeRead *>(palloc(sizeof(WholeRead)));
+  *read = {RelationGetRelid(relation), relation->rd_rel->relfilenode, GetXLogInsertRecPtr()};
+  ReadAll(relation, heap);
+  heap->search->read_whole = lappend(heap->search->read_whole, read);
+}
+
+// Is that backend after a row lock of the table? Then its own row is in no index because there is none yet.
+bool WantsRowLock(int pid, Relation relation) {
+  LockData *locks = GetLockStatusData();
+  for (int i = 0; i < locks->nelements; i++) {
+    const LockInstanceData &lock = locks->locks[i];
+    if (lock.pid == pid && lock.locktag.locktag_type == LOCKTAG_TUPLE &&
+        lock.locktag.locktag_field2 == RelationGetRelid(relation))
+      return true;
+  }
+  return false;
+}
+
+// A row goes into the heap first and into the indexes one after the other; in a unique one its inserter may have to wait for
+// another transaction, for as long as that takes, before the row comes to ours.
+bool InserterWaits(Relation relation) {
+  LOCKTAG tag;
+  SET_LOCKTAG_RELATION(tag, MyDatabaseId, RelationGetRelid(relation));
+  int count;
+  VirtualTransactionId *writers = GetLockConflicts(&tag, ShareLock, &count);
+  for (int i = 0; i < count; i++) {
+    PGPROC *process = pg::ProcOf(writers[i]);
+    if (process == nullptr) continue;
+    // Read without a lock: it is what pg_stat_activity shows.
+    uint32 wait = *const_cast<volatile uint32 *>(&process->wait_event_info);
+    if (wait != (PG_WAIT_LOCK | LOCKTAG_TRANSACTION) && wait != (PG_WAIT_LOCK | LOCKTAG_SPECULATIVE_TOKEN)) continue;
+    if (!WantsRowLock(process->pid, relation)) return true;
+  }
+  return false;
+}
+
+void FailIfInserterWaits(Relation relation) {
+  if (InserterWaits(relation))
+    ereport(ERROR, (errcode(kAskAgain), errmsg("a row of table \"%s\" is being inserted and waits for another transaction",
+                                               RelationGetRelationName(relation))));
+}
+
 // An index points to the first version of a chain that shares its indexed values; all of them are looked at.
 void LookAtChain(IndexFetchTableData *fetch, HeapSearch *heap, BlockNumber block, OffsetNumber offset) {
   ItemPointerData tid;
@@ -135,7 +216,10 @@ TIDBitmap *AskIndex(const capture::ReferenceIndex &reference, const HeapSearch &
 }
 
 void ReadFound(Relation relation, const capture::ReferenceIndex &reference, HeapSearch *heap) {
+  bool final = heap->search->pass == Pass::kIndexed;
+  if (final) FailIfInserterWaits(relation);
   TIDBitmap *found = AskIndex(reference, *heap);
+  if (final) FailIfInserterWaits(relation);
   IndexFetchTableData *fetch = pg::BeginIndexFetch(relation);
   pg::ForEachPage(found, [&](BlockNumber block, const OffsetNumber *offsets, int count) {
     CHECK_FOR_INTERRUPTS();
@@ -164,12 +248,22 @@ void SearchHeap(Relation relation, const capture::Watch &watch, TableSearch *sea
     reference = capture::FindReferenceIndex(relation, sources, heap.count);
   }
   // One that is just being rebuilt is not waited for.
-  if (OidIsValid(reference.index) && ConditionalLockRelationOid(reference.index, AccessShareLock)) {
-    ReadFound(relation, reference, &heap);
-    UnlockRelationOid(reference.index, AccessShareLock);
-  } else if (!search->by_index_only) {
-    ReadAll(relation, &heap);
+  bool indexed = OidIsValid(reference.index) && ConditionalLockRelationOid(reference.index, AccessShareLock);
+  WholeRead *read = FindWholeRead(*search, relation);
+  switch (search->pass) {
+    case Pass::kWhole:
+      if (!indexed) ReadWhole(relation, &heap);
+      break;
+    case Pass::kChanged:
+      if (read != nullptr) ReadChanged(relation, read, &heap);
+      break;
+    default:
+      if (indexed && read == nullptr)
+        ReadFound(relation, reference, &heap);
+      else if (read == nullptr && !search->by_index_only)
+        ReadAll(relation, &heap);
   }
+  if (indexed) UnlockRelationOid(reference.index, AccessShareLock);
   ExecDropSingleTupleTableSlot(heap.row);
   MemoryContextDelete(heap.row_context);
 }
@@ -237,8 +331,9 @@ void SearchTable(TableSearch *search) {
   if (root == nullptr) return;
   relation_close(root, NoLock);  // the lock stays: no partition can be detached meanwhile without waiting for us
   if (!capture::ReadWatch(search->watched, &watch)) return;
+  List *tables = AllBelow(search->watched);
   ListCell *cell;
-  foreach (cell, AllBelow(search->watched)) {
+  foreach (cell, tables) {
     LockOrFail(lfirst_oid(cell));
     Relation relation = try_relation_open(lfirst_oid(cell), NoLock);
     if (relation == nullptr) continue;
@@ -246,6 +341,8 @@ void SearchTable(TableSearch *search) {
     SearchOne(relation, watch, search);
     relation_close(relation, AccessShareLock);
   }
+  if (list_difference_oid(AllBelow(search->watched), tables) != NIL)
+    ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE), errmsg("a partition or child has been attached to it meanwhile")));
   UnlockRelationOid(search->watched, AccessShareLock);
 }
 

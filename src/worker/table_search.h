@@ -16,12 +16,19 @@
 
 namespace imagekit::worker {
 
+/// What of the tables is looked at. To read a table as a whole takes long, and rows that are inserted meanwhile, there or elsewhere, must
+/// not go unseen: so what has no index is read first, of this then only the pages that have changed since, and what an index
+/// answers in no time comes last. Without that, kAll is one look at each table.
+enum class Pass { kAll, kWhole, kChanged, kIndexed };
+
 /// Takes the URLs of the rows it is shown. Where an index is used these are rows that hold any URL with one of `keys`, and
 /// others beside them.
 struct TableSearch : capture::UrlSink {
   Snapshot snapshot;  // taken before the first row of the first table is read
   Datum keys;         // int4[] of an index's keys; 0: every row is looked at
-  bool by_index_only;  // leave out heaps that would have to be read as a whole
+  Pass pass;
+  bool by_index_only;  // kIndexed: leave out heaps that would have to be read as a whole
+  List *read_whole;    // by kWhole
 
   // While a URL is taken: where it stands.
   Oid watched;    // the table that watch() was called for
@@ -33,6 +40,10 @@ struct TableSearch : capture::UrlSink {
 
 /// The URLs' keys for TableSearch; 0 when one of the URLs has no key, so that an index would be of no use.
 Datum KeysOfUrls(const char *const *urls, int count);
+
+/// The error that kIndexed raises when it must be asked again a little later: a row is in the table and not in the index, as long as its
+/// inserter waits for another transaction that has the same unique key.
+constexpr int kAskAgain = ERRCODE_ACTIVE_SQL_TRANSACTION;
 
 /// Shows the sink the rows of search->watched and of all below it. Raises an error when any of them cannot be read with
 /// certainty, or is locked: this never waits for a lock, and keeps none. Tables that are not there or not watched any more
