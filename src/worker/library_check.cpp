@@ -85,13 +85,9 @@ void TakeProbe(void *argument, const Answer &answer) {
   auto *entry = static_cast<SenderAccount *>(list_nth(check->sender->accounts, static_cast<int>(answer.ticket)));
   if (answer.verdict == Verdict::kNotFound) {
     entry->library = Library::kEmpty;
-    entry->answered = true;
     return;
   }
-  if (answer.verdict == Verdict::kFound) {
-    entry->answered = true;
-    if (VerifyLibrary(check->sender, entry, answer.file)) return;
-  }
+  if (answer.verdict == Verdict::kFound && VerifyLibrary(check->sender, entry, answer.file)) return;
   const bool of_files = answer.verdict == Verdict::kTransient || answer.verdict == Verdict::kThrottled;
   if (!of_files) StopAccount(check->sender, entry, answer.detail.c_str());
   for (int i = 0; i < check->batch->count; i++) {

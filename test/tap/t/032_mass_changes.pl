@@ -78,6 +78,26 @@ $session->query_safe('ROLLBACK');
 $session->quit;
 is($t->sql(q{SELECT imagekit.cancel(relation => 'large')}), '600', 'cancel() takes them back');
 
+# An operator in the middle of his work -----------------------------------------------------------------------------------
+
+$t->sql(q{
+	CREATE TABLE busy (id int, image text);
+	SELECT imagekit.watch('busy', '{image}', grace => '1 hour', hold_above => 10)});
+$t->sql("INSERT INTO busy SELECT n, '$ENDPOINT/busy/' || n || '.jpg' FROM generate_series(1, 100) n");
+$t->sql('DELETE FROM busy WHERE id <= 8');
+eventually { $t->sql(q{SELECT count(*) FROM imagekit.backlog WHERE relation = 'busy'::regclass}) } '8', 'taken in, and waiting';
+my $operator = $t->node->background_psql('postgres');
+$operator->query_safe('BEGIN');
+is($operator->query_safe(qq{SELECT imagekit.cancel(url => '$ENDPOINT/busy/1.jpg')}), '1', 'an operator takes one back');
+$t->sql('DELETE FROM busy WHERE id BETWEEN 9 AND 16');
+eventually { $t->sql(q{SELECT count(*) FROM imagekit.backlog WHERE relation = 'busy'::regclass AND state = 'held'}) } '15', 'the rest is held, without a wait for him';
+is($operator->query_safe(qq{SELECT imagekit.cancel(url => '$ENDPOINT/busy/2.jpg')}), '1', 'who goes on');
+$operator->query_safe('ROLLBACK');
+$operator->quit;
+$t->sql(q{UPDATE imagekit.backlog SET due_at = now() WHERE relation = 'busy'::regclass});
+eventually { $t->sql(q{SELECT count(*) FROM imagekit.backlog WHERE relation = 'busy'::regclass AND state = 'held'}) } '16', 'what he did not take back after all is held before it is sent';
+is($t->sql(q{SELECT imagekit.cancel(relation => 'busy')}), '16', 'cancel() takes them back');
+
 # Rows that moved without their images ----------------------------------------------------------------------------------
 
 $t->sql(q{

@@ -130,6 +130,22 @@ begin_anew();
 remove(map { my $n = $_; map { "double$n.jpg?v=$_" } 1 .. 4 } 1 .. 12);
 eventually { settled() } '48', 'twelve missing files, each under four spellings: twelve';
 
+# Young ones tell nothing -------------------------------------------------------------------------------------------------
+
+begin_anew();
+remove(names('gone', 20));
+eventually { $t->cause } $cause, 'stopped';
+$t->setting('imagekit_cleanup.search_lag', "'30s'");
+wait_for { $t->sql('SHOW imagekit_cleanup.search_lag') eq '30s' } 'the reload';
+$t->sql('UPDATE imagekit.backlog SET due_at = now() + interval \'1 hour\'');
+$t->mark_log;
+$imagekit->forget;
+remove(names('young', 3));
+eventually { $t->sql(q{SELECT count(*) FROM imagekit.pending WHERE last_error LIKE 'not found yet%'}) } 3, 'files that a search may not know yet are tried';
+is(join(' ', $t->log_lines(qr/sends for server "acme" again/)), '', 'and do not let the account go on');
+$t->setting('imagekit_cleanup.search_lag', '0');
+wait_for { $t->sql('SHOW imagekit_cleanup.search_lag') eq '0' } 'the reload';
+
 # Found, and gone when they are deleted ---------------------------------------------------------------------------------
 
 begin_anew();

@@ -7,7 +7,7 @@ use warnings;
 use ImageKit::Test;
 use Test::More;
 
-my $t = ImageKit::Test->new;
+my $t = ImageKit::Test->new(settings => { log_min_messages => 'debug1' });
 my $imagekit = $t->imagekit;
 my $id = 0;
 
@@ -72,6 +72,13 @@ $t->insert(++$id, 'open_row.jpg');
 $t->sql("DELETE FROM patches WHERE id = $id");
 eventually { $t->sql("SELECT last_error FROM imagekit.pending WHERE url LIKE '%/open_row.jpg'") } qr/^waits: a row of public\.modules that is not committed yet/,
   'a row inserted before the look and not committed is no gap';
+my $asked = () = $t->log =~ /asks watched tables/g;
+wait_for { (() = $t->log =~ /asks watched tables/g) > $asked + 2 } 'the tables are asked again and again';
+is(scalar(grep { ($_->{query}{searchQuery} // '') =~ /open_row/ } $imagekit->journal), 1, 'but ImageKit only once');
+like($t->sql("SELECT string_agg(item || ': ' || answer, E'\\n') FROM imagekit.explain('$ENDPOINT/open_row.jpg')"),
+	qr/^used by: public\.modules 200, source images \(not committed yet\)\n.*^what happens: waits for the transaction that uses it: kept once that is committed$/ms, 'explain() says what it waits for');
+is($t->messages("SELECT imagekit.delete_file('$ENDPOINT/open_row.jpg')") =~ /DETAIL:  failed: (.*)/ ? $1 : '',
+	'a row of public.modules that is not committed yet uses it, source images.', 'and so does who asks by hand');
 $session->query_safe('COMMIT');
 eventually { $t->sql("SELECT outcome FROM imagekit.history WHERE url LIKE '%/open_row.jpg'") } 'kept', 'committed, it keeps the file';
 is(join(' ', $t->log_lines(qr/came to use/)), '', 'and nothing was deleted for it');
