@@ -131,7 +131,8 @@ DROP TABLE child, one, two;
 CREATE ROLE regress_unchanged;
 GRANT SELECT, UPDATE ON patches TO regress_unchanged;
 SET ROLE regress_unchanged;
-EXPLAIN (ANALYZE, TIMING OFF, SUMMARY OFF, COSTS OFF) UPDATE patches SET id = id, images = images WHERE id = 1;
+SELECT events('UPDATE patches SET id = id, images = images WHERE id = 1');
+SELECT events('UPDATE patches SET images = NULL WHERE id = 1');
 RESET ROLE;
 
 DROP TABLE patches, parts, own;

@@ -150,14 +150,12 @@ void ReadWhole(Relation relation, HeapSearch *heap) {
   heap->search->read_whole = lappend(heap->search->read_whole, read);
 }
 
-// Is that backend after a row lock of the table? Then its own row is in no index because there is none yet.
-bool WantsRowLock(int pid, Relation relation) {
+// Is that backend after a row lock, of whatever table? Then it is not in the middle of an insertion.
+bool WantsRowLock(int pid) {
   LockData *locks = GetLockStatusData();
   for (int i = 0; i < locks->nelements; i++) {
     const LockInstanceData &lock = locks->locks[i];
-    if (lock.pid == pid && lock.locktag.locktag_type == LOCKTAG_TUPLE &&
-        lock.locktag.locktag_field2 == RelationGetRelid(relation))
-      return true;
+    if (lock.pid == pid && lock.locktag.locktag_type == LOCKTAG_TUPLE) return true;
   }
   return false;
 }
@@ -175,7 +173,7 @@ bool InserterWaits(Relation relation) {
     // Read without a lock: it is what pg_stat_activity shows.
     uint32 wait = *const_cast<volatile uint32 *>(&process->wait_event_info);
     if (wait != (PG_WAIT_LOCK | LOCKTAG_TRANSACTION) && wait != (PG_WAIT_LOCK | LOCKTAG_SPECULATIVE_TOKEN)) continue;
-    if (!WantsRowLock(process->pid, relation)) return true;
+    if (!WantsRowLock(process->pid)) return true;
   }
   return false;
 }
