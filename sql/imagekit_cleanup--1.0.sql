@@ -125,6 +125,8 @@ CREATE TABLE imagekit.backlog (
 CREATE INDEX backlog_due ON imagekit.backlog (due_at, id) WHERE state IN ('waiting', 'retrying') AND NOT claimed;
 CREATE INDEX backlog_claimed ON imagekit.backlog (id) WHERE claimed;
 CREATE INDEX backlog_failed ON imagekit.backlog (server) WHERE state = 'failed';
+-- For a row that another transaction has not committed.
+CREATE INDEX backlog_waits ON imagekit.backlog (server, captured_at) WHERE last_error LIKE 'waits: %';
 CREATE INDEX backlog_held ON imagekit.backlog (relation) WHERE state = 'held';
 COMMENT ON TABLE imagekit.backlog IS
   'One row per file that is not settled. Internal: read it through the view imagekit.pending.';
@@ -599,7 +601,7 @@ SELECT s.srvname AS server,
                   CASE WHEN NOT x.preloaded
                        THEN 'the library is not in shared_preload_libraries, so no background worker runs: '
                             'CALL imagekit.drain() sends what is due' END),
-         h.cause), '') AS cause,
+         h.cause, l.cause), '') AS cause,
        (SELECT min(b.due_at) FROM imagekit.backlog b
         WHERE b.state IN ('waiting', 'retrying') AND NOT b.claimed AND b.server = s.oid) AS next_due_at,
        (SELECT count(*) FROM imagekit.backlog b WHERE b.state = 'failed' AND b.server = s.oid) AS failed,
@@ -625,7 +627,12 @@ CROSS JOIN LATERAL (
                            'them, SELECT imagekit.discard(relation => %L) keeps them',
                            t.files, t.name, t.because, t.name, t.name), '; ' ORDER BY t.name) AS cause
   FROM (SELECT b.relation::regclass::text AS name, count(*) AS files, min(b.last_error) AS because
-        FROM imagekit.backlog b WHERE b.state = 'held' AND b.server = s.oid GROUP BY b.relation) t) h;
+        FROM imagekit.backlog b WHERE b.state = 'held' AND b.server = s.oid GROUP BY b.relation) t) h
+CROSS JOIN LATERAL (
+  SELECT CASE WHEN min(b.captured_at) < now() - interval '10 minutes'
+              THEN format('%s files wait since %s for transactions that are not over: see pg_stat_activity.xact_start and '
+                          'pg_prepared_xacts, and last_error in imagekit.pending', count(*), min(b.captured_at)) END AS cause
+  FROM imagekit.backlog b WHERE b.last_error LIKE 'waits: %' AND b.server = s.oid) l;
 COMMENT ON VIEW imagekit.status IS 'One row per account: is it being worked for, and if not, why not.';
 COMMENT ON COLUMN imagekit.status.server IS 'Account (foreign server).';
 COMMENT ON COLUMN imagekit.status.state IS

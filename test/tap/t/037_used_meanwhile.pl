@@ -79,6 +79,10 @@ like($t->sql("SELECT string_agg(item || ': ' || answer, E'\\n') FROM imagekit.ex
 	qr/^used by: public\.modules 200, source images \(not committed yet\)\n.*^what happens: waits for the transaction that uses it: kept once that is committed$/ms, 'explain() says what it waits for');
 is($t->messages("SELECT imagekit.delete_file('$ENDPOINT/open_row.jpg')") =~ /DETAIL:  failed: (.*)/ ? $1 : '',
 	'a row of public.modules that is not committed yet uses it, source images.', 'and so does who asks by hand');
+is($t->cause, '', 'the status has no word of a short wait');
+$t->sql(q{UPDATE imagekit.backlog SET captured_at = captured_at - interval '1 hour'});
+like($t->cause, qr/^1 files wait since .* for transactions that are not over: see pg_stat_activity\.xact_start and pg_prepared_xacts/, 'but of a long one');
+isnt($t->status, 'stopped', 'which stops nothing else');
 $session->query_safe('COMMIT');
 eventually { $t->sql("SELECT outcome FROM imagekit.history WHERE url LIKE '%/open_row.jpg'") } 'kept', 'committed, it keeps the file';
 is(join(' ', $t->log_lines(qr/came to use/)), '', 'and nothing was deleted for it');
