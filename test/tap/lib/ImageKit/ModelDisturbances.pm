@@ -9,7 +9,7 @@ use warnings;
 use ImageKit::Crash;
 use ImageKit::Test;
 use JSON::PP ();
-use Time::HiRes qw(sleep);
+use Time::HiRes qw(sleep time);
 
 # COUNTS what it has done, by name.
 sub new { my ($class, $t) = @_; return bless { t => $t, counts => {} }, $class; }
@@ -32,7 +32,12 @@ sub death
 		my @pids = split /\n/, $self->ask("SELECT pid FROM pg_stat_activity WHERE $whose ORDER BY backend_start");
 		return unless @pids;
 		$self->{t}->mark_log;
-		kill 'KILL', $pids[ rand @pids ];
+		my $pid = $pids[ rand @pids ];
+		# It may have ended by itself by now, or be just ending; then the server goes on.
+		return unless kill 'KILL', $pid;
+		my $grace = time() + 3;
+		wait_for { $self->{t}->log =~ /terminated by signal 9/ || time() > $grace } 'the server has noticed';
+		return unless $self->{t}->log =~ /terminated by signal 9/;
 		wait_for { $self->{t}->log =~ /database system is ready to accept connections/ } 'the server has restarted itself', 60;
 	}
 	$self->{counts}{$how}++;
