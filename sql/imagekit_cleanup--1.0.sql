@@ -126,7 +126,7 @@ CREATE INDEX backlog_due ON imagekit.backlog (due_at, id) WHERE state IN ('waiti
 CREATE INDEX backlog_claimed ON imagekit.backlog (id) WHERE claimed;
 CREATE INDEX backlog_failed ON imagekit.backlog (server) WHERE state = 'failed';
 -- For a row that another transaction has not committed.
-CREATE INDEX backlog_waits ON imagekit.backlog (server, captured_at) WHERE last_error LIKE 'waits: %';
+CREATE INDEX backlog_waits ON imagekit.backlog (server, captured_at) WHERE last_error LIKE 'waits: a row of %';
 CREATE INDEX backlog_held ON imagekit.backlog (relation) WHERE state = 'held';
 COMMENT ON TABLE imagekit.backlog IS
   'One row per file that is not settled. Internal: read it through the view imagekit.pending.';
@@ -632,7 +632,7 @@ CROSS JOIN LATERAL (
   SELECT CASE WHEN min(b.captured_at) < now() - interval '10 minutes'
               THEN format('%s files wait since %s for transactions that are not over: see pg_stat_activity.xact_start and '
                           'pg_prepared_xacts, and last_error in imagekit.pending', count(*), min(b.captured_at)) END AS cause
-  FROM imagekit.backlog b WHERE b.last_error LIKE 'waits: %' AND b.server = s.oid) l;
+  FROM imagekit.backlog b WHERE b.last_error LIKE 'waits: a row of %' AND b.server = s.oid) l;
 COMMENT ON VIEW imagekit.status IS 'One row per account: is it being worked for, and if not, why not.';
 COMMENT ON COLUMN imagekit.status.server IS 'Account (foreign server).';
 COMMENT ON COLUMN imagekit.status.state IS

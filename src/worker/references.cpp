@@ -123,7 +123,7 @@ void Keep(void *argument, const TableSearch &where, int file, bool certain) {
   if (Open(*asked) && where.uncommitted) {
     // If that is rolled back, nobody says so: it is asked again until it is known.
     Decide(batch, asked, Fate::kReleased,
-           psprintf("%sa row of %s that is not committed yet uses it, source %s", asked->id == 0 ? "" : kWaits,
+           psprintf("%s%s that is not committed yet uses it, source %s", asked->id == 0 ? "a row of " : kWaits,
                     NameOf(where.watched), where.source));
     asked->release_wait_ms = WaitForOthers(*asked);
   } else if (Open(*asked)) {
@@ -163,7 +163,7 @@ void AskInDrain(Oid table, Search *search) {
     for (int i = 0; i < batch->count; i++) {
       QueuedFile *file = &batch->files[i];
       if (!Open(*file)) continue;
-      Decide(batch, file, Fate::kReleased, psprintf("%s%s", kWaits, error->message));
+      Decide(batch, file, Fate::kReleased, psprintf("waits: %s", error->message));
       file->release_wait_ms = WaitForOthers(*file);
     }
     return;

@@ -54,8 +54,8 @@ void ConcludeMissing(Batch *batch, const Sender *sender);
 /// writes, but it is said, in the log and in the history.
 void KeepReferenced(Batch *batch);
 
-/// How the words of a file begin that waits for another transaction.
-constexpr char kWaits[] = "waits: ";
+/// How the words of a file begin that waits for another transaction. The view status and an index of the backlog know it too.
+constexpr char kWaits[] = "waits: a row of ";
 
 /// 6 and 7, the delete, in turn, in slices: waits until the account's pace lets deletes through, proves that what is open is
 /// unused, and sends at once what may be sent at once, so that no proof is older than the moment it takes to send. Files of

@@ -18,6 +18,9 @@ $t->insert(1, map { "a$_.jpg" } 1 .. 10);
 $t->sql('DELETE FROM patches WHERE id = 1');
 eventually { left() } '6', 'as many as are allowed are deleted';
 eventually { $t->cause } qr/^max_deletes_per_hour \(4\) is reached \(since .*, next try at .*\)$/, 'the status says why no more';
+cmp_ok($t->sql(q{SELECT count(*) FROM imagekit.pending WHERE last_error LIKE 'waits: max_deletes%'}), '>', 0, 'so do the files');
+unlike($t->sql(q{BEGIN; UPDATE imagekit.backlog SET captured_at = captured_at - interval '1 hour'; SELECT cause FROM imagekit.status; ROLLBACK}),
+	qr/for transactions/, 'and no transaction is blamed for it, however long it takes');
 is($t->status, 'stopped', 'and that it has stopped');
 is($t->sql(q{SELECT count(*), sum(attempts) FROM imagekit.pending WHERE state = 'waiting'}), '6|0', 'the others wait, no attempt is counted');
 is($t->sql(q{SELECT max(a.paused_until - h.at) FROM imagekit.account_state a, (SELECT min(settled_at) AS at FROM imagekit.history) h}), '01:00:00',
