@@ -1,112 +1,84 @@
-// ApiClient: queues look-ups and deletes, paces them per account, and turns replies into answers.
+// ApiClient: what is sent when, and to whom an answer belongs.
 //
-// One request's way: Find or Delete puts a job into its lane (one per account and class, first in, first out); StartDue
-// takes jobs off lanes that have a token while there is room on the wire; Collect judges what came back. It must never
-// let a key into an answer's words, and never answer a job twice.
+// One request's way: Find, Probe and Purge put it into a queue of its account; StartDue takes requests off the queues
+// whose account has a token while there is room on the wire; Delete goes at once, with the token and the place that were
+// reserved for it; Collect hands what came back to api_answers.h. It must never send more than the pace and the wire
+// allow, and never answer a ticket twice.
+//
+// The wire: max_in_flight places. Reads (and purges) use at most three quarters of them, so that a delete, which has just
+// been proven right, finds one. Where there are so few places that no quarter can be left free, a reservation that found
+// none has the next one that becomes free: reads wait for it for a moment.
 
 #include "core/api.h"
 
 #include <algorithm>
 #include <cmath>
 #include <deque>
+#include <memory>
 #include <new>
 #include <stdexcept>
-#include <string_view>
 #include <unordered_map>
 #include <utility>
 
-#include "core/api_reply.h"
+#include "core/api_account.h"
+#include "core/api_answers.h"
 #include "core/api_request.h"
 #include "core/api_text.h"
-#include "core/api_time.h"
-#include "core/clock_offset.h"
 #include "core/http_multi.h"
-#include "core/taxonomy.h"
-#include "core/token_bucket.h"
 #include "core/core_only.h"
 
 namespace imagekit {
 
 namespace {
 
-// Pages read in one look-up: 200 hits of a search, 20000 files of a folder. More are not worth their tokens.
-constexpr int kMaxPages = 20;
+// How long reads leave a place to a delete that was refused one. The owner comes again within a turn of its loop.
+constexpr int64_t kHoldUs = 100000;
 
-// Room for what follows ImageKit's message in the words of an answer.
-constexpr size_t kMaxMessageBytes = 350;
-constexpr size_t kMaxRequestIdBytes = 64;
+// A purge takes the last token of the writes only when no delete was wanted for so long.
+constexpr int64_t kQuietUs = 1000000;
+
+constexpr int kMostInBulk = 100;
 
 /// For one request, and gone with it.
-HttpHeaders MakeHeaders(const MaskedSecret& key) {
+HttpHeaders MakeHeaders(const MaskedSecret& key, HttpRequest::Method method) {
   HttpHeaders headers;
-  const SecretText lines[] = {"Authorization: " + BasicCredentials(View(key.Reveal())), "Accept: application/json"};
-  for (const SecretText& line : lines) {
-    curl_slist* longer = curl_slist_append(headers.get(), line.c_str());
+  const auto add = [&](const char* line) {
+    curl_slist* longer = curl_slist_append(headers.get(), line);
     if (longer == nullptr) throw std::bad_alloc();
     static_cast<void>(headers.release());  // the new list holds the old one
     headers.reset(longer);
+  };
+  add(("Authorization: " + BasicCredentials(View(key.Reveal()))).c_str());
+  add("Accept: application/json");
+  if (method == HttpRequest::Method::kPost) {
+    add("Content-Type: application/json");
+    add("Expect:");  // libcurl would wait for a "100 Continue" before a longer body
   }
   return headers;
 }
 
-struct Account {
-  ApiBase base;
-  MaskedSecret key;
-  ClockOffset clock;
-};
-
-struct Job {
-  uint64_t ticket;
-  int account;
-  Operation operation;
-  PathSearch search;    // kFind
-  std::string file_id;  // kDelete
-};
-
-/// The queue of one account's requests of one class.
-struct Lane {
-  TokenBucket bucket;
-  std::deque<Job> jobs;
-};
-
-/// What the reply says beyond its status, in words.
-std::string WordsOf(const HttpReply& reply, const ReplyBody& body, const PathSearch& search, Verdict verdict) {
-  if (reply.transport != Transport::kComplete) return reply.error;
-  if (reply.status >= 300 && reply.status < 400) {
-    return reply.location.empty() ? "a redirect" : "a redirect to " + reply.location + ", not followed";
-  }
-  switch (body.kind) {
-    case BodyKind::kMessage:
-      return body.message;
-    case BodyKind::kArray:
-      if (verdict != Verdict::kBroken || !search.words.empty()) return search.words;
-      return "an entry of the list is not shaped like ImageKit's";
-    case BodyKind::kHtml:
-      return "an HTML page, not an answer of ImageKit";
-    case BodyKind::kText:
-      return verdict == Verdict::kBroken ? "not an answer of ImageKit: " + body.message : body.message;
-    case BodyKind::kEmpty:
-    case BodyKind::kJson:
-      break;
-  }
-  return verdict == Verdict::kBroken ? "not an answer of ImageKit" : "";
-}
+int CeilMs(int64_t us) noexcept { return static_cast<int>((us + 999) / 1000); }
 
 }  // namespace
 
 class ApiClient::Impl {
  public:
   explicit Impl(const TransportOptions& options)
-      : max_in_flight_(static_cast<size_t>(options.max_in_flight)), http_(options) {}
+      : most_(static_cast<size_t>(std::max(options.max_in_flight, 0))),
+        most_reads_(most_ - most_ / 4),
+        http_(options) {}
 
   int AddAccount(const AccountAccess& access);
-  void Find(uint64_t ticket, int account, const LibraryPath& path);
-  void Delete(uint64_t ticket, int account, const std::string& file_id);
-  void Probe(uint64_t ticket, int account);
+  void Find(uint64_t ticket, int account, const LibraryPath& path, const std::string& known_id, int most_together);
+  int ReserveDeletes(int account, int most);
+  void ReturnDeletes(int account, int count);
+  void Delete(int account, const std::vector<FileToDelete>& files);
+  int BulkSize(int account) const { return Checked(account).bulk_size; }
+  void Purge(uint64_t ticket, int account, const std::string& url);
+  void Probe(uint64_t ticket, int account) { Checked(account).probes.push_back(ticket); }
   int64_t ClockOffsetMs(int account) const { return Checked(account).clock.Ms(); }
-  int DeletesReady(int account) const;
-  int DeleteWaitMs(int account) const;
-  bool Busy() const noexcept { return queued_ > 0 || !on_wire_.empty() || !answers_.empty(); }
+  int DeleteWaitMs(int account) const { return CeilMs(Checked(account).writes.WaitUs(MonotonicUs())); }
+  bool Busy() const noexcept;
   bool NextAnswer(Answer* answer);
   void Abandon() noexcept;
   int TimeoutMs() const;
@@ -119,28 +91,26 @@ class ApiClient::Impl {
   HttpMulti& http() noexcept { return http_; }
 
  private:
-  // Lanes come in pairs: account 0's reads, its writes, account 1's reads, ...
-  Lane& LaneOf(const Job& job) {
-    return lanes_[static_cast<size_t>(job.account) * 2 + (job.operation == Operation::kDelete ? 1 : 0)];
-  }
-  const Account& Checked(int account) const;
-  std::string TargetOf(const Job& job) const;
-  void Queue(Job job);
-  void Refuse(const Job& job, const std::string& why);
+  Account& Checked(int account) const;
+  bool RoomForRead(int64_t now_us) const noexcept;
+  bool MayPurge(const Account& account, int64_t now_us) const noexcept;
   void StartDue();
-  void Start(Job job);
+  bool StartOne(int number, int64_t now_us);
+  void Start(Sent sent, HttpRequest::Method method, const std::string& target, std::string body = "");
+  void Release(Account* account, int deletes) noexcept;
+  void Refuse(uint64_t ticket, Operation operation, const std::string& why);
+
   void Collect();
-  void Judge(Job job, const HttpReply& reply);
-  bool JudgeList(Job* job, const ReplyBody& body, Verdict* verdict);
-  std::string Detail(const Account& account, const HttpReply& reply, const std::string& words) const;
 
-  const size_t max_in_flight_;
-  std::vector<Account> accounts_;
-  std::vector<Lane> lanes_;
-  size_t next_lane_ = 0;  // where StartDue goes on, so that accounts take turns
-  size_t queued_ = 0;     // in all lanes
+  const size_t most_;
+  const size_t most_reads_;
+  std::vector<std::unique_ptr<Account>> accounts_;
+  size_t next_account_ = 0;  // where StartDue goes on, so that accounts take turns
 
-  std::unordered_map<uint64_t, Job> on_wire_;  // by request id
+  std::unordered_map<uint64_t, Sent> on_wire_;  // by request id
+  size_t reads_on_wire_ = 0;                    // all but the deletes
+  size_t reserved_ = 0;
+  int64_t held_until_us_ = 0;  // one place is left free until then
   uint64_t last_request_ = 0;
   std::deque<Answer> answers_;
   HttpMulti http_;
@@ -154,81 +124,95 @@ int ApiClient::Impl::AddAccount(const AccountAccess& access) {
     if (!std::isfinite(burst) || burst < 0) throw std::invalid_argument("a request burst must not be negative");
   }
   CheckPrivateKey(View(access.private_key));
-  Account account = {ReadApiUrl(access.api_url), MaskedSecret(View(access.private_key)), {}};
-
-  accounts_.reserve(accounts_.size() + 1);  // so that the two vectors cannot come out of step
-  lanes_.reserve(lanes_.size() + 2);
-  const int64_t now = MonotonicMs();
-  lanes_.push_back({TokenBucket(access.read_rate, access.read_burst, now), {}});
-  lanes_.push_back({TokenBucket(access.write_rate, access.write_burst, now), {}});
+  auto account = std::make_unique<Account>(access);
+  account->bulk_size = std::clamp(account->bulk_size, 1, kMostInBulk);
   accounts_.push_back(std::move(account));
   return static_cast<int>(accounts_.size()) - 1;
 }
 
-const Account& ApiClient::Impl::Checked(int account) const {
+Account& ApiClient::Impl::Checked(int account) const {
   if (account < 0 || static_cast<size_t>(account) >= accounts_.size()) throw std::invalid_argument("no such account");
-  return accounts_[static_cast<size_t>(account)];
+  return *accounts_[static_cast<size_t>(account)];
 }
 
-void ApiClient::Impl::Find(uint64_t ticket, int account, const LibraryPath& path) {
-  const ApiBase& base = Checked(account).base;
-  Job job = {ticket, account, Operation::kFind, PathSearch(path, CanBeQuoted(path.name)), ""};
-  const std::string why_not = WhyNotFindable(path);
-  if (!why_not.empty()) return Refuse(job, why_not);
-  // 16 bytes for the `skip` of later pages.
-  if (base.path.size() + TargetOf(job).size() + 16 > kMaxTargetBytes) {
-    return Refuse(job, "folder and name are too long for a request of 4 KB");
+void ApiClient::Impl::Find(uint64_t ticket, int account, const LibraryPath& path, const std::string& known_id,
+                           int most_together) {
+  const std::string why_not = Checked(account).look_ups.Add({ticket, path, known_id, most_together, 0});
+  if (!why_not.empty()) Refuse(ticket, Operation::kFind, why_not);
+}
+
+int ApiClient::Impl::ReserveDeletes(int account, int most) {
+  Account& from = Checked(account);
+  if (most <= 0) return 0;
+  const int64_t now = MonotonicUs();
+  from.deletes_wanted_us = now;
+  const size_t used = on_wire_.size() + reserved_;
+  held_until_us_ = used >= most_ && most_reads_ == most_ ? now + kHoldUs : 0;
+  int taken = 0;
+  while (taken < most && used + static_cast<size_t>(taken) < most_ && from.writes.TryTake(now)) ++taken;
+  from.reserved += taken;
+  reserved_ += static_cast<size_t>(taken);
+  return taken;
+}
+
+void ApiClient::Impl::ReturnDeletes(int account, int count) {
+  Account& to = Checked(account);
+  if (count < 0 || count > to.reserved) throw std::invalid_argument("more deletes returned than reserved");
+  for (int i = 0; i < count; ++i) to.writes.GiveBack();
+  Release(&to, count);
+}
+
+void ApiClient::Impl::Release(Account* account, int deletes) noexcept {
+  account->reserved -= deletes;
+  reserved_ -= static_cast<size_t>(deletes);
+}
+
+void ApiClient::Impl::Delete(int account, const std::vector<FileToDelete>& files) {
+  if (Checked(account).reserved < 1) throw std::invalid_argument("no delete is reserved");
+  Sent sent;
+  sent.account = account;
+  for (const FileToDelete& file : files) {
+    if (IsFileId(file.file_id)) {
+      sent.deletion.Add(file);
+    } else {
+      Refuse(file.ticket, Operation::kDelete, "the fileId is not made of letters and digits");
+    }
   }
-  Queue(std::move(job));
+  const std::vector<std::string>& ids = sent.deletion.file_ids();
+  if (ids.empty()) return ReturnDeletes(account, 1);
+  Release(&Checked(account), 1);
+  sent.request = sent.deletion.bulk() ? Request::kBulkDelete : Request::kDelete;
+  if (ids.size() == 1) {
+    const std::string target = DeleteTarget(ids[0]);
+    return Start(std::move(sent), HttpRequest::Method::kDelete, target);
+  }
+  std::string body = BulkDeleteBody(ids);
+  Start(std::move(sent), HttpRequest::Method::kPost, BulkDeleteTarget(), std::move(body));
 }
 
-void ApiClient::Impl::Delete(uint64_t ticket, int account, const std::string& file_id) {
-  Checked(account);
-  Job job = {ticket, account, Operation::kDelete, PathSearch(), file_id};
-  if (!IsFileId(file_id)) return Refuse(job, "the fileId is not made of letters and digits");
-  Queue(std::move(job));
-}
-
-void ApiClient::Impl::Probe(uint64_t ticket, int account) {
-  Checked(account);
-  Queue({ticket, account, Operation::kProbe, PathSearch(), ""});
-}
-
-int ApiClient::Impl::DeletesReady(int account) const {
-  Checked(account);
-  const size_t busy = on_wire_.size() + static_cast<size_t>(queued_);
-  const size_t room = max_in_flight_ > busy ? max_in_flight_ - busy : 0;
-  const int tokens = lanes_[static_cast<size_t>(account) * 2 + 1].bucket.Ready(MonotonicMs());
-  return std::min(tokens, static_cast<int>(room));
-}
-
-int ApiClient::Impl::DeleteWaitMs(int account) const {
-  Checked(account);
-  return static_cast<int>(lanes_[static_cast<size_t>(account) * 2 + 1].bucket.WaitMs(MonotonicMs()));
-}
-
-std::string ApiClient::Impl::TargetOf(const Job& job) const {
-  if (job.operation == Operation::kDelete) return DeleteTarget(job.file_id);
-  if (job.operation == Operation::kProbe) return ProbeTarget();
-  const PathSearch& search = job.search;
-  return search.by_name() ? SearchTarget(search.wanted(), search.next_skip())
-                          : ListTarget(search.wanted().folder, search.next_skip());
-}
-
-void ApiClient::Impl::Queue(Job job) {
-  Lane& lane = LaneOf(job);
-  lane.jobs.push_back(std::move(job));
-  ++queued_;
+void ApiClient::Impl::Purge(uint64_t ticket, int account, const std::string& url) {
+  Account& at = Checked(account);
+  if (url.empty() || url.size() > kMaxTargetBytes || CleanText(url, url.size()) != url) {
+    return Refuse(ticket, Operation::kPurge, "the URL is empty, too long, or no clean text");
+  }
+  at.purges.push_back({ticket, url});
 }
 
 /// Answers without a request.
-void ApiClient::Impl::Refuse(const Job& job, const std::string& why) {
+void ApiClient::Impl::Refuse(uint64_t ticket, Operation operation, const std::string& why) {
   Answer answer;
-  answer.ticket = job.ticket;
-  answer.operation = job.operation;
+  answer.ticket = ticket;
+  answer.operation = operation;
   answer.verdict = Verdict::kRejected;
   answer.detail = why;
   answers_.push_back(std::move(answer));
+}
+
+bool ApiClient::Impl::Busy() const noexcept {
+  if (!on_wire_.empty() || !answers_.empty()) return true;
+  return std::any_of(accounts_.begin(), accounts_.end(), [](const auto& account) {
+    return account->look_ups.Waiting() || !account->probes.empty() || !account->purges.empty();
+  });
 }
 
 bool ApiClient::Impl::NextAnswer(Answer* answer) {
@@ -241,51 +225,101 @@ bool ApiClient::Impl::NextAnswer(Answer* answer) {
 void ApiClient::Impl::Abandon() noexcept {
   http_.Abandon();
   on_wire_.clear();
-  for (Lane& lane : lanes_) lane.jobs.clear();
-  queued_ = 0;
+  reads_on_wire_ = 0;
+  held_until_us_ = 0;
+  for (const auto& account : accounts_) {
+    while (account->reserved > 0) {
+      account->writes.GiveBack();
+      Release(account.get(), 1);
+    }
+    account->probes.clear();
+    account->look_ups.Clear();
+    account->purges.clear();
+  }
 }
 
 int ApiClient::Impl::TimeoutMs() const {
   if (!answers_.empty()) return 0;
-  int64_t wait = http_.TimeoutMs();
-  if (queued_ > 0 && on_wire_.size() < max_in_flight_) {
-    const int64_t now = MonotonicMs();
-    for (const Lane& lane : lanes_) {
-      if (lane.jobs.empty()) continue;
-      const int64_t lane_wait = lane.bucket.WaitMs(now);
-      wait = wait < 0 ? lane_wait : std::min(wait, lane_wait);
+  int wait = http_.TimeoutMs();
+  const auto at_most = [&](int64_t us) { wait = wait < 0 ? CeilMs(us) : std::min(wait, CeilMs(us)); };
+  const int64_t now = MonotonicUs();
+  const bool room = RoomForRead(now);
+  if (!room && held_until_us_ > now) at_most(held_until_us_ - now);
+  for (const auto& account : accounts_) {
+    if (!room) break;
+    if (account->look_ups.Waiting() || !account->probes.empty()) {
+      at_most(account->reads.WaitUs(now));
+    } else if (!account->purges.empty()) {
+      const int64_t quiet_us = account->deletes_wanted_us + kQuietUs;
+      at_most(MayPurge(*account, now)
+                  ? 0
+                  : std::max({account->writes.WaitUs(now), quiet_us - now, account->purges_paused_until_us - now}));
     }
   }
-  return static_cast<int>(wait);
+  return wait;
+}
+
+bool ApiClient::Impl::RoomForRead(int64_t now_us) const noexcept {
+  const size_t held = held_until_us_ > now_us ? 1 : 0;
+  return on_wire_.size() + reserved_ + held < most_ && reads_on_wire_ < most_reads_;
+}
+
+/// A purge is for later: it must not cost a delete its token.
+bool ApiClient::Impl::MayPurge(const Account& account, int64_t now_us) const noexcept {
+  if (now_us < account.purges_paused_until_us) return false;
+  const int tokens = account.writes.Ready(now_us);
+  return tokens >= 2 || (tokens >= 1 && now_us - account.deletes_wanted_us >= kQuietUs);
 }
 
 void ApiClient::Impl::StartDue() {
-  const int64_t now = MonotonicMs();
-  size_t passed = 0;  // lanes without anything to start, in a row
-  while (queued_ > 0 && on_wire_.size() < max_in_flight_ && passed < lanes_.size()) {
-    Lane& lane = lanes_[next_lane_];
-    next_lane_ = (next_lane_ + 1) % lanes_.size();
-    if (lane.jobs.empty() || !lane.bucket.TryTake(now)) {
-      ++passed;
-      continue;
-    }
-    passed = 0;
-    Job job = std::move(lane.jobs.front());
-    lane.jobs.pop_front();
-    --queued_;
-    Start(std::move(job));
+  const int64_t now = MonotonicUs();
+  size_t passed = 0;  // accounts without anything to start, in a row
+  while (passed < accounts_.size() && RoomForRead(now)) {
+    const size_t account = next_account_;
+    next_account_ = (next_account_ + 1) % accounts_.size();
+    passed = StartOne(static_cast<int>(account), now) ? 0 : passed + 1;
   }
 }
 
-void ApiClient::Impl::Start(Job job) {
-  const Account& account = accounts_[static_cast<size_t>(job.account)];
+bool ApiClient::Impl::StartOne(int number, int64_t now_us) {
+  Account& account = *accounts_[static_cast<size_t>(number)];
+  Sent sent;
+  sent.account = number;
+  if (!account.probes.empty()) {
+    if (!account.reads.TryTake(now_us)) return false;
+    sent.ticket = account.probes.front();
+    account.probes.pop_front();
+    Start(std::move(sent), HttpRequest::Method::kGet, ProbeTarget());
+    return true;
+  }
+  if (account.look_ups.Waiting()) {
+    if (!account.reads.TryTake(now_us)) return false;
+    sent.search = account.look_ups.TakeNext();
+    sent.request = sent.search.request;
+    const std::string target = sent.search.Target();
+    Start(std::move(sent), HttpRequest::Method::kGet, target);
+    return true;
+  }
+  if (account.purges.empty() || !MayPurge(account, now_us) || !account.writes.TryTake(now_us)) return false;
+  sent.request = Request::kPurge;
+  sent.ticket = account.purges.front().ticket;
+  std::string body = PurgeBody(account.purges.front().url);
+  account.purges.pop_front();
+  Start(std::move(sent), HttpRequest::Method::kPost, PurgeTarget(), std::move(body));
+  return true;
+}
+
+void ApiClient::Impl::Start(Sent sent, HttpRequest::Method method, const std::string& target, std::string body) {
+  const Account& account = *accounts_[static_cast<size_t>(sent.account)];
   HttpRequest request;
   request.id = ++last_request_;
-  request.operation = job.operation;
-  request.url = account.base.origin + account.base.path + TargetOf(job);
+  request.method = method;
+  request.url = account.base.origin + account.base.path + target;
+  request.body = std::move(body);
   request.plain_http = account.base.plain;
-  request.headers = MakeHeaders(account.key);
-  on_wire_.emplace(request.id, std::move(job));
+  request.headers = MakeHeaders(account.key, method);
+  if (!sent.is_delete()) ++reads_on_wire_;
+  on_wire_.emplace(request.id, std::move(sent));
   http_.Start(std::move(request));
 }
 
@@ -293,88 +327,29 @@ void ApiClient::Impl::Collect() {
   HttpReply reply;
   while (http_.NextReply(&reply)) {
     const auto found = on_wire_.find(reply.id);
-    Job job = std::move(found->second);
+    Sent sent = std::move(found->second);
     on_wire_.erase(found);
-    Judge(std::move(job), reply);
+    if (!sent.is_delete()) --reads_on_wire_;
+    Account* account = accounts_[static_cast<size_t>(sent.account)].get();
+    AnswerReply(account, std::move(sent), reply, http_.proxy_secrets(), &answers_);
   }
-}
-
-void ApiClient::Impl::Judge(Job job, const HttpReply& reply) {
-  Answer answer;
-  answer.ticket = job.ticket;
-  answer.operation = job.operation;
-  answer.http_status = reply.status;
-
-  ReplyBody body;
-  if (reply.transport == Transport::kComplete) {
-    body = ReadBody(reply.body, reply.content_type);
-    answer.verdict = JudgeAnswer(job.operation, reply.status, body.kind);
-  } else {
-    answer.verdict = JudgeFailure(reply.transport);
-  }
-
-  Account& account = accounts_[static_cast<size_t>(job.account)];
-  const int64_t date = answer.verdict == Verdict::kBroken ? -1 : ParseHttpDate(reply.date);
-  if (date > 0) account.clock.Add(date, reply.date_seen_ms);
-
-  if (answer.verdict == Verdict::kFound && job.operation == Operation::kProbe) {
-    answer.verdict = ReadProbe(body, &answer.file);
-  } else if (answer.verdict == Verdict::kFound && !JudgeList(&job, body, &answer.verdict)) {
-    // The next page goes before the other look-ups, so that the list has little time to change meanwhile.
-    Lane& lane = LaneOf(job);
-    lane.jobs.push_front(std::move(job));
-    ++queued_;
-    return;
-  }
-  if (answer.verdict == Verdict::kFound && job.operation == Operation::kFind) answer.file = job.search.file;
-  if (answer.verdict == Verdict::kThrottled) {
-    answer.retry_after_ms = RetryAfterMs(reply.rate_limit_reset, reply.retry_after, UnixMs());
-    LaneOf(job).bucket.PauseUntil(MonotonicMs() + answer.retry_after_ms);
-  }
-  answer.detail = Detail(account, reply, WordsOf(reply, body, job.search, answer.verdict));
-  answers_.push_back(std::move(answer));
-}
-
-/// Reads a page of a look-up. False: another page is needed.
-bool ApiClient::Impl::JudgeList(Job* job, const ReplyBody& body, Verdict* verdict) {
-  if (!job->search.ReadPage(body)) {
-    // A page that is not full is the last one: no total is given (section 2.3).
-    if (body.entries < (job->search.by_name() ? kSearchLimit : kListLimit)) {
-      job->search.Conclude();
-    } else if (job->search.pages() >= kMaxPages) {
-      job->search.GiveUp();
-    } else {
-      return false;
-    }
-  }
-  *verdict = job->search.verdict;
-  return true;
-}
-
-/// "HTTP 500: Internal server error (request 5f0c1d3e)".
-std::string ApiClient::Impl::Detail(const Account& account, const HttpReply& reply, const std::string& words) const {
-  // Each part is cut on its own, so that a long message does not cost the request id that support asks for.
-  const std::vector<SecretText> secrets = SecretsOf(View(account.key.Reveal()));
-  const auto fit = [&](const std::string& text, size_t max_bytes) {
-    return CleanText(HideSecrets(text, secrets), max_bytes);
-  };
-  std::string detail = reply.status == 0 ? "" : "HTTP " + std::to_string(reply.status);
-  if (!words.empty()) detail += (detail.empty() ? "" : ": ") + fit(words, kMaxMessageBytes);
-  if (!reply.request_id.empty()) detail += " (request " + fit(reply.request_id, kMaxRequestIdBytes) + ")";
-  return CleanText(detail, kMaxDetailBytes);
 }
 
 ApiClient::ApiClient(const TransportOptions& options) : impl_(std::make_unique<Impl>(options)) {}
 ApiClient::~ApiClient() = default;
 
 int ApiClient::AddAccount(const AccountAccess& access) { return impl_->AddAccount(access); }
-void ApiClient::Find(uint64_t ticket, int account, const LibraryPath& path) { impl_->Find(ticket, account, path); }
-void ApiClient::Delete(uint64_t ticket, int account, const std::string& file_id) {
-  impl_->Delete(ticket, account, file_id);
+void ApiClient::Find(uint64_t ticket, int account, const LibraryPath& path, const std::string& known_id,
+                     int most_together) {
+  impl_->Find(ticket, account, path, known_id, most_together);
 }
+int ApiClient::ReserveDeletes(int account, int most) { return impl_->ReserveDeletes(account, most); }
+void ApiClient::ReturnDeletes(int account, int count) { impl_->ReturnDeletes(account, count); }
+void ApiClient::Delete(int account, const std::vector<FileToDelete>& files) { impl_->Delete(account, files); }
+int ApiClient::BulkSize(int account) const { return impl_->BulkSize(account); }
+void ApiClient::Purge(uint64_t ticket, int account, const std::string& url) { impl_->Purge(ticket, account, url); }
 void ApiClient::Probe(uint64_t ticket, int account) { impl_->Probe(ticket, account); }
 int64_t ApiClient::ClockOffsetMs(int account) const { return impl_->ClockOffsetMs(account); }
-int ApiClient::DeletesReady(int account) const { return impl_->DeletesReady(account); }
 int ApiClient::DeleteWaitMs(int account) const { return impl_->DeleteWaitMs(account); }
 bool ApiClient::Busy() const noexcept { return impl_->Busy(); }
 bool ApiClient::NextAnswer(Answer* answer) { return impl_->NextAnswer(answer); }

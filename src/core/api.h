@@ -1,4 +1,8 @@
-// The conversation with ImageKit's media API: find a file by library path, delete it by fileId.
+// The conversation with ImageKit's media API: find files by library path, delete them by fileId, purge their URLs.
+//
+// Callers ask file by file and are answered file by file; how many of them share a request is decided here. Look-ups are
+// gathered into searches for many names when they are sent; deletes are sent as the caller groups them, because each must
+// be proven right before it goes.
 //
 // ApiClient is event-driven and single-threaded: the owner waits (in one place, on its latch and these sockets
 // together), tells the client which socket is ready or that time has passed, and takes answers. It never blocks, starts
@@ -13,10 +17,14 @@
 #include <string>
 #include <vector>
 
+#include "core/pace.h"
 #include "core/secret.h"
 #include "core/url.h"
 
 namespace imagekit {
+
+/// The names by which an account is known: its key, and its library. Whoever shares one of them shares the limit.
+constexpr int kPaceNames = 2;
 
 /// What is needed to talk to one account. Rates are requests per second, bursts are requests.
 struct AccountAccess {
@@ -27,14 +35,21 @@ struct AccountAccess {
   double read_burst = 40;
   double write_rate = 4;
   double write_burst = 8;
+  int search_size = 25;  // most names in one search
+  int bulk_size = 50;    // most fileIds in one delete, 1 to 100
+  /// Where the pace is kept, for each of the account's names; may lie in memory shared with other processes, and must
+  /// outlive the client. nullptr: the client keeps its own.
+  PaceState* read_pace[kPaceNames] = {};
+  PaceState* write_pace[kPaceNames] = {};
 };
 
 struct TransportOptions {
   int connect_timeout_ms = 5000;
   int request_timeout_ms = 30000;  // from the start of one request to the end of its answer
-  int max_in_flight = 8;           // requests on the wire at once
+  int max_in_flight = 8;           // requests on the wire at once; reads leave a quarter of them to deletes
   size_t max_body_bytes = 8u << 20;
   std::string ca_file;  // PEM bundle; empty: libcurl's default. TLS verification cannot be switched off.
+  std::string proxy;    // URL of a proxy, as CURLOPT_PROXY takes it; empty: none, whatever the environment says
   std::string user_agent = "imagekit_cleanup";
 };
 
@@ -51,6 +66,9 @@ enum class Verdict {
   kTransient,    // time-out, reset, 408, 423, 5xx: try again with backoff
   kRejected,     // 400 and the like: never for this file unchanged
   kBroken,       // not ImageKit's answer (HTML 404, redirect, 200 that is no JSON array): the account must pause
+  kUndecided,    // delete of many: the answer says nothing about this one. Ask again, alone if `alone` says so
+  kPurged,       // purge: accepted
+  kQuota,        // purge: the account's purges are used up
 };
 
 const char* VerdictName(Verdict verdict) noexcept;
@@ -64,16 +82,24 @@ struct FoundFile {
   int64_t updated_ms = -1;
 };
 
-enum class Operation { kFind, kDelete, kProbe };
+enum class Operation { kFind, kDelete, kProbe, kPurge };
 
 struct Answer {
-  uint64_t ticket = 0;  // as given to Find, Delete or Probe
+  uint64_t ticket = 0;  // as given to Find, Delete, Probe or Purge
   Operation operation = Operation::kFind;
   Verdict verdict = Verdict::kTransient;
   FoundFile file;              // kFound; after a probe without file_id: it is nobody's to delete
   std::string detail;          // in words: status, ImageKit's message, its request id; never a key, at most 500 bytes
   int http_status = 0;         // 0: no answer came
   int64_t retry_after_ms = 0;  // kThrottled
+  int shared_by = 1;           // how many files the request was for
+  bool alone = false;          // kUndecided: only a request of its own can decide it
+};
+
+/// One file of a delete.
+struct FileToDelete {
+  uint64_t ticket;
+  std::string file_id;
 };
 
 class ApiClient {
@@ -92,13 +118,38 @@ class ApiClient {
   /// zero. Find, Delete and the others throw it for an account that does not exist.
   int AddAccount(const AccountAccess& access);
 
-  /// Queues a look-up by exact library path (section 2.6): `path` parameter and name in the query; a name that cannot
-  /// be quoted (section 2.2) is found by paging through its folder. The query is never widened.
+  /// Queues a look-up by exact library path. Look-ups of one account that wait at the same time share a search: up to
+  /// search_size names over all folders, in one request target under 4 KB, page by page while pages are full. Names that
+  /// the library has in too many folders are then searched for folder by folder; a name that cannot be quoted (section
+  /// 2.2) is found by paging through its folder. What an answer does not list byte for byte at this path is not found.
+  ///
+  /// `known_id`: the fileId that the row named, or empty. Such files are looked up by id first, a hundred in a search;
+  /// where the id is unknown or lies at another path, by path as above. So the answer is always about the path.
+  ///
+  /// `most_together`: with how many files, itself included, it may share a search, so that one for which searches fail does not
+  /// take others along for ever.
+  ///
   /// A path that cannot be asked for (no UTF-8, too long for a request) is answered kRejected without a request.
-  void Find(uint64_t ticket, int account, const LibraryPath& path);
+  void Find(uint64_t ticket, int account, const LibraryPath& path, const std::string& known_id = "",
+            int most_together = kAnyNumber);
+  static constexpr int kAnyNumber = 1 << 20;
 
-  /// Queues a delete. `file_id` outside [0-9A-Za-z_-]+ is answered kRejected without a request.
-  void Delete(uint64_t ticket, int account, const std::string& file_id);
+  /// Takes up to `most` delete requests from the account's pace and from the wire, to be sent at once: returns how many.
+  /// So that a proof is made only for what can be sent, and sent when it is made. They are to be used by Delete() or given
+  /// back before OnSocket() or OnTimer() is called again.
+  int ReserveDeletes(int account, int most);
+  void ReturnDeletes(int account, int count);
+
+  /// Sends one reserved delete of one or more files, at most BulkSize() of them. Several go in one call of
+  /// `batch/deleteByFileIds`, and each is answered by itself: ids that are not [0-9A-Za-z_-]+ with kRejected and without
+  /// being sent, ids given twice once for all.
+  void Delete(int account, const std::vector<FileToDelete>& files);
+
+  /// How many files one delete may have: bulk_size, or less when ImageKit has said so.
+  int BulkSize(int account) const;
+
+  /// Queues the purge of one URL from the CDN (section 6.1). After deletes and look-ups, at the pace of writes.
+  void Purge(uint64_t ticket, int account, const std::string& url);
 
   /// Queues the question for any one file of the library: its URL tells whose library the key opens (section 4.1).
   void Probe(uint64_t ticket, int account);
@@ -106,16 +157,13 @@ class ApiClient {
   /// How far ImageKit's clock is ahead of this machine's, by the answers so far; see clock_offset.h.
   int64_t ClockOffsetMs(int account) const;
 
-  /// How many deletes of this account would be sent at once, if they were queued now: what its pacing lets through and
-  /// the wire has room for.
-  int DeletesReady(int account) const;
-  /// Milliseconds until DeletesReady() is above 0; 0: it is.
+  /// Milliseconds until the account's pace lets a delete through; 0: it does.
   int DeleteWaitMs(int account) const;
 
   /// Anything queued, on the wire, or answered and not yet taken.
   bool Busy() const noexcept;
 
-  /// Takes the next answer. Each Find, Delete and Probe is answered once.
+  /// Takes the next answer. Each Find, Probe and Purge, and each file of a Delete, is answered once.
   bool NextAnswer(Answer* answer);
 
   /// Drops everything queued and on the wire, unanswered, and waits for nothing. A delete on the wire may or may not

@@ -1,7 +1,7 @@
-// From the bytes of an answer to the one file it names, or to the reason why it names none.
+// From the bytes of an answer to the entries it lists.
 //
-// It must never guess: an entry counts only when it is whole, of type "file" exactly, and its filePath equals the
-// wanted path byte for byte (section 2.6). Whatever contradicts itself names no file.
+// It must never repair: what is not JSON to the letter is no JSON, and a list with one entry of another shape is no list
+// of files.
 
 #include "core/api_reply.h"
 
@@ -13,7 +13,6 @@
 #include <string_view>
 #include <utility>
 
-#include "core/api_request.h"
 #include "core/api_text.h"
 #include "core/api_time.h"
 #include "core/core_only.h"
@@ -113,6 +112,35 @@ void ReadEntries(const Json::Value& array, ReplyBody* reply) {
   reply->last_entry = EntryId(array[array.size() - 1]);
 }
 
+IdList ReadIds(const Json::Value& object, const char* key) {
+  IdList list;
+  const Json::Value* member = object.find(key, key + std::char_traits<char>::length(key));
+  if (member == nullptr || member->isNull()) return list;
+  const bool texts = member->isArray() &&
+                     std::all_of(member->begin(), member->end(), [](const Json::Value& id) { return id.isString(); });
+  list.state = texts ? IdList::State::kRead : IdList::State::kMalformed;
+  if (!texts) return list;
+  for (const Json::Value& id : *member) list.ids.push_back(id.asString());
+  return list;
+}
+
+void ReadObject(const Json::Value& object, ReplyBody* reply) {
+  const bool words = StringMember(object, "message", &reply->message) && !reply->message.empty();
+  reply->kind = words ? BodyKind::kMessage : BodyKind::kJson;
+  reply->deleted = ReadIds(object, "successfullyDeletedFileIds");
+  reply->missing = ReadIds(object, "missingFileIds");
+  constexpr std::string_view kErrors = "errors";
+  const Json::Value* errors = object.find(kErrors.data(), kErrors.data() + kErrors.size());
+  reply->has_errors = errors != nullptr && errors->isArray();
+  if (!reply->has_errors) return;
+  for (const Json::Value& entry : *errors) {
+    FailedFile failed;
+    if (!entry.isObject() || !StringMember(entry, "fileId", &failed.file_id)) continue;
+    StringMember(entry, "error", &failed.error);
+    reply->failed.push_back(std::move(failed));
+  }
+}
+
 }  // namespace
 
 ReplyBody ReadBody(const std::string& body, const std::string& content_type) {
@@ -122,10 +150,8 @@ ReplyBody ReadBody(const std::string& body, const std::string& content_type) {
     if (root.isArray()) {
       reply.kind = BodyKind::kArray;
       ReadEntries(root, &reply);
-    } else if (StringMember(root, "message", &reply.message) && !reply.message.empty()) {
-      reply.kind = BodyKind::kMessage;
     } else {
-      reply.kind = BodyKind::kJson;
+      ReadObject(root, &reply);
     }
   } else if (IsHtml(body, content_type)) {
     reply.kind = BodyKind::kHtml;
@@ -143,63 +169,6 @@ Verdict ReadProbe(const ReplyBody& body, FoundFile* file) {
   *file = body.files.front();
   file->file_id.clear();  // nobody asked for this file to be deleted
   return Verdict::kFound;
-}
-
-bool PathSearch::ReadPage(const ReplyBody& page) {
-  if (!page.well_shaped) return Settle(Verdict::kBroken, "an entry of the list is not shaped like ImageKit's");
-  if (pages_ > 0 && (page.entries == 0 || page.first_entry != last_entry_)) {
-    return Settle(Verdict::kTransient, "the list changed while it was read");
-  }
-  entries_ = next_skip() + page.entries;
-  last_entry_ = page.last_entry;
-  ++pages_;
-
-  const std::string wanted_path = wanted_.FilePath();
-  const FoundFile* match = nullptr;
-  for (const FoundFile& entry : page.files) {
-    if (entry.file_path == wanted_path) {
-      if (match != nullptr) return Settle(Verdict::kAmbiguous, "more than one file is listed at this path");
-      match = &entry;
-    } else if (entry.name == wanted_.name) {
-      if (!elsewhere_) elsewhere_path_ = entry.file_path;
-      elsewhere_ = true;
-    } else {
-      other_names_ = true;
-    }
-  }
-  if (match == nullptr) return false;
-
-  if (match->name != wanted_.name) return Settle(Verdict::kAmbiguous, "the file at this path has another name");
-  if (!IsFileId(match->file_id)) return Settle(Verdict::kAmbiguous, "the fileId is not made of letters and digits");
-  for (const FoundFile& entry : page.files) {
-    // Deleting by such an id would take the other file along.
-    if (&entry != match && entry.file_id == match->file_id) {
-      return Settle(Verdict::kAmbiguous, "one fileId is listed for two paths");
-    }
-  }
-  file = *match;
-  return Settle(Verdict::kFound, "");
-}
-
-void PathSearch::Conclude() {
-  if (by_name_ && other_names_) {
-    // The service reads the query otherwise than we do: its silence about our name proves nothing.
-    Settle(Verdict::kAmbiguous, "the search by name was answered with files of other names");
-  } else if (elsewhere_) {
-    Settle(Verdict::kElsewhere, "a file of this name lies at " + elsewhere_path_);
-  } else {
-    Settle(Verdict::kNotFound, "no such file is listed");
-  }
-}
-
-void PathSearch::GiveUp() {
-  Settle(Verdict::kAmbiguous, "not found among the first " + std::to_string(entries_) + " entries, and there are more");
-}
-
-bool PathSearch::Settle(Verdict settled, std::string why) {
-  verdict = settled;
-  words = std::move(why);
-  return true;
 }
 
 }  // namespace imagekit

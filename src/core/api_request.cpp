@@ -76,6 +76,41 @@ bool SplitAuthority(std::string_view authority, std::string_view* host, std::str
   return authority[end] == ':' && IsNumber(*port, 65535) && *port != "0";
 }
 
+bool IsLoopback(std::string_view host) noexcept {
+  return host == "localhost" || host == "[::1]" || IsLoopbackIpv4(host);
+}
+
+int HexDigit(char c) noexcept {
+  if (IsDigit(c)) return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+SecretText PercentDecode(std::string_view text) {
+  SecretText decoded;
+  decoded.reserve(std::max<size_t>(text.size(), 32));
+  for (size_t i = 0; i < text.size(); ++i) {
+    const bool escape =
+        text[i] == '%' && i + 2 < text.size() && HexDigit(text[i + 1]) >= 0 && HexDigit(text[i + 2]) >= 0;
+    decoded += escape ? static_cast<char>(HexDigit(text[i + 1]) * 16 + HexDigit(text[i + 2])) : text[i];
+    if (escape) i += 2;
+  }
+  return decoded;
+}
+
+/// The password of "user:password" (a lone user may be a token) as it stands in the URL, as it is meant, and as it
+/// travels.
+std::vector<SecretText> ProxySecrets(std::string_view user_info) {
+  std::vector<SecretText> secrets;
+  const size_t colon = user_info.find(':');
+  const std::string_view password = user_info.substr(colon == std::string_view::npos ? 0 : colon + 1);
+  if (password.empty()) return secrets;
+  secrets.emplace_back(password);
+  secrets.push_back(PercentDecode(password));
+  secrets.push_back(Base64<SecretText>(View(PercentDecode(user_info))));
+  return secrets;
+}
+
 }  // namespace
 
 ApiBase ReadApiUrl(std::string_view api_url) {
@@ -94,7 +129,7 @@ ApiBase ReadApiUrl(std::string_view api_url) {
     throw std::invalid_argument("api_url must be a host name or address, optionally with a port and a path");
   }
   base.plain = scheme == "http";
-  if (base.plain && host != "localhost" && host != "[::1]" && !IsLoopbackIpv4(host)) {
+  if (base.plain && !IsLoopback(host)) {
     // The key travels with every request: only where no wire is touched may it go unencrypted.
     throw std::invalid_argument("api_url may be plain http for a loopback address only");
   }
@@ -111,6 +146,35 @@ ApiBase ReadApiUrl(std::string_view api_url) {
     throw std::invalid_argument("the path of api_url may hold letters, digits, and - _ . ~ only, no query");
   }
   return base;
+}
+
+Proxy ReadProxy(std::string_view proxy) {
+  Proxy read;
+  if (proxy.empty()) return read;
+  constexpr char kRefusal[] =
+      "the proxy must be http://HOST:PORT, https://HOST:PORT or socks5h://HOST:PORT, optionally with USER:PASSWORD@";
+  const size_t colon = proxy.find("://");
+  const std::string scheme = LowerCase(proxy.substr(0, colon));
+  if (colon == std::string_view::npos || (scheme != "http" && scheme != "https" && scheme != "socks5h")) {
+    throw std::invalid_argument(kRefusal);
+  }
+  std::string_view rest = proxy.substr(colon + 3);
+  if (!rest.empty() && rest.back() == '/') rest.remove_suffix(1);
+  const size_t at = rest.rfind('@');
+  const std::string_view user_info = at == std::string_view::npos ? "" : rest.substr(0, at);
+  const bool clean = std::all_of(user_info.begin(), user_info.end(), [](char c) {
+    return c > 0x20 && c < 0x7F && c != '/' && c != '@' && c != '?' && c != '#';
+  });
+  read.authority = LowerCase(at == std::string_view::npos ? rest : rest.substr(at + 1));
+  std::string_view host, port;
+  // Without a port libcurl would take 1080, which for HTTP is nobody's.
+  if (!clean || !SplitAuthority(read.authority, &host, &port) || (port.empty() && scheme != "socks5h")) {
+    throw std::invalid_argument(kRefusal);
+  }
+  read.url = proxy;
+  read.loopback = IsLoopback(host);
+  read.secrets = ProxySecrets(user_info);
+  return read;
 }
 
 void CheckPrivateKey(std::string_view key) {
@@ -170,23 +234,71 @@ std::string WhyNotFindable(const LibraryPath& path) {
   return "";
 }
 
-std::string SearchTarget(const LibraryPath& path, size_t skip) {
+std::string SearchTarget(const LibraryPath& path) {
   // The `type` parameter has no effect beside searchQuery, so the type stands in the query (section 2.1).
-  std::string target = "/v1/files?path=" + PercentEncode(path.folder) +
-                       "&searchQuery=" + PercentEncode("type = \"file\" AND name = \"" + path.name + "\"") +
-                       "&limit=" + std::to_string(kSearchLimit);
-  if (skip > 0) target += "&skip=" + std::to_string(skip);
-  return target;
+  return "/v1/files?path=" + PercentEncode(path.folder) +
+         "&searchQuery=" + PercentEncode("type = \"file\" AND name = \"" + path.name + "\"") +
+         "&limit=" + std::to_string(kSearchLimit);
 }
 
-std::string ListTarget(std::string_view folder, size_t skip) {
-  std::string target = "/v1/files?path=" + PercentEncode(folder) + "&type=file&limit=" + std::to_string(kListLimit);
-  if (skip > 0) target += "&skip=" + std::to_string(skip);
-  return target;
+std::string ListTarget(std::string_view folder) {
+  return "/v1/files?path=" + PercentEncode(folder) + "&type=file&limit=" + std::to_string(kListLimit);
 }
 
 std::string ProbeTarget() { return "/v1/files?type=file&limit=1"; }
 
 std::string DeleteTarget(std::string_view file_id) { return "/v1/files/" + std::string(file_id); }
+
+std::string BulkDeleteTarget() { return "/v1/files/batch/deleteByFileIds"; }
+
+std::string PurgeTarget() { return "/v1/files/purge"; }
+
+std::string WithSkip(std::string target, size_t skip) {
+  if (skip > 0) target += "&skip=" + std::to_string(skip);
+  return target;
+}
+
+namespace {
+
+// Percent-encoded: `]`, and "&limit=1000".
+constexpr std::string_view kListEnd = "%5D";
+constexpr size_t kLimitBytes = 11;
+
+}  // namespace
+
+ListedSearch::ListedSearch(std::string_view field, std::string_view folder, size_t base_bytes)
+    : most_bytes_(kMaxTargetBytes -
+                  std::min(kMaxTargetBytes, base_bytes + kListEnd.size() + kLimitBytes + kSkipBytes)) {
+  target_ = "/v1/files?";
+  if (!folder.empty()) target_ += "path=" + PercentEncode(folder) + "&";
+  target_ += "searchQuery=" + PercentEncode("type = \"file\" AND " + std::string(field) + " IN [");
+}
+
+bool ListedSearch::Add(std::string_view value) {
+  const std::string more = (size_ == 0 ? "%22" : "%2C%20%22") + PercentEncode(value) + "%22";
+  if (target_.size() + more.size() > most_bytes_) return false;
+  target_ += more;
+  ++size_;
+  return true;
+}
+
+std::string ListedSearch::Target(size_t limit) const {
+  return target_ + std::string(kListEnd) + "&limit=" + std::to_string(limit);
+}
+
+std::string BulkDeleteBody(const std::vector<std::string>& file_ids) {
+  std::string body = "{\"fileIds\":[";
+  for (const std::string& id : file_ids) body += (&id == &file_ids.front() ? "\"" : ",\"") + id + '"';
+  return body + "]}";
+}
+
+std::string PurgeBody(std::string_view url) {
+  std::string body = "{\"url\":\"";
+  for (const char c : url) {
+    if (c == '"' || c == '\\') body += '\\';
+    body += c;
+  }
+  return body + "\"}";
+}
 
 }  // namespace imagekit

@@ -121,4 +121,8 @@ int64_t RetryAfterMs(const std::string& rate_limit_reset, const std::string& ret
   return std::clamp(wait, kShortestWaitMs, kLongestWaitMs);
 }
 
+bool NamesAWait(const std::string& rate_limit_reset, const std::string& retry_after) noexcept {
+  return DurationMs(rate_limit_reset, 1) > 0 || DurationMs(retry_after, 1000) > 0 || ParseHttpDate(retry_after) > 0;
+}
+
 }  // namespace imagekit

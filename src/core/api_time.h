@@ -21,6 +21,9 @@ int64_t ParseHttpDate(const std::string& text) noexcept;
 /// that is empty or unreadable counts as absent.
 int64_t RetryAfterMs(const std::string& rate_limit_reset, const std::string& retry_after, int64_t unix_now_ms);
 
+/// Whether one of the two headers names a waiting time at all.
+bool NamesAWait(const std::string& rate_limit_reset, const std::string& retry_after) noexcept;
+
 }  // namespace imagekit
 
 #endif  // IMAGEKIT_CORE_API_TIME_H

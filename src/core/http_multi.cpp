@@ -3,10 +3,9 @@
 // It must never follow a redirect, speak anything but HTTP(S), skip a certificate check, read a proxy or a password
 // from the environment or a file, let an exception pass through libcurl, or let libcurl's resolver thread receive one
 // of the server's signals.
-
 //
 // One thing libcurl does by itself: a request on a reused connection that turns out to be dead before a byte came back
-// is sent once more on a new one. Both kinds of request may be repeated: the second delete is answered "gone".
+// is sent once more on a new one. Every kind of request may be repeated: the second delete is answered "gone".
 
 #include "core/http_multi.h"
 
@@ -22,6 +21,7 @@
 #include <string_view>
 #include <utility>
 
+#include "core/http_failure.h"
 #include "core/secret.h"
 #include "core/core_only.h"
 
@@ -85,12 +85,6 @@ bool SameHeader(std::string_view name, std::string_view other) noexcept {
   return name.size() == other.size() && strncasecmp(name.data(), other.data(), other.size()) == 0;
 }
 
-std::string Ms(int milliseconds) { return std::to_string(milliseconds) + " ms"; }
-
-/// A connection that stays silent for half of the request's time is given up, so that its slot becomes free for
-/// another: a search or delete takes ImageKit well under a second.
-long SilenceSeconds(const TransportOptions& options) { return std::max(options.request_timeout_ms / 2 / 1000, 1); }
-
 }  // namespace
 
 struct HttpMulti::Transfer {
@@ -105,6 +99,7 @@ struct HttpMulti::Transfer {
   void Rest() noexcept {
     busy = false;
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, nullptr);
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, nullptr);
     headers.reset();
   }
 
@@ -112,6 +107,7 @@ struct HttpMulti::Transfer {
   bool busy = false;
   HttpReply reply;
   HttpHeaders headers;
+  std::string body;
   std::string peer;  // "127.0.0.1:8080", for messages
   size_t max_body_bytes = 0;
   size_t header_bytes = 0;
@@ -120,9 +116,11 @@ struct HttpMulti::Transfer {
   char error[CURL_ERROR_SIZE] = "";
 };
 
-int64_t MonotonicMs() noexcept {
-  using std::chrono::milliseconds;
-  return std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+int64_t MonotonicMs() noexcept { return MonotonicUs() / 1000; }
+
+int64_t MonotonicUs() noexcept {
+  using std::chrono::microseconds;
+  return std::chrono::duration_cast<microseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 int64_t UnixMs() noexcept {
@@ -130,7 +128,7 @@ int64_t UnixMs() noexcept {
   return std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
-HttpMulti::HttpMulti(const TransportOptions& options) : options_(options) {
+HttpMulti::HttpMulti(const TransportOptions& options) : options_(options), proxy_(ReadProxy(options.proxy)) {
   if (options_.request_timeout_ms < 1 || options_.connect_timeout_ms < 1) {
     throw std::invalid_argument("time-outs must be above zero");
   }
@@ -202,7 +200,18 @@ void HttpMulti::Prepare(Transfer* transfer, HttpRequest request) const {
   transfer->headers = std::move(request.headers);
   Require(easy, CURLOPT_HTTPHEADER, transfer->headers.get());
   Require(easy, CURLOPT_USERAGENT, options_.user_agent.c_str());
-  if (request.operation == Operation::kDelete) Require(easy, CURLOPT_CUSTOMREQUEST, "DELETE");
+  transfer->body = std::move(request.body);
+  switch (request.method) {
+    case HttpRequest::Method::kGet:
+      break;
+    case HttpRequest::Method::kPost:
+      Require(easy, CURLOPT_POSTFIELDSIZE, static_cast<long>(transfer->body.size()));
+      Require(easy, CURLOPT_POSTFIELDS, transfer->body.c_str());
+      break;
+    case HttpRequest::Method::kDelete:
+      Require(easy, CURLOPT_CUSTOMREQUEST, "DELETE");
+      break;
+  }
 
     // Where the key may go.
 #if LIBCURL_VERSION_NUM >= 0x075500
@@ -214,9 +223,7 @@ void HttpMulti::Prepare(Transfer* transfer, HttpRequest request) const {
   Require(easy, CURLOPT_SSL_VERIFYPEER, 1L);
   Require(easy, CURLOPT_SSL_VERIFYHOST, 2L);
   if (!options_.ca_file.empty()) Require(easy, CURLOPT_CAINFO, options_.ca_file.c_str());
-  // An empty proxy switches off http_proxy and its kin: what the server's starter had in his environment is no
-  // decision about where database traffic goes.
-  Require(easy, CURLOPT_PROXY, "");
+  ChooseRoute(transfer, request.plain_http);
   Require(easy, CURLOPT_NETRC, static_cast<long>(CURL_NETRC_IGNORED));
 
   // How long it may take.
@@ -233,6 +240,25 @@ void HttpMulti::Prepare(Transfer* transfer, HttpRequest request) const {
   // Niceties: a libcurl built without them works as well. No PIPEWAIT: requests would wait for each other's connection.
   curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
   curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip");
+}
+
+void HttpMulti::ChooseRoute(Transfer* transfer, bool plain_http) const {
+  CURL* easy = transfer->easy;
+  // What is not encrypted is meant for this machine and carries the key: no proxy elsewhere may see it.
+  const bool direct = proxy_.url.empty() || (plain_http && !proxy_.loopback);
+  // An empty proxy switches off http_proxy and its kin: what the server's starter had in his environment is no
+  // decision about where database traffic goes. Nor does no_proxy decide.
+  Require(easy, CURLOPT_PROXY, direct ? "" : proxy_.url.c_str());
+  Require(easy, CURLOPT_NOPROXY, "");
+  if (direct) return;
+  transfer->peer += " through the proxy " + proxy_.authority;
+  // Our headers are for ImageKit, and its for us: nothing of either to or from the proxy.
+  Require(easy, CURLOPT_HEADEROPT, static_cast<long>(CURLHEADER_SEPARATE));
+  Require(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+  // A libcurl that knows no https proxy knows no checks for one either, and refuses it when it comes to connecting.
+  curl_easy_setopt(easy, CURLOPT_PROXY_SSL_VERIFYPEER, 1L);
+  curl_easy_setopt(easy, CURLOPT_PROXY_SSL_VERIFYHOST, 2L);
+  if (!options_.ca_file.empty()) curl_easy_setopt(easy, CURLOPT_PROXY_CAINFO, options_.ca_file.c_str());
 }
 
 bool HttpMulti::NextReply(HttpReply* reply) {
@@ -293,66 +319,14 @@ void HttpMulti::Finish(Transfer* transfer, CURLcode code) {
   if (code == CURLE_OK) {
     transfer->reply.transport = Transport::kComplete;
   } else {
-    Explain(*transfer, code, &transfer->reply);
+    const std::string words = transfer->error[0] != '\0' ? transfer->error : curl_easy_strerror(code);
+    ExplainFailure(transfer->easy, code, transfer->too_large, words, transfer->peer, options_, &transfer->reply);
   }
   curl_multi_remove_handle(multi_, transfer->easy);
   transfer->Rest();
   --in_flight_;
   if (transfer->no_memory) throw std::bad_alloc();
   replies_.push_back(std::move(transfer->reply));
-}
-
-/// Names what went wrong. Only the cases that an operator acts on have words of their own; for the rest libcurl's are
-/// good, and they hold no credentials: those travel in a header it does not know the meaning of.
-void HttpMulti::Explain(const Transfer& transfer, CURLcode code, HttpReply* reply) const {
-  const std::string curl_words = transfer.error[0] != '\0' ? transfer.error : curl_easy_strerror(code);
-  long system_error = 0;
-  curl_off_t sent_after_us = 0;
-  curl_easy_getinfo(transfer.easy, CURLINFO_OS_ERRNO, &system_error);
-  curl_easy_getinfo(transfer.easy, CURLINFO_PRETRANSFER_TIME_T, &sent_after_us);
-
-  reply->transport = Transport::kConnection;
-  reply->error = curl_words + " (" + transfer.peer + ")";
-  switch (code) {
-    case CURLE_OPERATION_TIMEDOUT:
-      reply->transport = Transport::kTimeout;
-      if (sent_after_us == 0) {
-        reply->error = "no connection to " + transfer.peer + " within " +
-                       Ms(std::min(options_.connect_timeout_ms, options_.request_timeout_ms));
-      } else if (curl_words.find("too slow") != std::string::npos) {
-        reply->error = "not a byte came for " + std::to_string(SilenceSeconds(options_)) + " s";
-      } else if (reply->status == 0) {
-        reply->error = "no answer within " + Ms(options_.request_timeout_ms);
-      } else {
-        reply->error = "the answer was not complete within " + Ms(options_.request_timeout_ms);
-      }
-      break;
-    case CURLE_COULDNT_CONNECT:
-      if (system_error == ECONNREFUSED) reply->error = "connection refused by " + transfer.peer;
-      break;
-    case CURLE_COULDNT_RESOLVE_HOST:
-      reply->error = "the name in " + transfer.peer + " could not be resolved";
-      break;
-    case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_SSL_CACERT_BADFILE:
-    case CURLE_SSL_ISSUER_ERROR:
-    case CURLE_SSL_CERTPROBLEM:
-      reply->transport = Transport::kUntrusted;
-      break;
-    case CURLE_UNSUPPORTED_PROTOCOL:  // the answer did not begin with a status line
-    case CURLE_WEIRD_SERVER_REPLY:
-    case CURLE_BAD_CONTENT_ENCODING:
-    case CURLE_URL_MALFORMAT:
-      reply->transport = Transport::kNotHttp;
-      break;
-    case CURLE_WRITE_ERROR:
-      if (!transfer.too_large) break;
-      reply->transport = Transport::kTooLarge;
-      reply->error = "the answer is longer than " + std::to_string(options_.max_body_bytes) + " bytes";
-      break;
-    default:
-      break;
-  }
 }
 
 int HttpMulti::SocketCallback(CURL*, curl_socket_t fd, int what, void* self, void*) noexcept {

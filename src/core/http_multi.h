@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "core/api.h"
+#include "core/api_request.h"
 #include "core/taxonomy.h"
 
 namespace imagekit {
@@ -25,10 +26,12 @@ struct FreeHeaders {
 using HttpHeaders = std::unique_ptr<curl_slist, FreeHeaders>;
 
 struct HttpRequest {
+  enum class Method { kGet, kPost, kDelete };
   uint64_t id = 0;  // chosen by the caller, comes back in the reply
-  Operation operation = Operation::kFind;
+  Method method = Method::kGet;
   std::string url;
-  bool plain_http = false;              // the one scheme this request may use: http instead of https
+  std::string body;         // kPost
+  bool plain_http = false;  // the one scheme this request may use: http instead of https
   HttpHeaders headers;
 };
 
@@ -62,6 +65,8 @@ class HttpMulti {
   /// Takes the next finished transfer.
   bool NextReply(HttpReply* reply);
   size_t in_flight() const noexcept { return in_flight_; }
+  /// Must not be shown, wherever they turn up.
+  const std::vector<SecretText>& proxy_secrets() const noexcept { return proxy_.secrets; }
   /// Breaks off every transfer and forgets replies not taken. Waits for nothing, not even a name server.
   void Abandon() noexcept;
 
@@ -82,11 +87,12 @@ class HttpMulti {
 
   Transfer* IdleTransfer();
   void Prepare(Transfer* transfer, HttpRequest request) const;
+  void ChooseRoute(Transfer* transfer, bool plain_http) const;
   void Run(curl_socket_t fd, int events);
   void Finish(Transfer* transfer, CURLcode code);
-  void Explain(const Transfer& transfer, CURLcode code, HttpReply* reply) const;
 
   const TransportOptions options_;
+  const Proxy proxy_;
   CURLM* multi_ = nullptr;
   std::vector<std::unique_ptr<Transfer>> transfers_;  // idle ones keep their handle for the next request
   size_t in_flight_ = 0;
@@ -96,8 +102,9 @@ class HttpMulti {
   int64_t deadline_ms_ = -1;  // of libcurl's own timer, on MonotonicMs; -1: none
 };
 
-/// The clock of all pacing and waiting: milliseconds, never turned back.
+/// The clock of all pacing and waiting: CLOCK_MONOTONIC, never turned back, the same for all processes of a machine.
 int64_t MonotonicMs() noexcept;
+int64_t MonotonicUs() noexcept;
 
 /// The time of day: Unix time in ms.
 int64_t UnixMs() noexcept;

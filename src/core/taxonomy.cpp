@@ -1,10 +1,32 @@
-// The table from status and body to verdict.
+// The table from request, status and body to verdict.
 //
 // It must never call something done that ImageKit itself has not said to be done: a proxy's, a portal's or another
 // host's page would otherwise empty the queue in silence (section 4.1 of the API contract). What no line names is
 // kBroken, which stops the account and asks for a person.
+//
+// What each class of verdict does, once the outer ring has it:
+//
+//   verdict       the file                                its attempts    the account
+//   ------------  --------------------------------------  --------------  ---------------------------------------------
+//   kDeleted      settled: deleted                        -               -
+//   kGone         settled: not_found                      -               an unusual share of these stops it
+//   kNotFound     asked for again after a while, then     -               likewise
+//   kElsewhere      settled: not_found
+//   kAmbiguous    parked as failed, for a person          -               -
+//   kRejected     parked as failed, for a person          -               -
+//   kUndecided    asked for again in the same attempt     not counted     -
+//   kThrottled    goes back                               not counted     its pace pauses, for all who share it
+//   kCredentials  goes back                               not counted     stops; one cheap request now and then
+//   kBroken       goes back                               not counted     stops; one cheap request now and then
+//   kTransient    goes back, due after a backoff with     counted         stops after many in a row
+//                   full jitter
+//   kPurged       a purge is done when it is accepted; every other answer to a purge means "not purged" and nothing
+//   kQuota          more: it changes neither the file, which is deleted, nor the account, which goes on deleting
 
 #include "core/taxonomy.h"
+
+#include <algorithm>
+#include <string>
 
 #include "core/core_only.h"
 
@@ -12,22 +34,27 @@ namespace imagekit {
 
 namespace {
 
-// Sets of operations and of bodies, as bits.
-constexpr unsigned kFind = 1u << static_cast<unsigned>(Operation::kFind);
-constexpr unsigned kDelete = 1u << static_cast<unsigned>(Operation::kDelete);
-constexpr unsigned kProbe = 1u << static_cast<unsigned>(Operation::kProbe);
-constexpr unsigned kAny = kFind | kDelete | kProbe;
+// Sets of requests and of bodies, as bits.
+constexpr unsigned Bit(Request request) { return 1u << static_cast<unsigned>(request); }
+constexpr unsigned kInFolder = Bit(Request::kFolderSearch);
+constexpr unsigned kInLibrary = Bit(Request::kLibrarySearch);
+constexpr unsigned kSearch = kInFolder | kInLibrary | Bit(Request::kIdSearch);
+constexpr unsigned kProbe = Bit(Request::kProbe);
+constexpr unsigned kDelete = Bit(Request::kDelete);
+constexpr unsigned kBulk = Bit(Request::kBulkDelete);
+constexpr unsigned kPurge = Bit(Request::kPurge);
+constexpr unsigned kAny = kSearch | kProbe | kDelete | kBulk | kPurge;
 
 constexpr unsigned Bit(BodyKind kind) { return 1u << static_cast<unsigned>(kind); }
 constexpr unsigned kAnyBody = ~0u;
 constexpr unsigned kNoPage = ~Bit(BodyKind::kHtml);
 constexpr unsigned kMessage = Bit(BodyKind::kMessage);
 constexpr unsigned kArray = Bit(BodyKind::kArray);
-constexpr unsigned kNothingOrJson =
-    Bit(BodyKind::kEmpty) | Bit(BodyKind::kMessage) | Bit(BodyKind::kArray) | Bit(BodyKind::kJson);
+constexpr unsigned kObject = Bit(BodyKind::kMessage) | Bit(BodyKind::kJson);
+constexpr unsigned kNothingOrJson = Bit(BodyKind::kEmpty) | kObject | kArray;
 
 struct Line {
-  unsigned operations;
+  unsigned requests;
   int first_status;
   int last_status;
   unsigned bodies;
@@ -36,11 +63,16 @@ struct Line {
 
 // The first line that fits decides. Numbers in the comments are sections of the API contract.
 constexpr Line kTable[] = {
-    {kFind | kProbe, 200, 200, kArray, Verdict::kFound},     // 2.3: a bare array, `[]` when nothing matches
-    {kFind, 404, 404, kMessage, Verdict::kNotFound},         // 2.4: perhaps how a missing folder is answered
+    {kSearch | kProbe, 200, 200, kArray, Verdict::kFound},   // 2.3: a bare array, `[]` when nothing matches
+    {kInFolder, 404, 404, kMessage, Verdict::kNotFound},     // 2.4: perhaps how a missing folder is answered
+    {kInLibrary, 404, 404, kMessage, Verdict::kBroken},      // no folder can be missing: a route is, or a whole API
     {kDelete, 204, 204, kAnyBody, Verdict::kDeleted},        // 4.1: the documented success; it has no body
     {kDelete, 200, 200, kNothingOrJson, Verdict::kDeleted},  // 1.5: success too, unless a portal's page says it
     {kDelete, 404, 404, kMessage, Verdict::kGone},           // 4.1: "already gone" only in ImageKit's own JSON
+    {kBulk, 200, 200, kObject, Verdict::kDeleted},           // 5: those that it lists
+    {kBulk, 207, 207, kObject, Verdict::kDeleted},           // 5: likewise
+    {kBulk, 404, 404, kMessage, Verdict::kGone},             // 5: those that it lists; nothing was deleted
+    {kPurge, 200, 299, kObject, Verdict::kPurged},           // 6.1: sources disagree on 200 and 201
     {kAny, 429, 429, kAnyBody, Verdict::kThrottled},         // 8.4: also when a proxy says it: waiting harms nothing
     {kAny, 401, 401, kNoPage, Verdict::kCredentials},        // 1.5: no key in the request
     {kAny, 403, 403, kNoPage, Verdict::kCredentials},        // 1.5: unknown or expired key, disabled account
@@ -48,21 +80,32 @@ constexpr Line kTable[] = {
     {kAny, 423, 423, kAnyBody, Verdict::kTransient},         // 1.5: a bulk job holds the folder
     {kAny, 500, 599, kAnyBody, Verdict::kTransient},         // 1.4, 8.4: may be text or a proxy's page
     {kAny, 400, 400, kNoPage, Verdict::kRejected},           // 2.4, 4.1: bad query or malformed id
-    {kAny, 414, 414, kAnyBody, Verdict::kRejected},          // 2.2: the name makes the target too long for a proxy
+    {kAny, 414, 414, kAnyBody, Verdict::kRejected},          // 2.2: the names make the target too long for a proxy
     {kAny, 400, 499, kMessage, Verdict::kRejected},          // 1.5: ImageKit refuses, for a reason of its own
 };
 
 }  // namespace
 
-Verdict JudgeAnswer(Operation operation, int status, BodyKind body) noexcept {
+Verdict JudgeAnswer(Request request, int status, BodyKind body) noexcept {
   for (const Line& line : kTable) {
-    if ((line.operations & 1u << static_cast<unsigned>(operation)) != 0 && status >= line.first_status &&
-        status <= line.last_status && (line.bodies & Bit(body)) != 0) {
+    if ((line.requests & Bit(request)) != 0 && status >= line.first_status && status <= line.last_status &&
+        (line.bodies & Bit(body)) != 0) {
       return line.verdict;
     }
   }
   // Redirects (1.1: never followed), other 2xx, a 404 or 403 in HTML, statuses nobody has heard of.
   return Verdict::kBroken;
+}
+
+Verdict JudgePurge(Verdict verdict, std::string_view message, bool wait_is_known) {
+  // Nobody says how a spent budget is answered: expect a 429 that names no time, or a refusal in words.
+  if (verdict == Verdict::kThrottled) return wait_is_known ? verdict : Verdict::kQuota;
+  if (verdict != Verdict::kCredentials) return verdict;
+  std::string words(message);
+  std::transform(words.begin(), words.end(), words.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  const bool spent = words.find("quota") != std::string::npos || words.find("limit") != std::string::npos;
+  return spent ? Verdict::kQuota : verdict;
 }
 
 Verdict JudgeFailure(Transport transport) noexcept {
@@ -103,6 +146,12 @@ const char* VerdictName(Verdict verdict) noexcept {
       return "rejected";
     case Verdict::kBroken:
       return "broken";
+    case Verdict::kUndecided:
+      return "undecided";
+    case Verdict::kPurged:
+      return "purged";
+    case Verdict::kQuota:
+      return "quota";
   }
   return "unknown";
 }

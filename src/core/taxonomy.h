@@ -1,11 +1,25 @@
-// What an answer means, by its status and the kind of its body: the one place where that is decided.
+// What an answer means, by the request it answers, its status and the kind of its body: the one place where that is
+// decided.
 
 #ifndef IMAGEKIT_CORE_TAXONOMY_H
 #define IMAGEKIT_CORE_TAXONOMY_H
 
+#include <string_view>
+
 #include "core/api.h"
 
 namespace imagekit {
+
+/// The kinds of request.
+enum class Request {
+  kFolderSearch,   // search or listing with a `path` parameter
+  kLibrarySearch,  // search for names in the whole library
+  kIdSearch,       // search for fileIds
+  kProbe,
+  kDelete,      // one file
+  kBulkDelete,  // several
+  kPurge,
+};
 
 /// As much of a body as the verdict depends on.
 enum class BodyKind {
@@ -27,8 +41,13 @@ enum class Transport {
   kTooLarge,    // more came than is read
 };
 
-/// The verdict on a complete answer. A look-up or probe answered by an array is kFound here: the entries decide the rest.
-Verdict JudgeAnswer(Operation operation, int status, BodyKind body) noexcept;
+/// The verdict on a complete answer. Where the answer is a list it is the best that an entry of it can be, and the
+/// entries decide: kFound for an array of a search or probe, kDeleted and kGone for a bulk delete.
+Verdict JudgeAnswer(Request request, int status, BodyKind body) noexcept;
+
+/// A purge's refusal looked at closer: whether it means that the purges of the month are used up (section 6.4).
+/// `wait_is_known`: the answer came with a usable waiting time.
+Verdict JudgePurge(Verdict verdict, std::string_view message, bool wait_is_known);
 
 /// The verdict on a request that got no complete answer.
 Verdict JudgeFailure(Transport transport) noexcept;

@@ -3,7 +3,8 @@
 //
 // An input is an exchange in a form that a person can write:
 //
-//   find /pets/cat.jpg           or: delete
+//   find /pets/cat.jpg           or: delete, or: bulk (of the files "a", "b" and "c"), or: library /pets/cat.jpg, or:
+//                                    purge
 //   200
 //   content-type: application/json
 //   retry-after: 3
@@ -21,10 +22,12 @@
 #include <string_view>
 #include <vector>
 
+#include "core/api_deletes.h"
 #include "core/api_reply.h"
 #include "core/api_request.h"
 #include "core/api_text.h"
 #include "core/api_time.h"
+#include "core/path_search.h"
 #include "core/taxonomy.h"
 #include "require.h"
 
@@ -35,7 +38,7 @@ constexpr char kKey[] = "private_TestKey123=";
 constexpr std::string_view kNextPage = "\n== next page ==\n";
 
 struct Exchange {
-  Operation operation = Operation::kFind;
+  Request request = Request::kFolderSearch;
   LibraryPath wanted;
   int status = 0;
   std::string content_type;
@@ -54,7 +57,22 @@ std::string_view TakeLine(std::string_view* text) {
 Exchange Read(std::string_view text) {
   Exchange exchange;
   std::string_view line = TakeLine(&text);
-  if (line.substr(0, 1) == "d") exchange.operation = Operation::kDelete;
+  switch (line.empty() ? ' ' : line[0]) {
+    case 'd':
+      exchange.request = Request::kDelete;
+      break;
+    case 'b':
+      exchange.request = Request::kBulkDelete;
+      break;
+    case 'l':
+      exchange.request = Request::kLibrarySearch;
+      break;
+    case 'p':
+      exchange.request = Request::kPurge;
+      break;
+    default:
+      break;
+  }
   line.remove_prefix(std::min(line.find('/'), line.size()));
   const size_t slash = std::min(line.rfind('/'), line.size());
   exchange.wanted.folder = slash == 0 ? "/" : std::string(line.substr(0, slash));
@@ -116,22 +134,32 @@ void CheckBody(const ReplyBody& body, const std::string& text) {
 
 /// Section 4.1 and its neighbours once more, by hand and not from the table.
 void CheckVerdict(const Exchange& exchange, const ReplyBody& body, Verdict verdict, const std::string& text) {
-  const bool deletes = exchange.operation == Operation::kDelete;
+  const Request request = exchange.request;
+  const bool finds = request == Request::kFolderSearch || request == Request::kLibrarySearch;
+  const bool deletes = request == Request::kDelete || request == Request::kBulkDelete;
   const bool foreign = body.kind == BodyKind::kHtml || body.kind == BodyKind::kText;
+  const bool object = body.kind == BodyKind::kMessage || body.kind == BodyKind::kJson;
   switch (verdict) {
     case Verdict::kFound:
-      Require(!deletes && exchange.status == 200 && body.kind == BodyKind::kArray, "found only in a list", text);
+      Require(finds && exchange.status == 200 && body.kind == BodyKind::kArray, "found only in a list", text);
       break;
     case Verdict::kNotFound:
-      Require(!deletes && exchange.status == 404 && body.kind == BodyKind::kMessage, "absent in ImageKit's words",
-              text);
+      Require(request == Request::kFolderSearch && exchange.status == 404 && body.kind == BodyKind::kMessage,
+              "absent in ImageKit's words", text);
       break;
     case Verdict::kGone:
       Require(deletes && exchange.status == 404 && body.kind == BodyKind::kMessage, "gone in ImageKit's words", text);
       break;
     case Verdict::kDeleted:
-      Require(deletes && (exchange.status == 204 || (exchange.status == 200 && !foreign)), "deleted when it says so",
-              text);
+      if (request == Request::kBulkDelete) {
+        Require((exchange.status == 200 || exchange.status == 207) && object, "deleted by an answer with lists", text);
+      } else {
+        Require(deletes && (exchange.status == 204 || (exchange.status == 200 && !foreign)), "deleted when it says so",
+                text);
+      }
+      break;
+    case Verdict::kPurged:
+      Require(request == Request::kPurge && exchange.status / 100 == 2 && object, "purged when it says so", text);
       break;
     case Verdict::kCredentials:
       Require(exchange.status == 401 || exchange.status == 403, "a key is refused by 401 and 403", text);
@@ -141,6 +169,8 @@ void CheckVerdict(const Exchange& exchange, const ReplyBody& body, Verdict verdi
       break;
     case Verdict::kElsewhere:
     case Verdict::kAmbiguous:
+    case Verdict::kUndecided:
+    case Verdict::kQuota:
       Require(false, "no status says so", text);
       break;
     case Verdict::kRejected:
@@ -182,24 +212,64 @@ void CheckSearch(const Exchange& exchange, std::string_view input) {
   }
   if (!settled) {
     search.Conclude();
-    Require(search.verdict != Verdict::kFound && search.verdict != Verdict::kBroken, "silence finds nothing", input);
+    const Verdict verdict = search.targets()[0].verdict;
+    Require(verdict != Verdict::kFound && verdict != Verdict::kBroken, "silence finds nothing", input);
     std::string id;
     for (const std::string& page : exchange.pages) {
       Require(ClaimsOf(page, path, &id) == 0, "what is listed is not absent", input, path);
     }
   }
-  Require((search.verdict == Verdict::kFound) == search.words.empty(), "words unless found", input, search.words);
-  if (search.verdict != Verdict::kFound) return;
+  const PathSearch::Target& target = search.targets()[0];
+  Require((target.verdict == Verdict::kFound) == target.words.empty(), "words unless found", input, target.words);
+  if (target.verdict != Verdict::kFound) return;
 
   std::string id;
   Require(ClaimsOf(exchange.pages[read - 1], path, &id) == 1, "one entry claims the path", input, path);
-  Require(search.file.file_path == path && search.file.name == exchange.wanted.name, "found where it was asked for",
-          input, search.file.file_path);
-  Require(search.file.file_id == id, "the id is that of the entry", input, search.file.file_id);
+  Require(target.file.file_path == path && target.file.name == exchange.wanted.name, "found where it was asked for",
+          input, target.file.file_path);
+  Require(target.file.file_id == id, "the id is that of the entry", input, target.file.file_id);
   const bool letters = std::all_of(id.begin(), id.end(), [](char c) {
     return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_' || c == '-';
   });
   Require(!id.empty() && id.size() <= 255 && letters, "an id is an id", input, id);
+}
+
+/// Whether a list of an object names an id, read anew. `member`: of the entries, when they are objects.
+bool Names(const Json::Value& root, const char* list, const char* member, const std::string& id) {
+  if (!root.isObject() || !root[list].isArray()) return false;
+  return std::any_of(root[list].begin(), root[list].end(), [&](const Json::Value& entry) {
+    if (member == nullptr) return entry == id;
+    return entry.isObject() && entry[member] == id;
+  });
+}
+
+/// Each file of a bulk delete: only what ImageKit names as deleted is, only what it names as missing is gone.
+void CheckBulk(const Exchange& exchange, const ReplyBody& body, Verdict verdict, std::string_view input) {
+  Deletion deletion;
+  for (const char* id : {"a", "b", "c"}) deletion.Add({0, id});
+  int bulk_size = 3;
+  const std::vector<FileVerdict> verdicts = deletion.Judge(verdict, body, "words", &bulk_size);
+  Require(verdicts.size() == 3, "each file is answered", input);
+  Require(bulk_size >= 1 && bulk_size <= 3, "a bulk has one file at least, and never more than before", input);
+  Json::Value root;
+  std::string errors;
+  const std::string& page = exchange.pages[0];
+  const std::unique_ptr<Json::CharReader> reader(Json::CharReaderBuilder().newCharReader());
+  if (!reader->parse(page.data(), page.data() + page.size(), &root, &errors)) root = Json::Value();
+  for (size_t i = 0; i < verdicts.size(); ++i) {
+    const std::string& id = deletion.file_ids()[i];
+    const Verdict one = verdicts[i].verdict;
+    const bool deleted = Names(root, "successfullyDeletedFileIds", nullptr, id);
+    const bool failed = Names(root, "errors", "fileId", id);
+    Require(one != Verdict::kDeleted || (deleted && !failed && exchange.status / 100 == 2), "deleted by name", input,
+            id);
+    Require(one != Verdict::kGone || (Names(root, "missingFileIds", nullptr, id) && exchange.status == 404),
+            "missing by name", input, id);
+    Require(one != Verdict::kRejected, "one answer parks no file among several", input, id);
+    Require(one == Verdict::kUndecided || !verdicts[i].alone, "alone when undecided", input, id);
+    Require(one == Verdict::kUndecided || verdict == Verdict::kDeleted || one == verdict, "or the request's", input,
+            id);
+  }
 }
 
 void CheckWords(const ReplyBody& body, std::string_view input) {
@@ -223,10 +293,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   CheckBody(body, exchange.pages[0]);
   CheckWords(body, input);
 
-  const Verdict verdict = JudgeAnswer(exchange.operation, exchange.status, body.kind);
+  const Verdict verdict = JudgeAnswer(exchange.request, exchange.status, body.kind);
   CheckVerdict(exchange, body, verdict, exchange.pages[0]);
   Require(VerdictName(verdict) != std::string_view("unknown"), "each verdict has a name", input);
   if (verdict == Verdict::kFound) CheckSearch(exchange, input);
+  if (exchange.request == Request::kBulkDelete) CheckBulk(exchange, body, verdict, input);
+  const Verdict purge = JudgePurge(verdict, body.message, false);
+  Require(purge == verdict || purge == Verdict::kQuota, "a quota or what it was", input);
   const int64_t wait = RetryAfterMs(exchange.rate_limit_reset, exchange.retry_after, 1792000000000);
   Require(wait >= 1000 && wait <= 900000, "a wait is one second to 15 minutes", input);
   return 0;

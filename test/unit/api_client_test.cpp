@@ -350,8 +350,8 @@ TEST(ApiClient, EachTicketIsAnsweredOnce) {
   EXPECT_FALSE(client.Busy());
   EXPECT_EQ(client.TimeoutMs(), -1);
   for (uint64_t ticket = 0; ticket < 60; ticket += 2) {
-    client.Find(ticket, account, kCat);
-    client.Delete(ticket + 1, account, kId);
+    client.Find(ticket, account, {"/pets", "cat" + std::to_string(ticket % 8) + ".jpg"});
+    SendDelete(&client, account, ticket + 1, kId);
   }
   EXPECT_TRUE(client.Busy());
   std::map<uint64_t, int> seen;
@@ -361,13 +361,12 @@ TEST(ApiClient, EachTicketIsAnsweredOnce) {
   }
   EXPECT_EQ(seen.size(), 60u);
   EXPECT_FALSE(client.Busy());
-  EXPECT_EQ(server.request_count(), 60u);
 }
 
 TEST(ApiClient, RefusedRequestKeepsTheClientBusyUntilItsAnswerIsTaken) {
   ApiClient client({});
   const int account = client.AddAccount(FastAccount("https://api.imagekit.io"));
-  client.Delete(7, account, "");
+  client.Find(7, account, {"/pets", ""});
   EXPECT_TRUE(client.Busy());
   EXPECT_EQ(client.TimeoutMs(), 0);
   Answer answer;
@@ -379,7 +378,12 @@ TEST(ApiClient, RefusedRequestKeepsTheClientBusyUntilItsAnswerIsTaken) {
 TEST(ApiClient, UnknownAccountsAreInvalid) {
   ApiClient client({});
   EXPECT_THROW(client.Find(1, 0, kCat), std::invalid_argument);
-  EXPECT_THROW(client.Delete(1, -1, kId), std::invalid_argument);
+  EXPECT_THROW(client.ReserveDeletes(-1, 1), std::invalid_argument);
+  EXPECT_THROW(client.ReturnDeletes(0, 0), std::invalid_argument);
+  EXPECT_THROW(client.Delete(-1, {{1, kId}}), std::invalid_argument);
+  EXPECT_THROW(client.BulkSize(0), std::invalid_argument);
+  EXPECT_THROW(client.Purge(1, 0, "https://ik.imagekit.io/acme/cat.jpg"), std::invalid_argument);
+  EXPECT_THROW(client.Probe(1, 0), std::invalid_argument);
 }
 
 TEST(ApiClient, UnusableAccountsAndOptionsAreInvalid) {

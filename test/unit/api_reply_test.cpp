@@ -8,6 +8,7 @@
 #include <string>
 
 #include "api_test_support.h"
+#include "core/path_search.h"
 
 namespace imagekit {
 namespace {
@@ -80,7 +81,7 @@ TEST(ApiReply, EntriesOfAnotherShapeSpoilTheList) {
     EXPECT_FALSE(well_shaped(entry)) << entry;
     PathSearch search(kCat, true);
     EXPECT_TRUE(search.ReadPage(ReadBody("[" + std::string(entry) + "]", "")));
-    EXPECT_EQ(search.verdict, Verdict::kBroken);
+    EXPECT_EQ(search.targets()[0].verdict, Verdict::kBroken);
   }
 }
 
@@ -111,8 +112,8 @@ TEST(ApiReply, UrlUnfitForADatabaseIsLeftOut) {
 Verdict Search(const std::string& list, FoundFile* file = nullptr) {
   PathSearch search(kCat, true);
   if (!search.ReadPage(ReadBody(list, ""))) search.Conclude();
-  if (file != nullptr) *file = search.file;
-  return search.verdict;
+  if (file != nullptr) *file = search.targets()[0].file;
+  return search.targets()[0].verdict;
 }
 
 TEST(ApiReply, MatchThatContradictsItselfIsAmbiguous) {
@@ -134,7 +135,7 @@ TEST(ApiReply, PagesThatDoNotOverlapProveNothing) {
   PathSearch search(kCat, true);
   EXPECT_FALSE(search.ReadPage(ReadBody(R"([{"type":"folder"}])", "")));
   EXPECT_TRUE(search.ReadPage(ReadBody("[]", ""))) << "the nameless entry should have come again";
-  EXPECT_EQ(search.verdict, Verdict::kTransient);
+  EXPECT_EQ(search.targets()[0].verdict, Verdict::kTransient);
 }
 
 TEST(ApiReply, StrangeFileIdsAreNeverHandedOut) {

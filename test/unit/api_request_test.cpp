@@ -113,6 +113,75 @@ TEST(ApiRequest, BasicCredentialsAreKeyAndColon) {
   EXPECT_EQ(BasicCredentials("ab"), "Basic YWI6");
 }
 
+TEST(ApiRequest, ProxyIsOneOfThreeKinds) {
+  const Proxy proxy = ReadProxy("http://me:p%40ss@Proxy.example:3128/");
+  EXPECT_EQ(proxy.url, "http://me:p%40ss@Proxy.example:3128/");
+  EXPECT_EQ(proxy.authority, "proxy.example:3128");
+  EXPECT_FALSE(proxy.loopback);
+  ASSERT_EQ(proxy.secrets.size(), 3u);
+  EXPECT_EQ(proxy.secrets[0], "p%40ss");
+  EXPECT_EQ(proxy.secrets[1], "p@ss");
+  EXPECT_EQ(proxy.secrets[2], "bWU6cEBzcw==");
+  EXPECT_TRUE(ReadProxy("").url.empty());
+  for (const char* good : {"http://p:1", "https://p.example:65535", "socks5h://p", "socks5h://u:p@[::1]:1080",
+                           "HTTP://localhost:3128", "http://token@p:3128"}) {
+    EXPECT_NO_THROW(ReadProxy(good)) << good;
+  }
+  EXPECT_TRUE(ReadProxy("http://127.0.0.1:1").loopback);
+  EXPECT_EQ(ReadProxy("http://token@p:3128").secrets.at(0), "token");
+  for (const std::string& bad : {std::string("p:3128"),
+                                 std::string("http://p"),
+                                 std::string("https://p"),
+                                 std::string("http://:3128"),
+                                 std::string("http://p:0"),
+                                 std::string("http://p:99999"),
+                                 std::string("http://p:3128/x"),
+                                 std::string("http://p:3128?x"),
+                                 std::string("http://p:3128#x"),
+                                 std::string("http://u:secret@p"),
+                                 std::string("http://u:sec ret@p:1"),
+                                 std::string("http://u:sec\nret@p:1"),
+                                 std::string("http://u:a@b@p:1"),
+                                 std::string("socks5://p:1080"),
+                                 std::string("socks4://p:1080"),
+                                 std::string("socks4a://p:1080"),
+                                 std::string("ftp://p:1"),
+                                 std::string("file:///etc/passwd"),
+                                 std::string("http://"),
+                                 std::string("http:/p:1"),
+                                 std::string("http://p\0:1", 11),
+                                 std::string("http://\xC3\xA9:1"),
+                                 std::string(" http://p:1")}) {
+    try {
+      ReadProxy(bad);
+      ADD_FAILURE() << bad;
+    } catch (const std::invalid_argument& error) {
+      EXPECT_EQ(std::string(error.what()).find("secret"), std::string::npos);
+    }
+  }
+}
+
+TEST(ApiRequest, ListedSearchTakesWhatFits) {
+  ListedSearch search("name", "/a b", 0);
+  EXPECT_TRUE(search.Add("x.jpg"));
+  EXPECT_TRUE(search.Add("\xC3\xA9+"));
+  EXPECT_EQ(search.Target(200),
+            "/v1/files?path=%2Fa%20b&searchQuery=type%20%3D%20%22file%22%20AND%20name%20IN%20%5B%22x.jpg%22%2C%20%22"
+            "%C3%A9%2B%22%5D&limit=200");
+  for (const size_t base : {size_t{0}, size_t{255}}) {
+    ListedSearch full("id", "", base);
+    while (full.Add("67c6d1a4432c47641600aa01")) {
+    }
+    EXPECT_GE(full.size(), 100u) << "a hundred ids always fit";
+    const std::string before = full.Target(1000);
+    EXPECT_FALSE(full.Add("67c6d1a4432c47641600aa01"));
+    EXPECT_EQ(full.Target(1000), before);
+    EXPECT_LE(base + WithSkip(before, 9999999999).size(), kMaxTargetBytes);
+  }
+  ListedSearch none("name", "/" + std::string(5000, 'f'), 0);
+  EXPECT_FALSE(none.Add("x"));
+}
+
 TEST(ApiRequest, FileIdsAreLettersDigitsAndTwoSigns) {
   EXPECT_TRUE(IsFileId("67c6d1a4432c47641600aa01"));
   EXPECT_TRUE(IsFileId("aZ_09-"));

@@ -75,6 +75,7 @@ class Gate {
 struct SeenRequest {
   std::string method;
   std::string target;
+  std::string body;
   std::vector<std::pair<std::string, std::string>> headers;
   std::string Header(const char* name) const {
     std::string all;
@@ -196,8 +197,17 @@ class ScriptedServer {
         input.append(buffer, static_cast<size_t>(n));
         continue;
       }
-      const SeenRequest request = Parse(input.substr(0, end + 2));
-      input.erase(0, end + 4);
+      SeenRequest request = Parse(input.substr(0, end + 2));
+      const std::string announced = request.Header("Content-Length");
+      const size_t length = announced.empty() ? 0 : std::stoul(announced);
+      while (input.size() < end + 4 + length) {
+        char buffer[4096];
+        const ssize_t n = recv(fd, buffer, sizeof(buffer), 0);
+        if (n <= 0) return;
+        input.append(buffer, static_cast<size_t>(n));
+      }
+      request.body = input.substr(end + 4, length);
+      input.erase(0, end + 4 + length);
       {
         const std::lock_guard<std::mutex> lock(mutex_);
         requests_.push_back(request);
@@ -295,6 +305,17 @@ inline AccountAccess FastAccount(const std::string& api_url) {
   return access;
 }
 
+/// Sends the delete of some files as soon as there is room and a token for it.
+inline void SendDelete(ApiClient* client, int account, const std::vector<FileToDelete>& files) {
+  if (!RunUntil(client, [&] { return client->ReserveDeletes(account, 1) == 1; })) {
+    throw std::runtime_error("no delete could be reserved");
+  }
+  client->Delete(account, files);
+}
+inline void SendDelete(ApiClient* client, int account, uint64_t ticket, const std::string& id) {
+  SendDelete(client, account, {{ticket, id}});
+}
+
 /// One request of a fresh client to a server that answers it with `bytes`.
 inline Answer FindOnce(const std::string& url, const LibraryPath& path, const TransportOptions& options = {}) {
   ApiClient client(options);
@@ -303,7 +324,7 @@ inline Answer FindOnce(const std::string& url, const LibraryPath& path, const Tr
 }
 inline Answer DeleteOnce(const std::string& url, const std::string& id, const TransportOptions& options = {}) {
   ApiClient client(options);
-  client.Delete(1, client.AddAccount(FastAccount(url)), id);
+  SendDelete(&client, client.AddAccount(FastAccount(url)), 1, id);
   return TakeAnswer(&client);
 }
 

@@ -105,5 +105,12 @@ TEST(ApiTime, WaitIsTheLongerHeaderWithinOneSecondAndFifteenMinutes) {
   }
 }
 
+TEST(ApiTime, AWaitIsNamedByAReadableHeader) {
+  EXPECT_TRUE(NamesAWait("640", ""));
+  EXPECT_TRUE(NamesAWait("", "2"));
+  EXPECT_TRUE(NamesAWait("0", "Tue, 04 Mar 2025 10:11:42 GMT"));
+  for (const char* none : {"", "0", "-5", "soon", " "}) EXPECT_FALSE(NamesAWait(none, none)) << none;
+}
+
 }  // namespace
 }  // namespace imagekit

@@ -203,6 +203,59 @@ TEST(ApiTransport, ProxyAndPasswordFilesOfTheEnvironmentAreIgnored) {
   EXPECT_EQ(server.requests()[0].Header("Authorization"), kAuthorization);
 }
 
+TEST(ApiTransport, EncryptedRequestsGoThroughTheProxyAndTheKeyIsNotForIt) {
+  ScriptedServer proxy([](const SeenRequest&, Connection& connection) {
+    connection.Send(Reply(407, "wrong pass%77ord, passw0rd", "X-RateLimit-Reset: 9000\r\n", "text/plain"));
+    connection.Close();
+  });
+  for (const std::string& user_info : {std::string(), std::string("user:pass%770rd@")}) {
+    TransportOptions options;
+    options.proxy = "http://" + user_info + proxy.authority();
+    setenv("no_proxy", "*", 1);
+    const Answer answer = FindOnce("https://api.imagekit.io", kCat, options);
+    unsetenv("no_proxy");
+    EXPECT_EQ(answer.verdict, Verdict::kTransient);
+    EXPECT_NE(answer.detail.find("api.imagekit.io through the proxy " + proxy.authority()), std::string::npos)
+        << answer.detail;
+    EXPECT_EQ(answer.detail.find("passw"), std::string::npos) << answer.detail;
+    const SeenRequest request = proxy.requests().back();
+    EXPECT_EQ(request.method, "CONNECT");
+    EXPECT_EQ(request.target, "api.imagekit.io:443");
+    EXPECT_EQ(request.Header("Authorization"), "") << "the key is for ImageKit";
+    EXPECT_EQ(request.Header("Proxy-Authorization"), user_info.empty() ? "" : "Basic dXNlcjpwYXNzdzByZA==");
+  }
+}
+
+TEST(ApiTransport, PlainRequestsGoThroughAProxyOfThisMachineAlone) {
+  ScriptedServer proxy(Reply(200, "[]"));
+  ScriptedServer server(Reply(200, "[]"));
+  TransportOptions options;
+  options.proxy = "http://" + proxy.authority();
+  EXPECT_EQ(FindOnce(server.url(), kCat, options).verdict, Verdict::kNotFound);
+  EXPECT_EQ(proxy.request_count(), 1u);
+  EXPECT_EQ(server.request_count(), 0u);
+  options.proxy = "http://proxy.invalid:3128";
+  EXPECT_EQ(FindOnce(server.url(), kCat, options).verdict, Verdict::kNotFound) << "it would see the key";
+  EXPECT_EQ(server.request_count(), 1u);
+}
+
+// A proxy that repeats what it was sent, in its answer to a request that it let through.
+TEST(ApiTransport, PasswordOfTheProxyIsNeverShown) {
+  for (const char* form : {"pass%77ord+1", "password+1", "dXNlcjpwYXNzd29yZCsx"}) {
+    ScriptedServer proxy(Reply(500, "refused: " + std::string(form) + ".", "", "text/plain"));
+    TransportOptions options;
+    options.proxy = "http://user:pass%77ord+1@" + proxy.authority();
+    const Answer answer = FindOnce("http://127.0.0.1:1", kCat, options);
+    EXPECT_EQ(answer.detail, "HTTP 500: refused: ***.");
+  }
+  TransportOptions options;
+  options.proxy = "http://user:password@unknown.invalid:1";
+  const Answer answer = FindOnce("https://api.imagekit.io", kCat, options);
+  EXPECT_EQ(answer.verdict, Verdict::kTransient);
+  EXPECT_EQ(answer.detail.find("password"), std::string::npos) << answer.detail;
+  EXPECT_NE(answer.detail.find("unknown.invalid"), std::string::npos) << answer.detail;
+}
+
 TEST(ApiTransport, CookiesAreNotKept) {
   ScriptedServer server(Reply(200, "[]", "Set-Cookie: a=b; Path=/\r\n"));
   ApiClient client({});
@@ -235,7 +288,7 @@ TEST(ApiTransport, AccountsOnOneHostKeepTheirOwnKeys) {
   AccountAccess access = FastAccount(server.url());
   access.private_key = "other";
   const int two = client.AddAccount(access);
-  client.Delete(1, one, kId);
+  SendDelete(&client, one, 1, kId);
   TakeAnswer(&client);
   client.Find(2, two, kCat);
   TakeAnswer(&client);
@@ -261,8 +314,12 @@ TEST(ApiTransport, NoMoreRequestsOnTheWireThanAllowed) {
   options.max_in_flight = 3;
   ApiClient client(options);
   const int account = client.AddAccount(FastAccount(server.url()));
-  for (uint64_t ticket = 0; ticket < 20; ++ticket) client.Delete(ticket, account, kId);
+  for (uint64_t ticket = 0; ticket < 3; ++ticket) SendDelete(&client, account, ticket, kId);
+  for (uint64_t ticket = 3; ticket < 20; ++ticket) client.Find(ticket, account, {"/f" + std::to_string(ticket), "a\""});
   ASSERT_TRUE(RunUntil(&client, [&] { return now == 3; }));
+  EXPECT_EQ(client.ReserveDeletes(account, 1), 0);
+  RunUntil(
+      &client, [&] { return false; }, 200);
   EXPECT_NE(client.TimeoutMs(), 0) << "a full wire is nothing to spin for";
   gate.Open();
   EXPECT_EQ(TakeAnswers(&client, 20).size(), 20u);
@@ -277,7 +334,7 @@ TEST(ApiTransport, SlowRequestDoesNotDelayAnother) {
   });
   ApiClient client({});
   const int account = client.AddAccount(FastAccount(server.url()));
-  client.Delete(1, account, kId);
+  SendDelete(&client, account, 1, kId);
   client.Find(2, account, kCat);
   EXPECT_EQ(TakeAnswer(&client).ticket, 2u);
   gate.Open();
@@ -298,7 +355,9 @@ TEST(ApiTransport, AbandonDropsWhatIsQueuedAndOnTheWire) {
   options.max_in_flight = 1;
   ApiClient client(options);
   const int account = client.AddAccount(FastAccount(server.url()));
-  for (uint64_t ticket = 0; ticket < 5; ++ticket) client.Delete(ticket, account, kId);
+  SendDelete(&client, account, 0, kId);
+  for (uint64_t ticket = 1; ticket < 5; ++ticket) client.Find(ticket, account, kCat);
+  client.Purge(5, account, "https://ik.imagekit.io/acme/cat.jpg");
   ASSERT_TRUE(RunUntil(&client, [&] { return server.request_count() == 1; }));
   client.Abandon();
   EXPECT_FALSE(client.Busy());
@@ -316,7 +375,7 @@ TEST(ApiTransport, AnswersThatHaveComeSurviveAbandon) {
   ScriptedServer server(NoContent());
   ApiClient client({});
   const int account = client.AddAccount(FastAccount(server.url()));
-  client.Delete(1, account, kId);
+  SendDelete(&client, account, 1, kId);
   // The answer has come when libcurl watches nothing any more.
   ASSERT_TRUE(RunUntil(&client, [&] { return server.request_count() == 1 && client.Sockets().empty(); }));
   client.Abandon();
@@ -331,7 +390,7 @@ TEST(ApiTransport, DestructionWithRequestsOnTheWireClosesTheirConnections) {
     connection.Close();
   });
   auto client = std::make_unique<ApiClient>(TransportOptions());
-  client->Delete(1, client->AddAccount(FastAccount(server.url())), kId);
+  SendDelete(client.get(), client->AddAccount(FastAccount(server.url())), 1, kId);
   ASSERT_TRUE(RunUntil(client.get(), [&] { return server.request_count() == 1; }));
   client.reset();
   gate.Wait();
@@ -368,10 +427,11 @@ TEST(ApiTransport, UnknownNameIsTransientAndNamed) {
 }
 
 TEST(ApiTransport, VersionChangesWheneverTheSocketsDo) {
-  ScriptedServer server(NoContent());
+  ScriptedServer server(Reply(200, "[]"));
   ApiClient client({});
   const int account = client.AddAccount(FastAccount(server.url()));
-  for (uint64_t ticket = 0; ticket < 20; ++ticket) client.Delete(ticket, account, kId);
+  for (uint64_t ticket = 0; ticket < 20; ++ticket)
+    client.Find(ticket, account, {"/f" + std::to_string(ticket), "a\"b"});
   const auto snapshot = [&] {
     std::ostringstream text;
     for (const ApiClient::Socket& socket : client.Sockets()) text << socket.fd << socket.read << socket.write << ' ';
@@ -399,7 +459,7 @@ TEST(ApiTransport, VersionChangesWheneverTheSocketsDo) {
 TEST(ApiTransport, EventsOfForeignOrClosedSocketsAreHarmless) {
   ScriptedServer server(NoContent());
   ApiClient client({});
-  client.Delete(1, client.AddAccount(FastAccount(server.url())), kId);
+  SendDelete(&client, client.AddAccount(FastAccount(server.url())), 1, kId);
   for (int fd = -1; fd < 100; ++fd) client.OnSocket(fd, true, true);
   EXPECT_EQ(TakeAnswer(&client).verdict, Verdict::kDeleted);
   for (int fd = -1; fd < 100; ++fd) client.OnSocket(fd, false, false);
