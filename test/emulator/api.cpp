@@ -188,6 +188,7 @@ ApiAnswer answer_api(State &state, const Request &request) {
     } catch (const Json::Exception &) {  // a member of another type than the call expects
         out.reply = error_reply(ApiError(400, "Your request contains an invalid parameter."));
     }
+    out.removed = std::move(call.removed);
     if (route->limited && state.switches.rate_headers == "always")
         rate_headers(out.reply, bucket, 1000);
     return out;

@@ -40,6 +40,7 @@ struct Call {
     Account &account;
     std::vector<std::string> args;  // the variable segments of the path, decoded
     std::int64_t now;
+    std::vector<std::string> removed{};  // fileIds of the files that are gone with this call
 };
 
 // A refusal in the API's own error shape.
@@ -55,6 +56,7 @@ class ApiError : public std::runtime_error {
 struct ApiAnswer {
     Reply reply;
     bool executed = false;  // a handler ran
+    std::vector<std::string> removed{};
 };
 
 // Answers a request to the API, or to a path that is none of its own. Takes the lock.

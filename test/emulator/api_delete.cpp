@@ -48,6 +48,7 @@ std::vector<std::string> asked_ids(Call &call) {
 
 Reply delete_file(Call &call) {
     call.account.library.remove(file_of(call, call.args[0]));
+    call.removed.push_back(call.args[0]);
     return no_content();
 }
 
@@ -97,6 +98,7 @@ Reply bulk_delete(Call &call) {
             continue;
         }
         library.remove(file);
+        call.removed.push_back(id);
         if (id != left_out)
             done.push_back(id);
     }

@@ -74,8 +74,8 @@ Reply Emulator::handle_api(const Request &request) {
 
     const std::optional<Fault> fault = faults.match(request, account);
     const std::string fault_name = fault ? fault->kind_name : "";
-    const auto finish = [&](Reply reply, bool executed) {
-        journal.end(seq, reply.status, account, fault_name, executed);
+    const auto finish = [&](Reply reply, bool executed, std::vector<std::string> removed = {}) {
+        journal.end(seq, reply.status, account, fault_name, executed, std::move(removed));
         return reply;
     };
     if (fault) {
@@ -103,16 +103,16 @@ Reply Emulator::handle_api(const Request &request) {
     Reply &reply = answer.reply;
     add_common_headers(reply, dated);
     if (!fault)
-        return finish(std::move(reply), answer.executed);
+        return finish(std::move(reply), answer.executed, std::move(answer.removed));
     if (fault->kind == FaultKind::stall_after) {
         faults.stall(fault->ms, request.client_gone);
         if (request.client_gone && request.client_gone())
-            return finish(reset_connection(), answer.executed);
+            return finish(reset_connection(), answer.executed, std::move(answer.removed));
     }
     if (fault->kind == FaultKind::reset_after)
-        return finish(reset_connection(), answer.executed);
+        return finish(reset_connection(), answer.executed, std::move(answer.removed));
     spoil(reply, *fault);
-    return finish(std::move(reply), answer.executed);
+    return finish(std::move(reply), answer.executed, std::move(answer.removed));
 }
 
 void Emulator::spoil(Reply &reply, const Fault &fault) {

@@ -106,6 +106,11 @@ Fault fault_of(const Json::Value &rule) {
     return out;
 }
 
+// "", "DELETE", or several as "DELETE|POST".
+bool is_method(const std::string &wanted, const std::string &method) {
+    return wanted.empty() || ("|" + wanted + "|").find("|" + method + "|") != std::string::npos;
+}
+
 }  // namespace
 
 std::uint64_t Faults::add(const Json::Value &json) {
@@ -179,7 +184,7 @@ Json::Value Faults::list() const {
 std::optional<Fault> Faults::match(const Request &request, const std::string &account) {
     const std::lock_guard<std::mutex> lock(mutex_);
     for (Rule &rule : rules_) {
-        if (rule.spent() || (!rule.method.empty() && rule.method != request.method) ||
+        if (rule.spent() || !is_method(rule.method, request.method) ||
             (!rule.account.empty() && rule.account != account) ||
             request.path.compare(0, rule.prefix.size(), rule.prefix) != 0 ||
             (rule.path && !std::regex_search(request.path, *rule.path)))

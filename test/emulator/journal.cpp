@@ -24,6 +24,9 @@ Json::Value entry_json(const JournalEntry &entry) {
     out["fault"] = entry.fault;
     out["done"] = entry.done;
     out["executed"] = entry.executed;
+    out["removed"] = Json::Value(Json::arrayValue);
+    for (const std::string &id : entry.removed)
+        out["removed"].append(id);
     out["status"] = entry.status;
     out["duration_ms"] = static_cast<Json::Int64>(entry.duration_ms);
     return out;
@@ -44,7 +47,8 @@ std::uint64_t Journal::begin(JournalEntry entry) {
     return next_ - 1;
 }
 
-void Journal::end(std::uint64_t seq, int status, const std::string &account, const std::string &fault, bool executed) {
+void Journal::end(std::uint64_t seq, int status, const std::string &account, const std::string &fault, bool executed,
+                  std::vector<std::string> removed) {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (entries_.empty() || seq < entries_.front().seq)
         return;
@@ -57,6 +61,7 @@ void Journal::end(std::uint64_t seq, int status, const std::string &account, con
     entry.account = account;
     entry.fault = fault;
     entry.executed = executed;
+    entry.removed = std::move(removed);
     entry.duration_ms = monotonic_ms() - entry.started_ms;
 }
 

@@ -8,6 +8,7 @@
 #include <deque>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "message.h"
 
@@ -21,6 +22,7 @@ struct JournalEntry {
     Pairs query;
     bool done = false;
     bool executed = false;  // the API itself ran: its effect, if any, is in the library
+    std::vector<std::string> removed;  // fileIds of the files it deleted
     int status = 0;         // 0: no answer was sent
     std::int64_t duration_ms = 0;
 };
@@ -29,7 +31,8 @@ class Journal {
   public:
     // Returns the entry's sequence number; `text` fields must already be free of keys.
     std::uint64_t begin(JournalEntry entry);
-    void end(std::uint64_t seq, int status, const std::string &account, const std::string &fault, bool executed);
+    void end(std::uint64_t seq, int status, const std::string &account, const std::string &fault, bool executed,
+             std::vector<std::string> removed);
     // Entries after `since`; filters are prefixes of the path and exact otherwise, empty for any.
     Json::Value read(std::uint64_t since, const std::string &method, const std::string &path_prefix,
                      const std::string &account, std::size_t limit) const;

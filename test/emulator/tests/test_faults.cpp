@@ -59,6 +59,10 @@ TEST_F(FaultTest, MatchesByMethodPathAccountAndText) {
     fault(R"({"kind":"text_500","method":"DELETE"})");
     EXPECT_EQ(list_status(), 200);
     EXPECT_EQ(send("DELETE", "/v1/files/" + ids[0]).status, 500);
+    fault(R"({"kind":"text_500","method":"DELETE|POST","count":2})");
+    EXPECT_EQ(list_status(), 200);
+    EXPECT_EQ(send("POST", "/v1/files/batch/deleteByFileIds", "{}").status, 500);
+    EXPECT_EQ(send("DELETE", "/v1/files/" + ids[0]).status, 500);
     fault(R"({"kind":"text_500","prefix":"/v1/accounts"})");
     EXPECT_EQ(list_status(), 200);
     EXPECT_EQ(send("GET", "/v1/accounts/url-endpoints").status, 500);
@@ -110,7 +114,9 @@ TEST_F(FaultTest, ResetsBeforeAndAfterTheCommit) {
     EXPECT_EQ(send("DELETE", "/v1/files/" + ids[0]).delivery, Delivery::abort);
     EXPECT_EQ(count(), 0);
     EXPECT_TRUE(last_entry()["executed"].asBool());
+    EXPECT_EQ(last_entry()["removed"][0], ids[0]);
     EXPECT_EQ(send("DELETE", "/v1/files/" + ids[0]).status, 404);
+    EXPECT_EQ(last_entry()["removed"].size(), 0U);
 }
 
 TEST_F(FaultTest, SpoiltBodiesOfExecutedRequests) {
