@@ -30,12 +30,18 @@ CREATE SERVER acme FOREIGN DATA WRAPPER imagekit OPTIONS (url_endpoint 'https://
 CREATE SERVER acme FOREIGN DATA WRAPPER imagekit OPTIONS (url_endpoint 'https://ik.imagekit.io/acme', write_rate '0');
 CREATE SERVER acme FOREIGN DATA WRAPPER imagekit OPTIONS (url_endpoint 'https://ik.imagekit.io/acme', read_burst 'nan');
 CREATE SERVER acme FOREIGN DATA WRAPPER imagekit OPTIONS (url_endpoint 'https://ik.imagekit.io/acme', protect 'logos/*');
+CREATE SERVER acme FOREIGN DATA WRAPPER imagekit OPTIONS (url_endpoint 'https://ik.imagekit.io/acme', bulk_size '101');
+CREATE SERVER acme FOREIGN DATA WRAPPER imagekit OPTIONS (url_endpoint 'https://ik.imagekit.io/acme', search_size '0');
+CREATE SERVER acme FOREIGN DATA WRAPPER imagekit OPTIONS (url_endpoint 'https://ik.imagekit.io/acme', search_size '2.5');
+CREATE SERVER acme FOREIGN DATA WRAPPER imagekit OPTIONS (url_endpoint 'https://ik.imagekit.io/acme', purge_cache 'perhaps');
+CREATE SERVER acme FOREIGN DATA WRAPPER imagekit OPTIONS (url_endpoint 'https://ik.imagekit.io/acme', purges_per_month '-1');
 
 CREATE SERVER acme FOREIGN DATA WRAPPER imagekit
   OPTIONS (url_endpoint 'https://ik.imagekit.io/acme',
            url_aliases 'https://ik.imagekit.io/acme/shop, https://img.acme.example',
            api_url 'http://127.0.0.1:9', grace_period '1 day', protect '/logos/*, /brand/',
-           dry_run 'off', read_rate '20', read_burst '40', write_rate '4.5', write_burst '8');
+           dry_run 'off', read_rate '20', read_burst '40', write_rate '4.5', write_burst '8', search_size '25', bulk_size '100',
+           purge_cache 'on', purges_per_month 'off');
 
 -- keys: never shown
 CREATE USER MAPPING FOR PUBLIC SERVER acme;

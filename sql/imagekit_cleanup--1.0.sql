@@ -116,14 +116,12 @@ CREATE TABLE imagekit.backlog (
   captured_at timestamptz NOT NULL,
   due_at timestamptz NOT NULL,
   state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'held', 'retrying', 'failed')),
-  claimed boolean NOT NULL DEFAULT false,
   attempts integer NOT NULL DEFAULT 0,
   in_doubt boolean NOT NULL DEFAULT false,
   last_error text,
   approved boolean NOT NULL DEFAULT false
 ) WITH (autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0.05);
-CREATE INDEX backlog_due ON imagekit.backlog (due_at, id) WHERE state IN ('waiting', 'retrying') AND NOT claimed;
-CREATE INDEX backlog_claimed ON imagekit.backlog (id) WHERE claimed;
+CREATE INDEX backlog_due ON imagekit.backlog (due_at, id) WHERE state IN ('waiting', 'retrying');
 CREATE INDEX backlog_failed ON imagekit.backlog (server) WHERE state = 'failed';
 -- For a row that another transaction has not committed.
 CREATE INDEX backlog_waits ON imagekit.backlog (server, captured_at) WHERE last_error LIKE 'waits: a row of %';
@@ -136,12 +134,48 @@ COMMENT ON COLUMN imagekit.backlog.transaction IS 'That stopped using the URL, o
 COMMENT ON COLUMN imagekit.backlog.role IS 'Role that did.';
 COMMENT ON COLUMN imagekit.backlog.relation IS 'Table that stopped using the URL; 0 when queued by hand.';
 COMMENT ON COLUMN imagekit.backlog.origin IS 'D delete, U update, T truncate, E imagekit.enqueue().';
-COMMENT ON COLUMN imagekit.backlog.claimed IS
-  'A drain is working on it. Whoever drains next takes back what a dead one left.';
-
 COMMENT ON COLUMN imagekit.backlog.in_doubt IS
   'A delete may have been sent whose answer is not known: that the file is not there any more is no surprise.';
 COMMENT ON COLUMN imagekit.backlog.approved IS 'An operator has let it go: no window holds it again.';
+
+CREATE TABLE imagekit.claims (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  claimed_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  ids bigint[] NOT NULL,
+  urls text[] NOT NULL,
+  file_ids text[] NOT NULL,
+  servers oid[] NOT NULL,
+  transactions xid8[] NOT NULL,
+  relations oid[] NOT NULL,
+  roles oid[] NOT NULL,
+  origins "char"[] NOT NULL,
+  captured timestamptz[] NOT NULL,
+  due timestamptz[] NOT NULL,
+  attempts integer[] NOT NULL,
+  in_doubt boolean[] NOT NULL,
+  approved boolean[] NOT NULL,
+  last_errors text[] NOT NULL
+) WITH (autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0.05);
+COMMENT ON TABLE imagekit.claims IS
+  'The files a drain is working on, many to a row, an array element each. Whoever drains next takes back what a dead one '
+  'left. Internal: read it through the view imagekit.pending.';
+COMMENT ON SEQUENCE imagekit.claims_id_seq IS 'Numbers imagekit.claims.';
+COMMENT ON COLUMN imagekit.claims.ids IS 'Numbers in imagekit.backlog; NULL: straight from the journal.';
+COMMENT ON COLUMN imagekit.claims.attempts IS 'The one under way included.';
+
+CREATE FUNCTION imagekit.files_of(claim imagekit.claims)
+  RETURNS TABLE (id bigint, url text, file_id text, server oid, transaction xid8, relation oid, role oid, origin "char",
+                 captured timestamptz, due timestamptz, attempts integer, in_doubt boolean, approved boolean,
+                 last_error text)
+  LANGUAGE sql IMMUTABLE ROWS 100 SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT f.* FROM ROWS FROM (
+    unnest((claim).ids), unnest((claim).urls), unnest((claim).file_ids), unnest((claim).servers),
+    unnest((claim).transactions), unnest((claim).relations), unnest((claim).roles), unnest((claim).origins),
+    unnest((claim).captured), unnest((claim).due), unnest((claim).attempts), unnest((claim).in_doubt),
+    unnest((claim).approved), unnest((claim).last_errors)) AS f;
+END;
+COMMENT ON FUNCTION imagekit.files_of(imagekit.claims) IS 'The files of one row of imagekit.claims, a row each.';
 
 CREATE TABLE imagekit.removals (
   relation oid NOT NULL,
@@ -150,6 +184,7 @@ CREATE TABLE imagekit.removals (
   files bigint NOT NULL,
   held_because text
 ) WITH (fillfactor = 50, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0.05);
+ALTER TABLE imagekit.removals REPLICA IDENTITY FULL;  -- like imagekit.outbox
 CREATE INDEX removals_of_relation ON imagekit.removals (relation, since);
 CREATE UNIQUE INDEX removals_of_transaction ON imagekit.removals (transaction, relation) WHERE transaction IS NOT NULL;
 COMMENT ON TABLE imagekit.removals IS
@@ -171,6 +206,37 @@ COMMENT ON COLUMN imagekit.account_state.configuration IS
 COMMENT ON TABLE imagekit.account_state IS
   'Accounts the drain has stopped sending to (wrong credentials or library, answers that are not ImageKit''s, too many files '
   'not found), and when it tries again.';
+
+CREATE TABLE imagekit.purges (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  server oid NOT NULL,
+  url text NOT NULL,
+  queued_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  due_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  attempts integer NOT NULL DEFAULT 0,
+  last_error text
+);
+CREATE INDEX purges_due ON imagekit.purges (server, due_at, id);
+COMMENT ON TABLE imagekit.purges IS
+  'URLs of deleted files that are still to be purged from the CDN, of accounts with the option purge_cache.';
+COMMENT ON SEQUENCE imagekit.purges_id_seq IS 'Numbers imagekit.purges.';
+COMMENT ON COLUMN imagekit.purges.server IS 'Account (foreign server).';
+COMMENT ON COLUMN imagekit.purges.url IS 'As it is sent: without query, with a * for what continues it where ImageKit allows one.';
+COMMENT ON COLUMN imagekit.purges.queued_at IS 'When the file''s deletion was recorded.';
+COMMENT ON COLUMN imagekit.purges.due_at IS 'Not before this time is it sent (again).';
+COMMENT ON COLUMN imagekit.purges.attempts IS 'How often it was sent.';
+COMMENT ON COLUMN imagekit.purges.last_error IS 'What the last attempt met, in words.';
+
+CREATE TABLE imagekit.purge_months (
+  server oid,
+  month date,
+  purges bigint NOT NULL,
+  spent boolean NOT NULL DEFAULT false,
+  PRIMARY KEY (server, month)
+);
+COMMENT ON TABLE imagekit.purge_months IS
+  'How many purges were sent for each account in each month: see the option purges_per_month.';
+COMMENT ON COLUMN imagekit.purge_months.spent IS 'ImageKit has said that there are no more in this month.';
 
 -- Kept from worker to worker: one that leaves when idle would never see a run of rare deletions.
 CREATE TABLE imagekit.missing_runs (
@@ -569,6 +635,13 @@ FROM (SELECT b.url, a.server, b.relation, b.state, b.captured_at, b.due_at, b.at
       FROM imagekit.backlog b
       CROSS JOIN LATERAL imagekit.account_of(b.url) AS a(server)
       UNION ALL
+      SELECT f.url, a.server, f.relation, CASE WHEN f.attempts > 1 THEN 'retrying' ELSE 'waiting' END, f.captured, f.due,
+             f.attempts, f.last_error, f.transaction, f.role
+      FROM imagekit.claims c
+      CROSS JOIN LATERAL unnest(c.urls, c.relations, c.captured, c.due, c.attempts, c.last_errors, c.transactions, c.roles)
+                         AS f(url, relation, captured, due, attempts, last_error, transaction, role)
+      CROSS JOIN LATERAL imagekit.account_of(f.url) AS a(server)
+      UNION ALL
       SELECT u.url, a.server, o.relation, 'waiting', o.captured_at,
              o.written_at + coalesce(o.grace, imagekit.grace_of(a.server)), 0, NULL, o.transaction, o.role
       FROM imagekit.outbox o
@@ -603,7 +676,7 @@ SELECT s.srvname AS server,
                             'CALL imagekit.drain() sends what is due' END),
          h.cause, l.cause), '') AS cause,
        (SELECT min(b.due_at) FROM imagekit.backlog b
-        WHERE b.state IN ('waiting', 'retrying') AND NOT b.claimed AND b.server = s.oid) AS next_due_at,
+        WHERE b.state IN ('waiting', 'retrying') AND b.server = s.oid) AS next_due_at,
        (SELECT count(*) FROM imagekit.backlog b WHERE b.state = 'failed' AND b.server = s.oid) AS failed,
        coalesce(h.files, 0) AS held,
        (SELECT max(h.settled_at) FROM imagekit.history h
@@ -709,10 +782,15 @@ BEGIN
 
   -- what waits
   FOR q IN
-    SELECT b.origin, b.relation, b.transaction, b.role, b.captured_at, b.due_at, b.state, b.claimed, b.attempts, b.last_error
+    SELECT b.origin, b.relation, b.transaction, b.role, b.captured_at, b.due_at, b.state, false AS claimed, b.attempts, b.last_error
     FROM imagekit.backlog b
     WHERE b.url = explain.url
        OR (b.server = r.server AND imagekit.library_path(b.url) = r.path)
+    UNION ALL
+    SELECT f.origin, f.relation, f.transaction, f.role, f.captured, f.due, 'waiting', true, f.attempts, f.last_error
+    FROM imagekit.claims c CROSS JOIN LATERAL imagekit.files_of(c) f
+    WHERE f.url = explain.url
+       OR (f.server = r.server AND imagekit.library_path(f.url) = r.path)
     UNION ALL
     SELECT o.origin, o.relation, o.transaction, o.role, o.captured_at, o.written_at + coalesce(o.grace, account.grace),
            CASE WHEN o.origin = 'M' THEN 'moved' ELSE 'waiting' END, false, 0, NULL

@@ -82,7 +82,12 @@ SELECT imagekit.approve(url => 'https://ik.imagekit.io/acme/e.jpg');
 SELECT * FROM queue;
 
 -- what a drain has claimed and left behind when it died is within reach
-UPDATE imagekit.backlog SET claimed = true, attempts = 1 WHERE url ~ 'w.jpg';
+WITH claimed AS (DELETE FROM imagekit.backlog WHERE url ~ 'w.jpg' RETURNING *)
+INSERT INTO imagekit.claims (ids, urls, file_ids, servers, transactions, relations, roles, origins, captured, due, attempts,
+                             in_doubt, approved, last_errors)
+SELECT ARRAY[id], ARRAY[url], ARRAY[file_id], ARRAY[server], ARRAY[transaction], ARRAY[relation], ARRAY[role],
+       ARRAY[origin], ARRAY[captured_at], ARRAY[due_at], ARRAY[1], ARRAY[in_doubt], ARRAY[approved], ARRAY[last_error]
+FROM claimed;
 SELECT imagekit.cancel(server => 'acme');
 SELECT * FROM queue;
 SELECT * FROM settled OFFSET 6;

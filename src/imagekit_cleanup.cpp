@@ -17,6 +17,7 @@
 #include "pg/server.h"
 #include "pg/settings.h"
 #include "worker/launcher.h"
+#include "worker/shared_pace.h"
 #include "worker/shared_state.h"
 #include "worker/standby.h"
 #include "worker/wake.h"
@@ -39,6 +40,7 @@ void _PG_init(void) {
   if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade) return;
   imagekit::worker::ForgetStandbyWhenRestoring();
   imagekit::worker::RequestSharedState();
+  imagekit::worker::RequestSharedPace();
   imagekit::worker::RegisterLauncher();
 }
 }

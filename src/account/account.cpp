@@ -44,6 +44,14 @@ void ReadOption(Account *account, const char *name, const char *value) {
     account->write_rate = RateValue(value);
   } else if (strcmp(name, "write_burst") == 0) {
     account->write_burst = RateValue(value);
+  } else if (strcmp(name, "search_size") == 0) {
+    account->search_size = static_cast<int>(LimitValue(value));
+  } else if (strcmp(name, "bulk_size") == 0) {
+    account->bulk_size = static_cast<int>(LimitValue(value));
+  } else if (strcmp(name, "purge_cache") == 0) {
+    account->purge_cache = BoolValue(value);
+  } else if (strcmp(name, "purges_per_month") == 0) {
+    account->purges_per_month = LimitValue(value);
   } else if (strcmp(name, "hold_above") == 0) {
     account->hold_above = LimitValue(value);
   } else if (strcmp(name, "hold_fraction") == 0) {
@@ -63,6 +71,9 @@ Account *ReadAccount(Form_pg_foreign_server form) {
   account->read_burst = defaults.read_burst;
   account->write_rate = defaults.write_rate;
   account->write_burst = defaults.write_burst;
+  account->search_size = defaults.search_size;
+  account->bulk_size = defaults.bulk_size;
+  account->purges_per_month = kPurgesPerMonth;
   account->hold_above = kHoldAbove;
   account->hold_fraction = kHoldFraction;
   account->hold_window = kHoldWindow;

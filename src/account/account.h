@@ -19,8 +19,11 @@ struct Account {
   char *api_url;
   List *protect;  // char *: library paths or globs that are never deleted
   bool dry_run;
+  bool purge_cache;    // the URLs of what was deleted are purged from the CDN
+  int64 purges_per_month;  // 0: no limit
   bool allow_missing;  // however many files are not found, the account goes on
   double read_rate, read_burst, write_rate, write_burst;
+  int search_size, bulk_size;  // files in one request
   int64 hold_above;            // files; 0: no limit
   double hold_fraction;        // of a table's files; 0: no limit
   int64 max_deletes_per_hour;  // 0: no limit
@@ -29,6 +32,7 @@ struct Account {
 };
 
 /// What they are unless the options say otherwise.
+constexpr int64 kPurgesPerMonth = 1000;  // what ImageKit's plans were documented to include
 constexpr int64 kHoldAbove = 5000;
 constexpr double kHoldFraction = 0.5;
 constexpr int64 kHoldWindow = 10 * USECS_PER_MINUTE;

@@ -104,6 +104,14 @@ void CheckBurst(const char *name, const char *value) {
                 "Give how many requests may be sent at once after a pause.");
 }
 
+void CheckSize(const char *name, const char *value) {
+  char *end = nullptr;
+  long size = strtol(value, &end, 10);
+  if (end == value || *end != '\0' || size < 1 || size > 100)
+    RejectValue(name, value, "It is not a whole number between 1 and 100.",
+                "Give how many files one request may be for; ImageKit takes no more than 100 in a delete.");
+}
+
 bool IsOff(const char *value) { return strcmp(value, "off") == 0; }
 
 void CheckLimit(const char *name, const char *value) {
@@ -172,6 +180,10 @@ const OptionRule kOptions[] = {
     {"read_burst", kServer, CheckBurst},
     {"write_rate", kServer, CheckRate},
     {"write_burst", kServer, CheckBurst},
+    {"search_size", kServer, CheckSize},
+    {"bulk_size", kServer, CheckSize},
+    {"purge_cache", kServer, CheckBool},
+    {"purges_per_month", kServer, CheckLimit},
     {"max_deletes_per_hour", kServer, CheckLimit},
     {"hold_above", kServer, CheckLimit},
     {"hold_fraction", kServer, CheckFraction},

@@ -1,9 +1,9 @@
-// From the backlog into a drain's hands, and who may have it there.
+// Into a drain's hands: who may have files there, which, and how many.
 
 #include "outbox/backlog.h"
-#include "pg/settings.h"
+#include "outbox/claims.h"
+#include "outbox/take_in.h"
 #include "pg/sql.h"
-#include "worker/steps.h"
 
 namespace imagekit::outbox {
 
@@ -24,52 +24,45 @@ LOCKTAG Tag(uint32 number) {
 LOCKTAG DrainLockTag() { return Tag(1); }
 LOCKTAG QueueLockTag() { return Tag(2); }
 
-// The first orphaned attempt is repeated at once: its worker was most likely stopped by somebody. After that it may be
-// the file itself that kills workers. $1: the longest wait, in milliseconds.
-constexpr char kTakeBackOrphans[] =
-    "UPDATE imagekit.backlog SET claimed = false, state = 'retrying', in_doubt = true, "
-    "due_at = pg_catalog.now() OPERATOR(pg_catalog.+) LEAST('1 millisecond'::pg_catalog.interval "
-    "OPERATOR(pg_catalog.*) $1, '1 second'::pg_catalog.interval OPERATOR(pg_catalog.*) "
-    "(pg_catalog.power(2, LEAST(attempts, 12) OPERATOR(pg_catalog.-) 1) OPERATOR(pg_catalog.-) 1)), "
-    "last_error = 'the process that was working on it ended before it had an answer' "
-    "WHERE id OPERATOR(pg_catalog.=) ANY (ARRAY("
-    "  SELECT b.id FROM imagekit.backlog b WHERE b.claimed FOR UPDATE SKIP LOCKED))";
-
-// $1 limit, $2 accounts that can be sent to, $3 all accounts
+// $1 limit, $2 accounts that may have files claimed, $3 all accounts, $4 whether those of no account are wanted
 constexpr char kClaim[] =
-    "UPDATE imagekit.backlog SET claimed = true, attempts = attempts OPERATOR(pg_catalog.+) 1 "
-    "WHERE id OPERATOR(pg_catalog.=) ANY (ARRAY("
+    "DELETE FROM imagekit.backlog WHERE id OPERATOR(pg_catalog.=) ANY (ARRAY("
     "  SELECT b.id FROM imagekit.backlog b"
-    "  WHERE b.state IN ('waiting', 'retrying') AND NOT b.claimed"
-    "  AND b.due_at OPERATOR(pg_catalog.<=) pg_catalog.now()"
-    "  AND (b.server OPERATOR(pg_catalog.=) ANY ($2) OR b.server IS NULL"
-    "       OR b.server OPERATOR(pg_catalog.<>) ALL ($3))"
+    "  WHERE b.state IN ('waiting', 'retrying') AND b.due_at OPERATOR(pg_catalog.<=) pg_catalog.now()"
+    "  AND (b.server OPERATOR(pg_catalog.=) ANY ($2) OR $4 AND (b.server IS NULL"
+    "       OR b.server OPERATOR(pg_catalog.<>) ALL ($3)))"
     "  ORDER BY b.due_at, b.id LIMIT $1 FOR UPDATE SKIP LOCKED)) "
-    "RETURNING id, url, file_id, relation, captured_at, attempts, in_doubt, last_error";
+    "RETURNING id, url, file_id, server, transaction, relation, role, origin, captured_at, due_at, attempts, in_doubt,"
+    "          approved, last_error";
 
 constexpr char kNextDue[] =
     "SELECT LEAST("
-    "  (SELECT pg_catalog.now() FROM imagekit.outbox o WHERE o.origin OPERATOR(pg_catalog.<>) 'M' LIMIT 1),"
-    "  (SELECT GREATEST(pg_catalog.now(), $4) FROM imagekit.outbox o WHERE o.origin OPERATOR(pg_catalog.=) 'M' LIMIT "
-    "1),"
     "  (SELECT b.due_at FROM imagekit.backlog b"
-    "   WHERE b.state IN ('waiting', 'retrying') AND NOT b.claimed"
+    "   WHERE b.state IN ('waiting', 'retrying')"
     "   AND (b.server OPERATOR(pg_catalog.=) ANY ($1) OR b.server IS NULL"
     "        OR b.server OPERATOR(pg_catalog.<>) ALL ($2))"
     "   ORDER BY b.due_at, b.id LIMIT 1),"
-    "  (SELECT pg_catalog.min(GREATEST(s.paused_until, w.due_at)) FROM imagekit.account_state s"
+    "  (SELECT pg_catalog.min(CASE WHEN $4 THEN s.paused_until ELSE GREATEST(s.paused_until, w.due_at) END)"
+    "   FROM imagekit.account_state s"
     "   CROSS JOIN LATERAL (SELECT pg_catalog.min(b.due_at) FROM imagekit.backlog b"
     "                       WHERE b.server OPERATOR(pg_catalog.=) s.server"
-    "                       AND b.state IN ('waiting', 'retrying') AND NOT b.claimed) AS w(due_at)"
-    "   WHERE s.server OPERATOR(pg_catalog.=) ANY ($3) AND w.due_at IS NOT NULL"
+    "                       AND b.state IN ('waiting', 'retrying')) AS w(due_at)"
+    "   WHERE s.server OPERATOR(pg_catalog.=) ANY ($3) AND (w.due_at IS NOT NULL OR $4)"
     "   AND s.paused_until OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()))";
+
+// While the journal is small, what others have in their hands is looked for as well: nobody says when they let it go. In a
+// large one the next look from the beginning finds it.
+constexpr char kInJournal[] =
+    "SELECT COALESCE(pg_catalog.bool_or(o.origin OPERATOR(pg_catalog.<>) 'M'), false),"
+    "       COALESCE(pg_catalog.bool_or(o.origin OPERATOR(pg_catalog.=) 'M'), false) FROM imagekit.outbox o "
+    "WHERE pg_catalog.pg_relation_size('imagekit.outbox') OPERATOR(pg_catalog.<) 4194304";
 
 constexpr char kPaused[] =
     "SELECT server FROM imagekit.account_state WHERE paused_until OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()";
 
+// Stopped before, and not known to be well again.
 constexpr char kProbing[] =
-    "SELECT FROM imagekit.account_state WHERE server OPERATOR(pg_catalog.=) ANY ($1) "
-    "AND paused_until OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp() LIMIT 1";
+    "SELECT server FROM imagekit.account_state WHERE paused_until OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp()";
 
 Datum OidArray(List *oids) {
   int count = list_length(oids);
@@ -78,14 +71,14 @@ Datum OidArray(List *oids) {
   return PointerGetDatum(construct_array(values, count, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
 }
 
-List *PausedServers() {
-  uint64 count = pg::RunSql(kPaused, SPI_OK_SELECT);
-  List *paused = NIL;
+List *ServersIn(const char *sql) {
+  uint64 count = pg::RunSql(sql, SPI_OK_SELECT);
+  List *servers = NIL;
   for (uint64 i = 0; i < count; i++) {
     bool null;
-    paused = lappend_oid(paused, DatumGetObjectId(pg::Field(i, 1, &null)));
+    servers = lappend_oid(servers, DatumGetObjectId(pg::Field(i, 1, &null)));
   }
-  return paused;
+  return servers;
 }
 
 // The accounts, by whether they can be sent to at this moment.
@@ -97,7 +90,7 @@ struct Servers {
 
 Servers SortServers(const Sender &sender) {
   Servers servers = {};
-  List *paused = PausedServers();
+  List *paused = ServersIn(kPaused);
   ListCell *cell;
   foreach (cell, sender.accounts) {
     auto *entry = static_cast<SenderAccount *>(lfirst(cell));
@@ -105,9 +98,86 @@ Servers SortServers(const Sender &sender) {
     servers.all = lappend_oid(servers.all, server);
     if (entry->problem != nullptr) continue;
     servers.configured = lappend_oid(servers.configured, server);
-    if (!list_member_oid(paused, server)) servers.usable = lappend_oid(servers.usable, server);
+    if (entry->pause_cause == nullptr && !list_member_oid(paused, server))
+      servers.usable = lappend_oid(servers.usable, server);
   }
   return servers;
+}
+
+// As much as can be deleted in some seconds: what is claimed longer before is only out of others' reach.
+int MostInHand(const account::Account &account) {
+  constexpr int kSeconds = 5;
+  constexpr double kMost = 1000;
+  const double soon = account.write_rate * account.bulk_size * kSeconds;
+  return account.dry_run ? static_cast<int>(kMost) : static_cast<int>(Min(kMost, Max(soon, 2.0 * account.bulk_size)));
+}
+
+int RoomOf(const Batch &batch, const SenderAccount *entry) { return MostInHand(*entry->account) - InHand(batch, entry); }
+
+struct Claiming {
+  Batch *batch;
+  worker::Claim *claim;
+  Servers servers;
+  List *open;  // accounts that may have any number of files claimed, as far as there is room
+};
+
+void ReadFile(Claiming *claiming, uint64 row) {
+  bool null;
+  MemoryContext memory = claiming->claim->context;
+  QueuedFile *file = AddFile(claiming->batch, claiming->claim);
+  if (file == nullptr) elog(ERROR, "more files were claimed than there is room for");
+  file->id = DatumGetInt64(pg::Field(row, 1, &null));
+  file->url = pg::FieldText(row, 2, memory);
+  file->captured_file_id = pg::FieldText(row, 3, memory);
+  file->server = DatumGetObjectId(pg::Field(row, 4, &null));
+  file->transaction = DatumGetFullTransactionId(pg::Field(row, 5, &null));
+  file->relation = DatumGetObjectId(pg::Field(row, 6, &null));
+  file->role = DatumGetObjectId(pg::Field(row, 7, &null));
+  file->origin = DatumGetChar(pg::Field(row, 8, &null));
+  file->captured_at = DatumGetTimestampTz(pg::Field(row, 9, &null));
+  file->due_at = DatumGetTimestampTz(pg::Field(row, 10, &null));
+  file->attempts = DatumGetInt32(pg::Field(row, 11, &null)) + 1;
+  file->in_doubt = DatumGetBool(pg::Field(row, 12, &null));
+  file->approved = DatumGetBool(pg::Field(row, 13, &null));
+  file->last_error = pg::FieldText(row, 14, memory);
+}
+
+int ClaimFromBacklog(Claiming *claiming, List *servers, int limit, bool of_none) {
+  if (limit <= 0 || (servers == NIL && !of_none)) return 0;
+  uint64 count = pg::RunSql(kClaim, SPI_OK_DELETE_RETURNING,
+                            {{INT4OID, Int32GetDatum(limit)},
+                             {OIDARRAYOID, OidArray(servers)},
+                             {OIDARRAYOID, OidArray(claiming->servers.all)},
+                             {BOOLOID, BoolGetDatum(of_none)}});
+  for (uint64 i = 0; i < count; i++) ReadFile(claiming, i);
+  return static_cast<int>(count);
+}
+
+// Which accounts may have files claimed now, and how many. Those that are being tried again after a stop: one file is enough
+// to find out.
+int ShareRoom(Claiming *claiming, Sender *sender, List **one_each) {
+  claiming->servers = SortServers(*sender);
+  List *probing = ServersIn(kProbing);
+  int room = 0;
+  ListCell *cell;
+  foreach (cell, sender->accounts) {
+    auto *entry = static_cast<SenderAccount *>(lfirst(cell));
+    Oid server = entry->account->server;
+    entry->room = 0;
+    entry->starved = entry->tried = false;
+    if (!list_member_oid(claiming->servers.usable, server)) continue;
+    if (list_member_oid(probing, server)) {
+      entry->tried = true;
+      if (InHand(*claiming->batch, entry) == 0) *one_each = lappend_oid(*one_each, server);
+      continue;
+    }
+    entry->room = Max(RoomOf(*claiming->batch, entry), 0);
+    entry->starved = entry->room == 0;
+    if (entry->starved) continue;
+    claiming->open = lappend_oid(claiming->open, server);
+    room += entry->room;
+  }
+  return room;
 }
 
 }  // namespace
@@ -122,6 +192,24 @@ void ReleaseDrainLock() {
   (void)LockRelease(&tag, ExclusiveLock, true);
 }
 
+void WaitForDrainLock() {
+  LOCKTAG tag = DrainLockTag();
+  (void)LockAcquire(&tag, ExclusiveLock, true, false);
+  (void)LockRelease(&tag, ExclusiveLock, true);
+}
+
+bool DrainIsWanted() {
+  LOCKTAG tag = DrainLockTag();
+  return LockHasWaiters(&tag, ExclusiveLock, true);
+}
+
+void TakeBackOrphansOfNobody() {
+  LOCKTAG tag = DrainLockTag();
+  if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL) return;
+  TakeBackOrphans();
+  (void)LockRelease(&tag, ExclusiveLock, false);
+}
+
 void LockQueue() {
   LOCKTAG tag = QueueLockTag();
   (void)LockAcquire(&tag, ExclusiveLock, false, false);
@@ -132,54 +220,77 @@ void UnlockQueue() {
   (void)LockRelease(&tag, ExclusiveLock, false);
 }
 
-void TakeBackOrphans() {
-  pg::RunSql(kTakeBackOrphans, SPI_OK_UPDATE, {{FLOAT8OID, Float8GetDatum(settings::retry_delay_max)}});
+int InHand(const Batch &batch, const SenderAccount *entry) {
+  int files = 0;
+  for (int i = 0; i < batch.count; i++)
+    files += batch.files[i].stage != worker::Stage::kFree && batch.files[i].account == entry->account;
+  return files;
 }
 
-void TakeBackOrphansOfNobody() {
-  LOCKTAG tag = DrainLockTag();
-  if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL) return;
-  TakeBackOrphans();
-  (void)LockRelease(&tag, ExclusiveLock, false);
-}
-
-void Claim(Batch *batch, const Sender &sender, int limit) {
-  Servers servers = SortServers(sender);
-  uint64 count = pg::RunSql(
-      kClaim, SPI_OK_UPDATE_RETURNING,
-      {{INT4OID, Int32GetDatum(limit)}, {OIDARRAYOID, OidArray(servers.usable)}, {OIDARRAYOID, OidArray(servers.all)}});
-  batch->count = static_cast<int>(count);
-  batch->files = static_cast<QueuedFile *>(MemoryContextAllocZero(batch->context, sizeof(QueuedFile) * (count + 1)));
-  for (uint64 i = 0; i < count; i++) {
-    QueuedFile *file = &batch->files[i];
-    bool null;
-    file->id = DatumGetInt64(pg::Field(i, 1, &null));
-    file->url = pg::FieldText(i, 2, batch->context);
-    file->captured_file_id = pg::FieldText(i, 3, batch->context);
-    file->relation = DatumGetObjectId(pg::Field(i, 4, &null));
-    file->captured_at = DatumGetTimestampTz(pg::Field(i, 5, &null));
-    file->attempts = DatumGetInt32(pg::Field(i, 6, &null));
-    file->in_doubt = DatumGetBool(pg::Field(i, 7, &null));
-    const char *last_error = pg::FieldText(i, 8, CurrentMemoryContext);
-    file->waits = last_error != nullptr && strncmp(last_error, worker::kWaits, strlen(worker::kWaits)) == 0;
+bool HasRoom(const Batch &batch, const Sender &sender, bool starved) {
+  constexpr int kWorthwhile = 200;
+  if (FreeSlots(batch) < kWorthwhile) return false;
+  bool any = false;
+  ListCell *cell;
+  foreach (cell, sender.accounts) {
+    auto *entry = static_cast<SenderAccount *>(lfirst(cell));
+    if (entry->problem != nullptr || entry->pause_cause != nullptr) continue;
+    any = true;
+    if ((entry->starved || !starved) && RoomOf(batch, entry) >= MostInHand(*entry->account) / 4) return true;
   }
+  return !any && !starved;
 }
 
-TimestampTz NextDue(const Sender &sender, TimestampTz moves_again_at) {
+Intake Claim(Batch *batch, Sender *sender, int64 limit, worker::JournalPlace *place) {
+  Claiming claiming = {batch, MakeClaim(batch), {}, NIL};
+  List *one_each = NIL;
+  const int64 slots = Min(limit, int64{FreeSlots(*batch)});
+  int room = static_cast<int>(Min(int64{ShareRoom(&claiming, sender, &one_each)}, slots));
+  // Those of no account need no room: they are parked at once.
+  const int wanted = Max(room, static_cast<int>(Min(slots, int64{1})));
+  int claimed = ClaimFromBacklog(&claiming, claiming.open, wanted, true);
+  Intake intake = {};
+  intake.more = claimed > 0 && claimed == wanted;
+  ListCell *cell;
+  foreach (cell, one_each)
+    if (claimed < slots) claimed += ClaimFromBacklog(&claiming, list_make1_oid(lfirst_oid(cell)), 1, false);
+  const JournalRoom journal = {claiming.open, claiming.servers.all, room - claimed, static_cast<int>(slots) - claimed,
+                               one_each != NIL};
+  TakeFromJournal(batch, claiming.claim, journal, place, &intake);
+  foreach (cell, sender->accounts) {
+    auto *entry = static_cast<SenderAccount *>(lfirst(cell));
+    entry->starved |= intake.more && entry->room > 0;
+  }
+  if (claiming.claim->files > 0) {
+    WriteClaim(*batch, claiming.claim);
+    intake.claim = claiming.claim;
+  } else {
+    MemoryContextDelete(claiming.claim->context);
+  }
+  return intake;
+}
+
+TimestampTz NextDue(const Batch &batch, const Sender &sender, const worker::JournalPlace &place, TimestampTz moves_at) {
   Servers servers = SortServers(sender);
+  // Those that have all they may are asked for when there is room again.
+  ListCell *cell;
+  foreach (cell, sender.accounts) {
+    auto *entry = static_cast<SenderAccount *>(lfirst(cell));
+    if (entry->starved || (entry->tried && InHand(batch, entry) > 0)) servers.usable = list_delete_oid(servers.usable, entry->account->server);
+  }
   pg::RunSql(kNextDue, SPI_OK_SELECT,
              {{OIDARRAYOID, OidArray(servers.usable)},
               {OIDARRAYOID, OidArray(servers.all)},
               {OIDARRAYOID, OidArray(servers.configured)},
-              {TIMESTAMPTZOID, TimestampTzGetDatum(moves_again_at)}});
+              {BOOLOID, BoolGetDatum(place.left)}});
   bool null;
-  Datum due = pg::Field(0, 1, &null);
-  return null ? DT_NOEND : DatumGetTimestampTz(due);
-}
-
-bool Probing(const Sender &sender) {
-  Servers servers = SortServers(sender);
-  return pg::RunSql(kProbing, SPI_OK_SELECT, {{OIDARRAYOID, OidArray(servers.configured)}}) > 0;
+  Datum datum = pg::Field(0, 1, &null);
+  TimestampTz due = null ? DT_NOEND : DatumGetTimestampTz(datum);
+  if (place.again_at != 0) due = Min(due, place.again_at);
+  pg::RunSql(kInJournal, SPI_OK_SELECT);
+  if (DatumGetBool(pg::Field(0, 2, &null))) due = Min(due, Max(moves_at, GetCurrentTimestamp()));
+  if (DatumGetBool(pg::Field(0, 1, &null)) && !place.left) due = Min(due, GetCurrentTimestamp());
+  return due;
 }
 
 }  // namespace imagekit::outbox

@@ -59,7 +59,7 @@ constexpr char kHoldWaiting[] =
     "UPDATE imagekit.backlog SET state = 'held', last_error = $4 WHERE id OPERATOR(pg_catalog.=) ANY (ARRAY("
     "  SELECT b.id FROM imagekit.backlog b WHERE b.relation OPERATOR(pg_catalog.=) $1 "
     "  AND b.captured_at OPERATOR(pg_catalog.>=) $2 AND b.captured_at OPERATOR(pg_catalog.<=) $3 "
-    "  AND b.state IN ('waiting', 'retrying') AND NOT b.claimed AND NOT b.approved FOR UPDATE SKIP LOCKED))";
+    "  AND b.state IN ('waiting', 'retrying') AND NOT b.approved FOR UPDATE SKIP LOCKED))";
 
 constexpr char kAnyHeld[] = "SELECT FROM imagekit.removals WHERE held_because IS NOT NULL LIMIT 1";
 
@@ -71,7 +71,7 @@ constexpr char kHoldAgain[] =
     "    AND CASE WHEN r.transaction IS NULL THEN b.captured_at OPERATOR(pg_catalog.>=) r.since"
     "             AND b.captured_at OPERATOR(pg_catalog.<) (r.since OPERATOR(pg_catalog.+) '1 minute'::pg_catalog.interval)"
     "        ELSE b.transaction OPERATOR(pg_catalog.=) r.transaction END) AS cause"
-    "  FROM imagekit.backlog b WHERE b.state IN ('waiting', 'retrying') AND NOT b.claimed AND NOT b.approved"
+    "  FROM imagekit.backlog b WHERE b.state IN ('waiting', 'retrying') AND NOT b.approved"
     "  AND b.due_at OPERATOR(pg_catalog.<=) pg_catalog.now()"
     "  AND b.relation IN (SELECT r.relation FROM imagekit.removals r WHERE r.held_because IS NOT NULL)"
     "  FOR UPDATE SKIP LOCKED) "

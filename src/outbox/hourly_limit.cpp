@@ -37,7 +37,18 @@ constexpr char kWaiting[] =
 
 pg::Param ServerParam(const SenderAccount &entry) { return {OIDOID, ObjectIdGetDatum(entry.account->server)}; }
 
-void Limit(SenderAccount *entry) {
+// What was deleted, or may be just now, and stands in no history yet.
+int64 UnderWay(const worker::Batch &batch, const SenderAccount *entry) {
+  int64 files = 0;
+  for (int i = 0; i < batch.count; i++) {
+    const worker::QueuedFile &file = batch.files[i];
+    if (file.account != entry->account || file.stage == worker::Stage::kFree) continue;
+    files += file.fate == worker::Fate::kDeleted || worker::IsAt(file, worker::Stage::kSent);
+  }
+  return files;
+}
+
+void Limit(SenderAccount *entry, const worker::Batch &batch) {
   int64 most = entry->account->max_deletes_per_hour;
   entry->limited = most > 0 && !entry->account->dry_run;
   if (!entry->limited) {
@@ -47,7 +58,7 @@ void Limit(SenderAccount *entry) {
   Datum name = DirectFunctionCall1(namein, CStringGetDatum(entry->account->name));
   pg::RunSql(kDeleted, SPI_OK_SELECT, {{NAMEOID, name}, {INT8OID, Int64GetDatum(most)}});
   bool null;
-  entry->deletes_left = most - DatumGetInt64(pg::Field(0, 1, &null));
+  entry->deletes_left = most - DatumGetInt64(pg::Field(0, 1, &null)) - UnderWay(batch, entry);
   Datum earliest = pg::Field(0, 2, &null);
   if (entry->deletes_left > 0) {
     pg::RunSql(kGoOn, SPI_OK_DELETE, {ServerParam(*entry)});
@@ -64,11 +75,11 @@ void Limit(SenderAccount *entry) {
 
 }  // namespace
 
-void LimitDeletes(Sender *sender) {
+void LimitDeletes(Sender *sender, const worker::Batch &batch) {
   ListCell *cell;
   foreach (cell, sender->accounts) {
     auto *entry = static_cast<SenderAccount *>(lfirst(cell));
-    if (entry->problem == nullptr) Limit(entry);
+    if (entry->problem == nullptr) Limit(entry, batch);
   }
 }
 

@@ -28,7 +28,7 @@ constexpr char kDeletedBefore[] =
     "AND p.path OPERATOR(pg_catalog.=) ANY ($2)";
 
 bool IsMissing(const QueuedFile &file, const account::Account &account) {
-  return worker::Open(file) && file.account == &account && file.looked_up && file.file_id == nullptr;
+  return worker::IsAt(file, worker::Stage::kAnswered) && file.account == &account && file.file_id == nullptr;
 }
 
 }  // namespace

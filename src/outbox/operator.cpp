@@ -40,8 +40,14 @@ enum Condition { kUrl, kRelation, kTransaction, kFrom, kTo, kServer, kConditions
 constexpr char kPick[] =
     "WITH given AS MATERIALIZED ("
     "  SELECT imagekit.account_of($1) AS server, imagekit.library_path($1) AS path), "
+    "queued AS ("
+    "  SELECT b.id, b.url, b.relation, b.transaction, b.captured_at, b.state, false AS claimed FROM imagekit.backlog b"
+    "  UNION ALL"
+    "  SELECT f.id, f.url, f.relation, f.transaction, f.captured,"
+    "         CASE WHEN f.attempts OPERATOR(pg_catalog.>) 1 THEN 'retrying' ELSE 'waiting' END, true"
+    "  FROM imagekit.claims c CROSS JOIN LATERAL imagekit.files_of(c) f), "
     "matching AS MATERIALIZED ("
-    "  SELECT b.id, b.claimed FROM imagekit.backlog b CROSS JOIN given g"
+    "  SELECT b.id, b.claimed FROM queued b CROSS JOIN given g"
     "  WHERE b.state OPERATOR(pg_catalog.=) ANY ($7)"
     "  AND ($2 IS NULL OR b.relation OPERATOR(pg_catalog.=) $2)"
     "  AND ($3 IS NULL OR b.transaction OPERATOR(pg_catalog.=) $3)"
@@ -53,8 +59,8 @@ constexpr char kPick[] =
     "          AND imagekit.library_path(b.url) OPERATOR(pg_catalog.=) g.path)), "
     "free AS ("
     "  SELECT b.id FROM imagekit.backlog b"
-    "  WHERE b.id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT m.id FROM matching m))"
-    "  AND NOT b.claimed AND b.state OPERATOR(pg_catalog.=) ANY ($7) FOR UPDATE SKIP LOCKED) "
+    "  WHERE b.id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT m.id FROM matching m WHERE NOT m.claimed))"
+    "  AND b.state OPERATOR(pg_catalog.=) ANY ($7) FOR UPDATE SKIP LOCKED) "
     "SELECT (SELECT pg_catalog.count(*) FROM matching), ARRAY(SELECT f.id FROM free f)";
 
 // $1 ids, $2 outcome, $3 who

@@ -2,6 +2,8 @@
 
 #include "core/backoff.h"
 #include "outbox/backlog.h"
+#include "outbox/claims.h"
+#include "outbox/purges.h"
 #include "pg/settings.h"
 #include "pg/sql.h"
 
@@ -20,29 +22,33 @@ using worker::QueuedFile;
 using worker::Sender;
 using worker::SenderAccount;
 
-// A file that was not queued was deleted by hand, by $9.
 constexpr char kRecord[] =
     "INSERT INTO imagekit.history "
     "  (url, server, file_id, outcome, detail, relation, origin, transaction, role, captured_at) "
     "SELECT u.url, u.server, u.file_id, u.outcome, u.detail, "
     "       CASE WHEN u.relation OPERATOR(pg_catalog.<>) 0 THEN u.relation::pg_catalog.regclass::pg_catalog.text END, "
-    "       COALESCE(b.origin, 'H'), COALESCE(b.transaction, pg_catalog.pg_current_xact_id()), "
-    "       pg_catalog.pg_get_userbyid(COALESCE(b.role, $9)), u.captured_at "
+    "       u.origin, u.transaction, pg_catalog.pg_get_userbyid(u.role), u.captured_at "
     "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), "
-    "                pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8)) "
-    "     WITH ORDINALITY AS u(id, url, server, file_id, outcome, detail, relation, captured_at, place) "
-    "LEFT JOIN imagekit.backlog b ON b.id OPERATOR(pg_catalog.=) u.id ORDER BY u.place";
+    "                pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8), "
+    "                pg_catalog.unnest($9), pg_catalog.unnest($10)) "
+    "     WITH ORDINALITY AS u(url, server, file_id, outcome, detail, relation, captured_at, origin, transaction, role,"
+    "                          place) ORDER BY u.place";
 
-constexpr char kDone[] = "DELETE FROM imagekit.backlog WHERE id OPERATOR(pg_catalog.=) ANY ($1)";
-
+// A file keeps its number, or gets one. A wait below zero leaves it due as it was.
 constexpr char kPutBack[] =
-    "UPDATE imagekit.backlog b SET claimed = false, state = u.state, attempts = u.attempts, last_error = u.error, "
-    "in_doubt = u.in_doubt, "
-    "due_at = CASE WHEN u.wait_ms OPERATOR(pg_catalog.<) 0 THEN b.due_at ELSE pg_catalog.clock_timestamp() "
-    "  OPERATOR(pg_catalog.+) (u.wait_ms OPERATOR(pg_catalog.*) '1 millisecond'::pg_catalog.interval) END "
+    "INSERT INTO imagekit.backlog (id, url, file_id, server, transaction, relation, role, origin, captured_at, due_at,"
+    "                              state, attempts, last_error, in_doubt, approved) OVERRIDING SYSTEM VALUE "
+    "SELECT COALESCE(u.id, pg_catalog.nextval('imagekit.backlog_id_seq')), u.url, u.file_id, u.server, u.transaction,"
+    "       u.relation, u.role, u.origin, u.captured_at,"
+    "       CASE WHEN u.wait_ms OPERATOR(pg_catalog.<) 0 THEN u.due_at ELSE pg_catalog.clock_timestamp() "
+    "         OPERATOR(pg_catalog.+) (u.wait_ms OPERATOR(pg_catalog.*) '1 millisecond'::pg_catalog.interval) END,"
+    "       u.state, u.attempts, u.error, u.in_doubt, u.approved "
     "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), "
-    "                pg_catalog.unnest($5), pg_catalog.unnest($6)) AS u(id, state, attempts, error, wait_ms, in_doubt) "
-    "WHERE b.id OPERATOR(pg_catalog.=) u.id";
+    "                pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8), "
+    "                pg_catalog.unnest($9), pg_catalog.unnest($10), pg_catalog.unnest($11), pg_catalog.unnest($12), "
+    "                pg_catalog.unnest($13), pg_catalog.unnest($14), pg_catalog.unnest($15), pg_catalog.unnest($16)) "
+    "     AS u(id, url, file_id, server, transaction, relation, role, origin, captured_at, due_at, state, attempts,"
+    "          error, wait_ms, in_doubt, approved)";
 
 constexpr char kPause[] =
     "INSERT INTO imagekit.account_state AS s (server, paused_until, failures, cause, configuration) "
@@ -63,37 +69,60 @@ constexpr char kTryAtOnce[] =
 
 constexpr char kResume[] = "DELETE FROM imagekit.account_state WHERE server OPERATOR(pg_catalog.=) $1";
 
+// $1: days
+constexpr char kPrune[] =
+    "DELETE FROM imagekit.history WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
+    "  SELECT h.ctid FROM imagekit.history h WHERE h.settled_at OPERATOR(pg_catalog.<) "
+    "  (pg_catalog.now() OPERATOR(pg_catalog.-) pg_catalog.make_interval(0, 0, 0, $1)) LIMIT $2 FOR UPDATE SKIP LOCKED))";
+
 int64 RetryWait(const QueuedFile &file) {
   uint64 random = pg_prng_uint64(&pg_global_prng_state);
   return BackoffMs(file.attempts, settings::retry_delay, settings::retry_delay_max, random);
 }
 
-void Finish(const Batch &batch) {
-  Column ids = {INT8OID, nullptr};
-  for (int i = 0; i < batch.count; i++)
-    if (OutcomeOf(batch.files[i].fate) != nullptr) Add(&ids, Int64GetDatum(batch.files[i].id));
-  if (ids.values != nullptr) pg::RunSql(kDone, SPI_OK_DELETE, {AsParam(ids, INT8ARRAYOID)});
+bool IsDone(const QueuedFile &file) { return file.settling && OutcomeOf(file.fate) != nullptr; }
+
+// "waiting", "retrying" or "failed", the attempts that count, and the wait.
+void AddState(const QueuedFile &file, Column *states, Column *attempts, Column *waits) {
+  const bool released = file.fate == Fate::kReleased;
+  const bool parked = file.fate == Fate::kParked;
+  AddText(states, parked ? "failed" : released && file.attempts <= 1 ? "waiting" : "retrying");
+  Add(attempts, Int32GetDatum(released ? file.attempts - 1 : file.attempts));
+  Add(waits, Int64GetDatum(parked ? -1 : released ? file.release_wait_ms : RetryWait(file)));
 }
 
 void PutBack(const Batch &batch) {
-  Column ids = {INT8OID, nullptr}, states = {TEXTOID, nullptr}, attempts = {INT4OID, nullptr};
-  Column errors = {TEXTOID, nullptr}, waits = {INT8OID, nullptr}, doubts = {BOOLOID, nullptr};
+  Column ids = {INT8OID, nullptr}, urls = {TEXTOID, nullptr}, file_ids = {TEXTOID, nullptr}, servers = {OIDOID, nullptr};
+  Column transactions = {XID8OID, nullptr}, relations = {OIDOID, nullptr}, roles = {OIDOID, nullptr};
+  Column origins = {CHAROID, nullptr}, captured = {TIMESTAMPTZOID, nullptr}, due = {TIMESTAMPTZOID, nullptr};
+  Column states = {TEXTOID, nullptr}, attempts = {INT4OID, nullptr}, errors = {TEXTOID, nullptr};
+  Column waits = {INT8OID, nullptr}, doubts = {BOOLOID, nullptr}, approved = {BOOLOID, nullptr};
   for (int i = 0; i < batch.count; i++) {
     const QueuedFile &file = batch.files[i];
-    if (OutcomeOf(file.fate) != nullptr) continue;
-    bool released = file.fate == Fate::kReleased;
-    bool parked = file.fate == Fate::kParked;
-    Add(&ids, Int64GetDatum(file.id));
-    AddText(&states, parked ? "failed" : released && file.attempts <= 1 ? "waiting" : "retrying");
-    Add(&attempts, Int32GetDatum(released ? file.attempts - 1 : file.attempts));
-    AddText(&errors, file.detail);
+    if (!file.settling || IsDone(file)) continue;
+    Add(&ids, Int64GetDatum(file.id), file.id == 0);
+    AddText(&urls, file.url);
+    AddText(&file_ids, file.captured_file_id);
+    Add(&servers, ObjectIdGetDatum(file.server), !OidIsValid(file.server));
+    Add(&transactions, FullTransactionIdGetDatum(file.transaction));
+    Add(&relations, ObjectIdGetDatum(file.relation));
+    Add(&roles, ObjectIdGetDatum(file.role));
+    Add(&origins, CharGetDatum(file.origin));
+    Add(&captured, TimestampTzGetDatum(file.captured_at));
+    Add(&due, TimestampTzGetDatum(file.due_at));
+    AddState(file, &states, &attempts, &waits);
+    AddText(&errors, file.detail != nullptr ? file.detail : file.last_error);
     Add(&doubts, BoolGetDatum(file.in_doubt));
-    Add(&waits, Int64GetDatum(parked ? -1 : released ? file.release_wait_ms : RetryWait(file)));
+    Add(&approved, BoolGetDatum(file.approved));
   }
-  if (ids.values != nullptr)
-    pg::RunSql(kPutBack, SPI_OK_UPDATE,
-               {AsParam(ids, INT8ARRAYOID), AsParam(states, TEXTARRAYOID), AsParam(attempts, INT4ARRAYOID),
-                AsParam(errors, TEXTARRAYOID), AsParam(waits, INT8ARRAYOID), AsParam(doubts, BOOLARRAYOID)});
+  if (urls.values == nullptr) return;
+  pg::RunSql(kPutBack, SPI_OK_INSERT,
+             {AsParam(ids, INT8ARRAYOID), AsParam(urls, TEXTARRAYOID), AsParam(file_ids, TEXTARRAYOID),
+              AsParam(servers, OIDARRAYOID), AsParam(transactions, XID8ARRAYOID), AsParam(relations, OIDARRAYOID),
+              AsParam(roles, OIDARRAYOID), AsParam(origins, CHARARRAYOID), AsParam(captured, TIMESTAMPTZARRAYOID),
+              AsParam(due, TIMESTAMPTZARRAYOID), AsParam(states, TEXTARRAYOID), AsParam(attempts, INT4ARRAYOID),
+              AsParam(errors, TEXTARRAYOID), AsParam(waits, INT8ARRAYOID), AsParam(doubts, BOOLARRAYOID),
+              AsParam(approved, BOOLARRAYOID)});
 }
 
 // Says a cause once, not at every try.
@@ -120,31 +149,32 @@ void Pause(const SenderAccount &entry, const char *cause, bool retry_later) {
              errhint("Queued deletions wait. See imagekit.status; sending resumes by itself once this is mended.")));
 }
 
-void SettleAccounts(const Sender &sender) {
+void SettleAccounts(Sender *sender) {
   ListCell *cell;
-  foreach (cell, sender.accounts) {
+  foreach (cell, sender->accounts) {
     auto *entry = static_cast<SenderAccount *>(lfirst(cell));
-    if (entry->problem != nullptr) {
-      Pause(*entry, entry->problem, false);
-    } else if (entry->pause_cause != nullptr) {
-      Pause(*entry, entry->pause_cause, true);
+    if (entry->problem != nullptr) continue;
+    if (entry->pause_cause != nullptr) {
+      if (!entry->pause_written) Pause(*entry, entry->pause_cause, true);
+      entry->pause_written = true;
     } else if (entry->answered &&
                pg::RunSql(kResume, SPI_OK_DELETE, {{OIDOID, ObjectIdGetDatum(entry->account->server)}}) > 0) {
       ereport(LOG, (errmsg("imagekit_cleanup sends for server \"%s\" again", entry->account->name)));
     }
+    entry->answered = false;
   }
 }
 
 }  // namespace
 
-void Record(const Batch &batch, Oid by) {
-  Column ids = {INT8OID, nullptr}, urls = {TEXTOID, nullptr}, servers = {NAMEOID, nullptr}, file_ids = {TEXTOID, nullptr};
+void Record(const Batch &batch) {
+  Column urls = {TEXTOID, nullptr}, servers = {NAMEOID, nullptr}, file_ids = {TEXTOID, nullptr};
   Column outcomes = {TEXTOID, nullptr}, details = {TEXTOID, nullptr}, relations = {OIDOID, nullptr};
-  Column times = {TIMESTAMPTZOID, nullptr};
+  Column times = {TIMESTAMPTZOID, nullptr}, origins = {CHAROID, nullptr}, transactions = {XID8OID, nullptr};
+  Column roles = {OIDOID, nullptr};
   for (int i = 0; i < batch.count; i++) {
     const QueuedFile &file = batch.files[i];
-    if (OutcomeOf(file.fate) == nullptr) continue;
-    Add(&ids, Int64GetDatum(file.id));
+    if (!IsDone(file)) continue;
     AddText(&urls, file.url);
     const char *server = file.account == nullptr ? nullptr : file.account->name;
     Add(&servers, server == nullptr ? 0 : DirectFunctionCall1(namein, CStringGetDatum(server)), server == nullptr);
@@ -153,12 +183,24 @@ void Record(const Batch &batch, Oid by) {
     AddText(&details, file.detail);
     Add(&relations, ObjectIdGetDatum(file.relation));
     Add(&times, TimestampTzGetDatum(file.captured_at));
+    Add(&origins, CharGetDatum(file.origin));
+    Add(&transactions, FullTransactionIdGetDatum(file.transaction));
+    Add(&roles, ObjectIdGetDatum(file.role));
   }
   if (urls.values == nullptr) return;
   pg::RunSql(kRecord, SPI_OK_INSERT,
-             {AsParam(ids, INT8ARRAYOID), AsParam(urls, TEXTARRAYOID), AsParam(servers, NAMEARRAYOID),
-              AsParam(file_ids, TEXTARRAYOID), AsParam(outcomes, TEXTARRAYOID), AsParam(details, TEXTARRAYOID),
-              AsParam(relations, OIDARRAYOID), AsParam(times, TIMESTAMPTZARRAYOID), {OIDOID, ObjectIdGetDatum(by)}});
+             {AsParam(urls, TEXTARRAYOID), AsParam(servers, NAMEARRAYOID), AsParam(file_ids, TEXTARRAYOID),
+              AsParam(outcomes, TEXTARRAYOID), AsParam(details, TEXTARRAYOID), AsParam(relations, OIDARRAYOID),
+              AsParam(times, TIMESTAMPTZARRAYOID), AsParam(origins, CHARARRAYOID), AsParam(transactions, XID8ARRAYOID),
+              AsParam(roles, OIDARRAYOID)});
+}
+
+void NoteProblems(const Sender &sender) {
+  ListCell *cell;
+  foreach (cell, sender.accounts) {
+    auto *entry = static_cast<SenderAccount *>(lfirst(cell));
+    if (entry->problem != nullptr) Pause(*entry, entry->problem, false);
+  }
 }
 
 void TryChangedAccounts(const Sender &sender) {
@@ -171,12 +213,22 @@ void TryChangedAccounts(const Sender &sender) {
   }
 }
 
-void Settle(const Batch &batch, const Sender &sender) {
-  Record(batch, InvalidOid);
-  Finish(batch);
+void Settle(const Batch &batch, List *claims, Sender *sender) {
+  Record(batch);
   PutBack(batch);
+  QueuePurges(batch);
+  FinishClaims(batch, claims);
   SettleAccounts(sender);
-  WriteMissingRuns(sender);
+  WriteMissingRuns(*sender);
+}
+
+// The history grows at one end and is cut at the other: its BRIN index knows which pages hold what is old.
+bool PruneHistory() {
+  constexpr int kAtOnce = 5000;
+  if (settings::history_retention <= 0) return false;
+  const uint64 gone = pg::RunSql(kPrune, SPI_OK_DELETE, {{INT4OID, Int32GetDatum(settings::history_retention)},
+                                                         {INT4OID, Int32GetDatum(kAtOnce)}});
+  return gone == kAtOnce;
 }
 
 }  // namespace imagekit::outbox

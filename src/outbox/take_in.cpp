@@ -1,21 +1,41 @@
-// From the journal into the backlog: a tuple of many URLs becomes a row for each, waiting or held.
+// Out of the journal. A tuple is taken whole: held, claimed, or into the backlog.
+//
+// The journal has no index, as every commit would pay for it, so it is read as it lies, from where the last look ended: behind
+// that, an old snapshot may keep any number of dead tuples that would be read again and again. New ones come behind them, or
+// into room that VACUUM has freed; for those, the journal is read from the beginning now and then.
 
-#include "outbox/backlog.h"
+#include "outbox/take_in.h"
+
+#include "account/account.h"
+#include "outbox/claims.h"
 #include "outbox/hold.h"
+#include "outbox/pack.h"
+#include "pg/bridge.h"
 #include "pg/sql.h"
 
 namespace imagekit::outbox {
 
 namespace {
 
+using worker::Batch;
+using worker::QueuedFile;
+
 constexpr char kLook[] =
-    "SELECT o.ctid, o.relation, o.transaction, o.files, o.total, o.written_at, "
-    "       ARRAY(SELECT DISTINCT a.server FROM imagekit.unpack(o.pack) u"
-    "             CROSS JOIN LATERAL imagekit.account_of(u.url) AS a(server) WHERE a.server IS NOT NULL) "
-    "FROM imagekit.outbox o WHERE o.origin OPERATOR(pg_catalog.<>) 'M' LIMIT $1 FOR UPDATE SKIP LOCKED";
+    "SELECT o.ctid, o.captured_at, o.written_at, o.written_at OPERATOR(pg_catalog.+) o.grace, o.transaction, o.relation,"
+    "       o.role, o.origin, o.files, o.total, o.pack "
+    "FROM imagekit.outbox o WHERE o.origin OPERATOR(pg_catalog.<>) 'M' AND o.ctid OPERATOR(pg_catalog.>) $2 "
+    "LIMIT $1 FOR UPDATE SKIP LOCKED";
+
+// What was written before this is due, of each account.
+constexpr char kDueBefore[] =
+    "SELECT s.oid, pg_catalog.now() OPERATOR(pg_catalog.-) imagekit.grace_of(s.oid) "
+    "FROM pg_catalog.pg_foreign_server s JOIN pg_catalog.pg_foreign_data_wrapper w "
+    "ON w.oid OPERATOR(pg_catalog.=) s.srvfdw WHERE w.fdwname OPERATOR(pg_catalog.=) 'imagekit'";
+
+constexpr char kTake[] = "DELETE FROM imagekit.outbox WHERE ctid OPERATOR(pg_catalog.=) ANY ($1)";
 
 // $1 tuples, $2 for each the reason why its files are held, or NULL
-constexpr char kTakeIn[] =
+constexpr char kToBacklog[] =
     "WITH taken AS ("
     "  DELETE FROM imagekit.outbox WHERE ctid OPERATOR(pg_catalog.=) ANY ($1)"
     "  RETURNING ctid, captured_at, written_at, grace, transaction, relation, role, origin, pack) "
@@ -30,47 +50,279 @@ constexpr char kTakeIn[] =
     "CROSS JOIN LATERAL imagekit.unpack(t.pack) u "
     "CROSS JOIN LATERAL imagekit.account_of(u.url) AS a(server)";
 
-List *OidList(Datum array) {
-  Datum *elements;
-  int count;
-  deconstruct_array(DatumGetArrayTypeP(array), OIDOID, sizeof(Oid), true, TYPALIGN_INT, &elements, nullptr, &count);
-  List *oids = NIL;
-  for (int i = 0; i < count; i++) oids = lappend_oid(oids, DatumGetObjectId(elements[i]));
-  return oids;
+struct Url {
+  char *url;
+  char *file_id;  // NULL: none
+  Oid server;     // InvalidOid: of no account
+};
+
+struct Tuple {
+  ItemPointerData place;
+  TimestampTz captured_at, written_at;
+  TimestampTz due_at;  // by the table's own grace; DT_NOBEGIN when it has none
+  FullTransactionId transaction;
+  Oid relation, role;
+  char origin;
+  int files;
+  int64 total;
+  Datum pack;
+  Url *urls;  // `files` of them once they are read
+  List *servers;
+  bool direct;
+};
+
+Tuple ReadTuple(uint64 row) {
+  bool null;
+  Tuple tuple = {};
+  tuple.place = *reinterpret_cast<ItemPointer>(DatumGetPointer(pg::Field(row, 1, &null)));
+  tuple.captured_at = DatumGetTimestampTz(pg::Field(row, 2, &null));
+  tuple.written_at = DatumGetTimestampTz(pg::Field(row, 3, &null));
+  Datum due_at = pg::Field(row, 4, &null);
+  tuple.due_at = null ? DT_NOBEGIN : DatumGetTimestampTz(due_at);
+  tuple.transaction = DatumGetFullTransactionId(pg::Field(row, 5, &null));
+  tuple.relation = DatumGetObjectId(pg::Field(row, 6, &null));
+  tuple.role = DatumGetObjectId(pg::Field(row, 7, &null));
+  tuple.origin = DatumGetChar(pg::Field(row, 8, &null));
+  tuple.files = DatumGetInt32(pg::Field(row, 9, &null));
+  Datum total = pg::Field(row, 10, &null);
+  tuple.total = null ? kUncounted : DatumGetInt32(total);
+  tuple.pack = pg::Field(row, 11, &null);
+  return tuple;
 }
 
-Removal ReadRemoval(uint64 row) {
-  bool null;
-  Removal removal = {};
-  removal.relation = DatumGetObjectId(pg::Field(row, 2, &null));
-  removal.transaction = U64FromFullTransactionId(DatumGetFullTransactionId(pg::Field(row, 3, &null)));
-  removal.files = DatumGetInt32(pg::Field(row, 4, &null));
-  Datum total = pg::Field(row, 5, &null);
-  removal.total = null ? kUncounted : DatumGetInt32(total);
-  removal.written_at = DatumGetTimestampTz(pg::Field(row, 6, &null));
-  removal.accounts = OidList(pg::Field(row, 7, &null));
-  return removal;
+char *Join(std::string_view a, std::string_view b) {
+  auto *text = static_cast<char *>(palloc(a.size() + b.size() + 1));
+  memcpy(text, a.data(), a.size());
+  memcpy(text + a.size(), b.data(), b.size());
+  text[a.size() + b.size()] = '\0';
+  return text;
+}
+
+Oid ServerOf(const EndpointMap *endpoints, std::string_view url) {
+  if (!endpoints->Owns(url)) return InvalidOid;
+  return pg::CallCxx([&] { return account::AccountServer(endpoints->Read(url).account); });
+}
+
+// False for a damaged tuple, which stays where it is: nobody knows what it means, and the others must not wait for it.
+bool ReadUrls(Tuple *tuple) {
+  bytea *pack = DatumGetByteaPP(tuple->pack);
+  tuple->urls = static_cast<Url *>(palloc_extended(sizeof(Url) * (tuple->files + 1), MCXT_ALLOC_HUGE));
+  PackReader reader({VARDATA_ANY(pack), static_cast<size_t>(VARSIZE_ANY_EXHDR(pack))});
+  std::string_view prefix, suffix, file_id;
+  int count = 0;
+  while (count <= tuple->files && reader.Next(&prefix, &suffix, &file_id)) {
+    if (count == tuple->files) return false;
+    Url *url = &tuple->urls[count++];
+    url->url = Join(prefix, suffix);
+    url->file_id = file_id.empty() ? nullptr : Join(file_id, {});
+  }
+  if (reader.damaged() || count != tuple->files) return false;
+  const EndpointMap *endpoints = account::Endpoints();
+  for (int i = 0; i < count; i++) {
+    tuple->urls[i].server = ServerOf(endpoints, tuple->urls[i].url);
+    if (OidIsValid(tuple->urls[i].server))
+      tuple->servers = list_append_unique_oid(tuple->servers, tuple->urls[i].server);
+  }
+  return true;
+}
+
+void SayDamaged(const Tuple &tuple) {
+  static bool said = false;
+  if (said) return;
+  said = true;
+  char *place = DatumGetCString(DirectFunctionCall1(tidout, PointerGetDatum(&tuple.place)));
+  ereport(WARNING, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("a tuple of imagekit.outbox is damaged, and is passed by"),
+                    errdetail("It holds what no version of imagekit_cleanup known to this library has written."),
+                    errhint("Its images stay at ImageKit. Look at it with SELECT * FROM imagekit.outbox WHERE ctid = '%s', "
+                            "and delete it there.", place)));
+}
+
+struct Look {
+  Tuple *tuples;
+  int count;
+  bool end;  // nothing lies behind them
+};
+
+Look LookInto(int tuples, ItemPointer after) {
+  uint64 rows = pg::RunSql(kLook, SPI_OK_SELECT, {{INT4OID, Int32GetDatum(tuples)}, {TIDOID, PointerGetDatum(after)}});
+  Look look = {};
+  look.end = rows < static_cast<uint64>(tuples);
+  look.tuples = static_cast<Tuple *>(palloc(sizeof(Tuple) * (rows + 1)));
+  for (uint64 i = 0; i < rows; i++) look.tuples[look.count++] = ReadTuple(i);
+  return look;
+}
+
+void JudgeAll(Tuple *tuples, int count, Removal *removals, List **trips) {
+  for (int i = 0; i < count; i++)
+    removals[i] = {tuples[i].relation,    U64FromFullTransactionId(tuples[i].transaction),
+                   tuples[i].files,       tuples[i].total,
+                   tuples[i].written_at,  tuples[i].servers,
+                   nullptr};
+  Judge(removals, count, trips);
+}
+
+void MoveToBacklog(const Tuple *tuples, const Removal *removals, int count) {
+  pg::Column places = {TIDOID, nullptr}, causes = {TEXTOID, nullptr};
+  for (int i = 0; i < count; i++) {
+    if (tuples[i].direct) continue;
+    pg::Add(&places, PointerGetDatum(&tuples[i].place));
+    pg::AddText(&causes, removals[i].cause);
+  }
+  if (places.values != nullptr)
+    pg::RunSql(kToBacklog, SPI_OK_INSERT, {pg::AsParam(places, TIDARRAYOID), pg::AsParam(causes, TEXTARRAYOID)});
+}
+
+struct DueBefore {
+  Oid server;
+  TimestampTz written_at;
+};
+
+List *ReadDueBefore() {
+  List *list = NIL;
+  uint64 count = pg::RunSql(kDueBefore, SPI_OK_SELECT);
+  for (uint64 i = 0; i < count; i++) {
+    bool null;
+    auto *due = static_cast<DueBefore *>(palloc(sizeof(DueBefore)));
+    due->server = DatumGetObjectId(pg::Field(i, 1, &null));
+    due->written_at = DatumGetTimestampTz(pg::Field(i, 2, &null));
+    list = lappend(list, due);
+  }
+  return list;
+}
+
+bool IsDue(const Tuple &tuple, List *due_before) {
+  if (tuple.due_at != DT_NOBEGIN) return tuple.due_at <= GetCurrentTransactionStartTimestamp();
+  ListCell *cell;
+  foreach (cell, due_before) {
+    auto *due = static_cast<DueBefore *>(lfirst(cell));
+    if (list_member_oid(tuple.servers, due->server) && tuple.written_at > due->written_at) return false;
+  }
+  return true;
+}
+
+bool MayBeClaimed(const Tuple &tuple, const Removal &removal, const JournalRoom &room, List *due_before) {
+  if (removal.cause != nullptr || !IsDue(tuple, due_before)) return false;
+  ListCell *cell;
+  foreach (cell, tuple.servers)
+    if (list_member_oid(room.all, lfirst_oid(cell)) && !list_member_oid(room.open, lfirst_oid(cell))) return false;
+  return true;
+}
+
+void ClaimTuple(Batch *batch, worker::Claim *claim, const Tuple &tuple) {
+  for (int i = 0; i < tuple.files; i++) {
+    QueuedFile *file = AddFile(batch, claim);
+    if (file == nullptr) elog(ERROR, "more files were claimed than there is room for");
+    file->url = MemoryContextStrdup(claim->context, tuple.urls[i].url);
+    if (tuple.urls[i].file_id != nullptr)
+      file->captured_file_id = MemoryContextStrdup(claim->context, tuple.urls[i].file_id);
+    file->server = tuple.urls[i].server;
+    file->transaction = tuple.transaction;
+    file->relation = tuple.relation;
+    file->role = tuple.role;
+    file->origin = tuple.origin;
+    file->captured_at = tuple.captured_at;
+    file->due_at = tuple.written_at;
+    file->attempts = 1;
+  }
+}
+
+// As many of the tuples as there is room for; the first goes into the backlog rather than being in the way. Those that are
+// damaged are left out.
+int Choose(Look *look, const JournalRoom &room, ItemPointer passed) {
+  int chosen = 0, files = 0;
+  for (int i = 0; i < look->count; i++) {
+    Tuple *tuple = &look->tuples[i];
+    if (chosen > 0 && (files >= room.files || files + tuple->files > room.most)) {
+      look->end = false;
+      break;
+    }
+    *passed = tuple->place;
+    if (!ReadUrls(tuple)) {
+      SayDamaged(*tuple);
+      continue;
+    }
+    files += tuple->files;
+    look->tuples[chosen++] = *tuple;
+  }
+  return chosen;
+}
+
+// Where the next look begins.
+void MovePlace(worker::JournalPlace *place, const Look &look, const ItemPointerData &passed, bool from_beginning) {
+  constexpr int64 kSoonest = USECS_PER_SEC;
+  constexpr int64 kShare = 20;
+  place->after = passed;
+  if (!look.end) return;
+  if (from_beginning) {
+    place->again_at = 0;
+  } else if (place->again_at == 0) {
+    place->again_at = GetCurrentTimestamp() + Max(kSoonest, place->took * kShare);
+  }
 }
 
 }  // namespace
 
 uint64 TakeIn(int tuples) {
-  uint64 count = pg::RunSql(kLook, SPI_OK_SELECT, {{INT4OID, Int32GetDatum(tuples)}});
-  if (count == 0) return 0;
-  auto *removals = static_cast<Removal *>(palloc(sizeof(Removal) * count));
-  pg::Column places = {TIDOID, nullptr}, causes = {TEXTOID, nullptr};
-  for (uint64 i = 0; i < count; i++) {
-    bool null;
-    pg::Add(&places, pg::Field(i, 1, &null));
-    removals[i] = ReadRemoval(i);
-  }
+  ItemPointerData beginning = {};
+  Look look = LookInto(tuples, &beginning);
+  if (look.count == 0) return 0;
+  ItemPointerData passed;
+  const int count = Choose(&look, {NIL, NIL, PG_INT32_MAX, PG_INT32_MAX, false}, &passed);
+  auto *removals = static_cast<Removal *>(palloc(sizeof(Removal) * (count + 1)));
   List *trips = NIL;
-  Judge(removals, static_cast<int>(count), &trips);
-  for (uint64 i = 0; i < count; i++) pg::AddText(&causes, removals[i].cause);
-  pg::RunSql(kTakeIn, SPI_OK_INSERT, {pg::AsParam(places, TIDARRAYOID), pg::AsParam(causes, TEXTARRAYOID)});
+  JudgeAll(look.tuples, count, removals, &trips);
+  MoveToBacklog(look.tuples, removals, count);
   HoldWaiting(trips);
-  if (count < static_cast<uint64>(tuples)) PruneRemovals();
-  return count;
+  return static_cast<uint64>(count);
+}
+
+void TakeFromJournal(Batch *batch, worker::Claim *claim, const JournalRoom &room, worker::JournalPlace *place,
+                     Intake *intake) {
+  constexpr int kMostTuples = 20;
+  constexpr int kUsualFiles = 100;
+  place->left = room.files <= 0 && !room.one;
+  if (place->left) return;
+  const int tuples = Min(Max(room.files, 0) / kUsualFiles + 1, kMostTuples);
+  if (place->again_at != 0 && place->again_at <= GetCurrentTimestamp()) place->after = {};
+  Look look = {};
+  bool from_beginning;
+  for (;;) {
+    from_beginning = !OffsetNumberIsValid(place->after.ip_posid);
+    const TimestampTz begun = GetCurrentTimestamp();
+    look = LookInto(tuples, &place->after);
+    if (from_beginning) place->took = GetCurrentTimestamp() - begun;
+    if (look.count > 0 || from_beginning) break;
+    place->after = {};  // it may have come into room that was freed
+  }
+  if (look.count == 0) {
+    place->again_at = 0;
+    PruneRemovals();
+    return;
+  }
+  ItemPointerData passed = place->after;
+  const int count = Choose(&look, room, &passed);
+  auto *removals = static_cast<Removal *>(palloc(sizeof(Removal) * (count + 1)));
+  List *trips = NIL;
+  JudgeAll(look.tuples, count, removals, &trips);
+  List *due_before = ReadDueBefore();
+  pg::Column claimed = {TIDOID, nullptr};
+  int left = room.most;
+  for (int i = 0; i < count; i++) {
+    Tuple *tuple = &look.tuples[i];
+    tuple->direct = room.files > 0 && tuple->files <= left && MayBeClaimed(*tuple, removals[i], room, due_before);
+    if (!tuple->direct) {
+      intake->taken_in++;
+      continue;
+    }
+    left -= tuple->files;
+    ClaimTuple(batch, claim, *tuple);
+    pg::Add(&claimed, PointerGetDatum(&tuple->place));
+  }
+  if (claimed.values != nullptr) pg::RunSql(kTake, SPI_OK_DELETE, {pg::AsParam(claimed, TIDARRAYOID)});
+  MoveToBacklog(look.tuples, removals, count);
+  HoldWaiting(trips);
+  intake->more |= !look.end || intake->taken_in > 0;
+  MovePlace(place, look, passed, from_beginning);
 }
 
 }  // namespace imagekit::outbox

@@ -20,7 +20,10 @@ int retry_delay = 2000;
 int retry_delay_max = 3600 * 1000;
 int clock_skew = 2000;
 int search_lag = 60 * 1000;
+int max_attempts = 20;
+int history_retention = 365;
 char *ca_file = nullptr;
+char *proxy = nullptr;
 
 namespace {
 
@@ -74,6 +77,15 @@ void Define() {
   DefineInt("imagekit_cleanup.search_lag", "How long ImageKit's search may not know a file that was uploaded.",
             "A file that is not found so soon after its row was deleted is looked up once more at the end of this time.",
             &search_lag, 0, 24 * 3600000, GUC_UNIT_MS);
+  DefineInt("imagekit_cleanup.max_attempts", "Attempts at a file before it is left to a person.",
+            "It is then failed in imagekit.pending; imagekit.retry() begins anew. What stops a whole account counts no attempt.",
+            &max_attempts, 1, 1000000, 0);
+  DefineInt("imagekit_cleanup.history_retention", "Days after which outcomes are forgotten.",
+            "0 keeps imagekit.history for ever. max_deletes_per_hour and imagekit.explain() read it.", &history_retention, 0,
+            36500, 0);
+  DefineCustomStringVariable("imagekit_cleanup.proxy", "URL of the proxy to ImageKit.",
+                             "Like http://proxy.example:3128. Empty: none, whatever the server's environment says.", &proxy, "",
+                             PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
   DefineCustomStringVariable("imagekit_cleanup.ca_file", "PEM file of the certificate authorities to trust.",
                              "Empty: the system's. Certificates are always verified.", &ca_file, "", PGC_SIGHUP,
                              GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);

@@ -17,9 +17,12 @@ extern int poll_interval;        // ms, safety poll of armed databases
 extern int worker_idle_timeout;  // ms, a worker with nothing due leaves after this
 extern int retry_delay;          // ms, wait after the first failed attempt
 extern int retry_delay_max;      // ms, wait after many
+extern int max_attempts;         // a file that failed so often is not tried again by itself
+extern int history_retention;    // days; 0: for ever
 extern int search_lag;           // ms, a file not found so soon after the removal is looked up again
 extern int clock_skew;           // ms, an upload so much before a removal may be after it
 extern char *ca_file;            // PEM bundle; empty: the system's
+extern char *proxy;              // URL; empty: none
 
 /// Defines and reserves them. Once, from _PG_init.
 void Define();

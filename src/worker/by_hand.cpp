@@ -2,6 +2,7 @@
 
 #include "outbox/backlog.h"
 #include "outbox/journal.h"
+#include "pg/bridge.h"
 #include "pg/settings.h"
 #include "pg/sql.h"
 #include "worker/arming.h"
@@ -17,32 +18,67 @@ const char *OutcomeWord(Fate fate) {
   return settled != nullptr ? settled : "failed";
 }
 
+// Somebody waits for the answer, so the account's pace is waited for as well, though not for ever.
+constexpr int64 kLongestPace = 60 * 1000;        // ms
+constexpr int64 kLongestCall = 10 * 60 * 1000;  // ms
+
+bool AnyOpen(const Batch &batch) {
+  for (int i = 0; i < batch.count; i++)
+    if (Open(batch.files[i]) || batch.files[i].answers_due > 0) return true;
+  return false;
+}
+
+// Not inlined, as it is called from a PG_TRY.
+pg_noinline void LeadOn(Flow *flow, Waiter *waiter) {
+  auto *answer = pg::Own<Answer>(flow->batch->context);
+  const TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kLongestCall);
+  while (AnyOpen(*flow->batch)) {
+    CHECK_FOR_INTERRUPTS();
+    const bool moved = MoveOn(flow, answer);
+    flow->letting_go = GetCurrentTimestamp() >= until;
+    bool woken = false;
+    if (AnyOpen(*flow->batch))
+      WaitForImageKit(waiter, flow->sender->client, moved ? 0 : static_cast<long>(MoveOnAfter(*flow, 1000)), &woken);
+  }
+}
+
 // All steps for the given URLs, within the caller's transaction; ImageKit is asked meanwhile. What was done is recorded
 // in the history, and comes back with the batch.
 void DeleteNow(Batch *batch, char **urls, int count) {
   batch->context = AllocSetContextCreate(CurrentMemoryContext, "imagekit batch", ALLOCSET_DEFAULT_SIZES);
   batch->count = count;
   batch->files = static_cast<QueuedFile *>(MemoryContextAllocZero(batch->context, sizeof(QueuedFile) * (count + 1)));
-  for (int i = 0; i < count; i++) {
-    batch->files[i].url = urls[i];
-    batch->files[i].captured_at = GetCurrentTimestamp();
-    batch->files[i].attempts = 1;
-  }
   pg::SqlSession session;
   pg::OpenSql(&session);
+  for (int i = 0; i < count; i++) {
+    QueuedFile *file = &batch->files[i];
+    file->url = urls[i];
+    file->captured_at = GetCurrentTimestamp();
+    file->attempts = 1;
+    file->by_hand = file->settling = true;
+    file->origin = 'H';
+    file->transaction = GetTopFullTransactionId();
+    file->role = session.saved_role;
+  }
   // The keys live in the sender, and go with the call.
   auto *sender = static_cast<Sender *>(MemoryContextAllocZero(batch->context, sizeof(Sender)));
-  Refresh(sender, batch->context);
+  (void)Refresh(sender, batch->context);
   Resolve(batch, sender);
+  // Static: locals that change between setjmp and longjmp would be lost. Calls do not nest: nothing here runs users' code.
+  static Waiter waiter;
+  static Flow flow;
+  waiter = {};
+  flow = {batch, sender, [](void *, Batch *proving) { KeepReferenced(proving); }, nullptr, nullptr, kLongestPace, 0, false,
+          false, nullptr};
   MemoryContext before = MemoryContextSwitchTo(batch->context);
-  LookUpFiles(batch, sender);
-  ConcludeMissing(batch, sender);
-  // Somebody waits for the answer, so the account's pace is waited for as well.
-  auto prove = [](void *, Batch *open) { KeepReferenced(open); };
-  DeleteProven(batch, sender, 60 * 1000, 10 * 60 * 1000, prove, nullptr);
+  PG_TRY();
+  { LeadOn(&flow, &waiter); }
+  PG_FINALLY();
+  { FreeWaiter(&waiter); }
+  PG_END_TRY();
+  KeepReferenced(batch);  // what was deleted a moment ago
   MemoryContextSwitchTo(before);
-  DecideDoubles(batch);
-  outbox::Record(*batch, session.saved_role);
+  outbox::Record(*batch);
   pg::CloseSql(&session);
 }
 
@@ -57,18 +93,18 @@ void RequireMayDelete(const char *what) {
                     errdetail("%s.", why), errhint("Run SELECT imagekit.enable(); if it is the one that should.")));
 }
 
-// Rounds until nothing is due. Waits its turn when the worker is at it.
+// Until nothing is due. Waits its turn when the worker is at it, without a snapshot.
 void DrainAll(Drain *drain, int64 most) {
   for (int64 done = 0; done < most;) {
     CHECK_FOR_INTERRUPTS();
-    Round round = DrainRound(drain, static_cast<int>(Min(most - done, int64{kRoundFiles})));
+    const Round round = DrainRound(drain, most - done);
     done += round.files;
     if (round.busy) {
-      (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 100, pg::WaitEventFor("ImageKitIdle"));
-      ResetLatch(MyLatch);
-    } else if (round.idle || round.next_due > GetCurrentTimestamp()) {
-      return;
+      SPI_commit();
+      outbox::WaitForDrainLock();
+      continue;
     }
+    if (round.idle || round.next_due > GetCurrentTimestamp()) return;
   }
 }
 

@@ -1,35 +1,46 @@
-// One round, as a story. Database work is in short transactions; between them, while ImageKit is asked, none is
-// open in the worker, and in a procedure no snapshot is held.
+// The drain's loop. Database work is in short transactions; none is open while ImageKit is waited for, and in a procedure no
+// snapshot is held. Each turn moves every file as far as it can go:
 //
-//   [take in, claim, moved rows, resolve]  look up  [deleted before?]  ([still used?]  delete)*  [settle]
+//   [take in, claim, moved rows, resolve]  look up  judge  ([still used?]  delete)  [settle]     [ ] a transaction
 //
-// A round that ends anywhere in between loses nothing: what it claimed is given back by the next drain, and a file that
-// was deleted but not settled is then found to be gone.
+// A drain that ends anywhere in between loses nothing: what it claimed is given back by the next one, and a file that was
+// deleted but not settled is then found to be gone.
 
 #include "worker/drain.h"
 
 #include "outbox/backlog.h"
 #include "outbox/hold.h"
+#include "pg/bridge.h"
 #include "pg/settings.h"
 #include "pg/sql.h"
 #include "worker/arming.h"
+#include "worker/shared_state.h"
 #include "worker/steps.h"
 
 namespace imagekit::worker {
 
 namespace {
 
-// Journal tuples taken in at once: some hundreds of URLs, so that a transaction stays short.
-constexpr int kTuplesPerRound = 10;
-// Of moved rows. As each look reads all of the watched tables, it is for as many as may be, and while there are removals to
-// be done, only now and then.
+// Of moved rows: each look reads all of the watched tables, so it is for as many as may be, and takes a twentieth of the time.
 constexpr int kMovesPerLook = 100;
-constexpr int kRoundsPerLook = 8;
+constexpr int kMovesShare = 20;
 
-// A file that would wait longer for its account's pace goes back to the queue, and so does what is left of a round that
-// takes longer: what was looked up must not grow old.
-constexpr int kLongestPace = 2000;    // ms
-constexpr int kLongestRound = 15000;  // ms
+// Files that would wait longer for their account's pace go back to the queue. What was found longer ago is looked up anew.
+constexpr int64 kLongestPace = 2000;    // ms
+constexpr int64 kLongestFound = 15000;  // ms
+
+// After so long the drain lets what it has in hand run out, so that another process gets its turn, and configuration that
+// only an idle drain takes up is taken up.
+constexpr int kLongestTurn = 10000;  // ms
+
+// So many files are settled at once; fewer, when they have waited.
+constexpr int kSettleAtOnce = 200;
+constexpr int64 kSettleAfter = 50;     // ms
+constexpr int64 kSettlePartly = 1000;  // ms: files of a claim that has others in hand
+
+// How often the history is pruned, and how long the first look for more is put off where nothing wakes (a procedure).
+constexpr int64 kTendEvery = 10000;  // ms
+constexpr int64 kLookAgain = 500;    // ms
 
 // A short transaction with SQL open in it. In a procedure, one is always open: it is committed at the end, and the next
 // begins.
@@ -66,59 +77,136 @@ void End(Step *step) {
   }
 }
 
-// True when there were any, and another round at once may find more.
-bool ReviewMovesInTurn(Drain *drain, bool nothing_else) {
+// What a round has in hand.
+struct Hand {
+  Drain *drain;
+  Round *round;
+  Batch batch;
+  Flow flow;
+  List *claims;          // Claim *
+  int64 limit;           // files that may still be claimed
+  bool closing;          // no more are claimed
+  bool letting_go;       // and what is not on the wire goes back
+  bool dry;              // the last claim took all there was
+  TimestampTz claim_at;  // not before
+  TimestampTz close_at;
+  Waiter waiter;
+  bool woken;
+};
+
+TimestampTz In(int64 ms) { return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms); }
+
+// Claiming -------------------------------------------------------------------------------------------------------------
+
+// True when another look at once may find more.
+bool ReviewMovesInTurn(Drain *drain) {
   constexpr int64 kAgainAfter = 5 * USECS_PER_SEC;
-  if (!nothing_else && ++drain->rounds_without_moves < kRoundsPerLook) return false;
-  if (GetCurrentTimestamp() < drain->moves_again_at) return false;
-  drain->rounds_without_moves = 0;
-  MovesReview review = ReviewMoves(&drain->sender, kMovesPerLook, &drain->moves_place);
-  drain->moves_again_at = review == MovesReview::kUndecided ? GetCurrentTimestamp() + kAgainAfter : 0;
+  const TimestampTz begun = GetCurrentTimestamp();
+  if (begun < drain->moves_at) return false;
+  const MovesReview review = ReviewMoves(&drain->sender, kMovesPerLook, &drain->moves_place);
+  const int64 took = GetCurrentTimestamp() - begun;
+  drain->moves_at = begun + took + (review == MovesReview::kUndecided ? Max(kAgainAfter, took * kMovesShare)
+                                    : review == MovesReview::kDone    ? took
+                                                                      : took * kMovesShare);
   return review == MovesReview::kDone;
 }
 
 // Those that wait for a transaction are asked about before anything is looked up for them: it may take days.
-bool AnyWaits(const Batch &batch) {
-  for (int i = 0; i < batch.count; i++)
-    if (batch.files[i].waits && Open(batch.files[i])) return true;
-  return false;
+void AskAboutWaiting(Batch *batch) {
+  bool any = false;
+  for (int i = 0; i < batch->count; i++) {
+    QueuedFile *file = &batch->files[i];
+    if (!IsAt(*file, Stage::kClaimed) || file->last_error == nullptr || strncmp(file->last_error, kWaits, strlen(kWaits)) != 0)
+      continue;
+    file->stage = Stage::kProving;
+    any = true;
+  }
+  if (any) KeepReferenced(batch);
+  for (int i = 0; i < batch->count; i++)
+    if (IsAt(batch->files[i], Stage::kProving)) batch->files[i].stage = Stage::kClaimed;
 }
 
-void ClaimBatch(Drain *drain, Batch *batch, Round *round, int limit) {
+void LogParked(const Batch &batch, const Claim *claim) {
+  for (int i = 0; i < batch.count; i++)
+    if (batch.files[i].claim == claim && batch.files[i].stage == Stage::kClaimed && batch.files[i].fate == Fate::kParked)
+      LogError(batch.files[i], batch.files[i].detail);
+}
+
+// What was stopped and is known to be so can be tried again, once nothing of it is in hand.
+void ForgetPauses(Hand *hand) {
+  ListCell *cell;
+  foreach (cell, hand->drain->sender.accounts) {
+    auto *entry = static_cast<SenderAccount *>(lfirst(cell));
+    if (entry->pause_written && outbox::InHand(hand->batch, entry) == 0) {
+      entry->pause_cause = nullptr;
+      entry->pause_written = false;
+      entry->failures = 0;
+    }
+  }
+}
+
+void TendHistory(Drain *drain) {
+  if (GetCurrentTimestamp() < TimestampTzPlusMilliseconds(drain->tended_at, kTendEvery)) return;
+  if (!outbox::PruneHistory()) drain->tended_at = GetCurrentTimestamp();
+}
+
+// Claims what there is room for. True when that was anything.
+bool ClaimFiles(Hand *hand, bool first) {
+  Drain *drain = hand->drain;
+  Batch *batch = &hand->batch;
+  if (!drain->procedure) (void)TakeWake();  // before looking: what is committed from here on wakes again
   Step step;
   Begin(&step, drain);
   // Before anything irreversible, what this rests on must be on disk: with synchronous_commit off, a crash could bring the
   // row back after its file has gone. Our commit record comes after the user's.
   ForceSyncCommit();
   outbox::LockQueue();
-  outbox::TakeBackOrphans();
-  // In a procedure the operator's word may have come since the last round.
-  if (!settings::enabled || WhyDisarmed() != nullptr) limit = 0;
-  uint64 taken_in = outbox::TakeIn(kTuplesPerRound);
-  Refresh(&drain->sender, drain->parent);
-  ListCell *cell;
-  foreach (cell, drain->sender.accounts) {
-    auto *entry = static_cast<SenderAccount *>(lfirst(cell));
-    entry->pause_cause = nullptr;
-    entry->answered = false;
+  if (first) outbox::TakeBackOrphans();
+  // In a procedure the operator's word may have come since the last time.
+  const bool may_send = settings::enabled && WhyDisarmed() == nullptr;
+  const ApiClient *client = drain->sender.client;
+  hand->letting_go = Refresh(&drain->sender, drain->parent, hand->claims == NIL) || !may_send;
+  if (drain->sender.client != client) ForgetPurges(&drain->purging);
+  hand->closing |= hand->letting_go || (hand->claims != NIL && outbox::DrainIsWanted());
+  outbox::Intake intake = {};
+  bool moved = false;
+  if (!hand->closing) {
+    ForgetPauses(hand);
+    outbox::NoteProblems(drain->sender);
+    outbox::TryChangedAccounts(drain->sender);
+    outbox::LimitDeletes(&drain->sender, *batch);
+    outbox::HoldAgain();
+    intake = outbox::Claim(batch, &drain->sender, hand->limit, &drain->journal_place);
+    if (first) outbox::ReadMissingRuns(&drain->sender);
+    moved = ReviewMovesInTurn(drain);
+    Resolve(batch, &drain->sender);
+    AskAboutWaiting(batch);
+    if (intake.claim != nullptr) LogParked(*batch, intake.claim);
   }
-  outbox::TryChangedAccounts(drain->sender);
-  outbox::LimitDeletes(&drain->sender);
-  outbox::HoldAgain();
-  outbox::Claim(batch, drain->sender, outbox::Probing(drain->sender) ? Min(limit, 1) : Min(limit, kRoundFiles));
-  outbox::ReadMissingRuns(&drain->sender);
-  bool moves = ReviewMovesInTurn(drain, batch->count < limit);
-  Resolve(batch, &drain->sender);
-  if (AnyWaits(*batch)) KeepReferenced(batch);
-  for (int i = 0; i < batch->count; i++)
-    if (batch->files[i].fate == Fate::kParked) LogError(batch->files[i], batch->files[i].detail);
-  round->files = batch->count;
-  round->idle = taken_in == 0 && !moves && batch->count == 0;
+  const bool any = intake.claim != nullptr || intake.taken_in > 0 || moved;
+  hand->dry = !intake.more && !moved;
+  // With more, it is asked when there is room again.
+  hand->claim_at = outbox::NextDue(*batch, drain->sender, drain->journal_place, drain->moves_at);
+  if (hand->dry && drain->procedure) hand->claim_at = Min(hand->claim_at, In(kLookAgain));
+  // What is due and not to be had is in another session's hands.
+  if (!any && hand->claim_at <= GetCurrentTimestamp()) hand->claim_at = In(kLookAgain);
+  if (hand->dry && !any) TendHistory(drain);
   End(&step);
+  if (intake.claim != nullptr) {
+    MemoryContext before = MemoryContextSwitchTo(batch->context);
+    hand->claims = lappend(hand->claims, intake.claim);
+    MemoryContextSwitchTo(before);
+    hand->limit -= intake.claim->files;
+    hand->round->files += intake.claim->files;
+    hand->closing |= hand->limit <= 0;
+  }
+  hand->round->idle &= !any;
+  return any;
 }
 
-// The proof, and the operator's word, asked again right before each slice of deletes.
-void ProveSlice(void *argument, Batch *batch) {
+// The proof, and the operator's word, asked again right before each delete -----------------------------------------------
+
+void Prove(void *argument, Batch *batch) {
   auto *drain = static_cast<Drain *>(argument);
   MemoryContext before = CurrentMemoryContext;
   Step step;
@@ -126,7 +214,7 @@ void ProveSlice(void *argument, Batch *batch) {
   const char *stopped = !settings::enabled ? "imagekit_cleanup.enabled is off" : WhyDisarmed();
   if (stopped != nullptr) {
     for (int i = 0; i < batch->count; i++)
-      if (Open(batch->files[i])) Decide(batch, &batch->files[i], Fate::kReleased, stopped);
+      if (IsAt(batch->files[i], Stage::kProving)) Decide(batch, &batch->files[i], Fate::kReleased, stopped);
   } else {
     KeepReferenced(batch);
   }
@@ -144,45 +232,190 @@ void MarkDeletedBefore(void *argument, Batch *batch, const SenderAccount *entry)
   MemoryContextSwitchTo(before);
 }
 
-void SettleBatch(Drain *drain, Batch *batch, Round *round) {
+// Settling -------------------------------------------------------------------------------------------------------------
+
+// Chooses what is settled now: whole claims, and part of one whose other files take their time. False: nothing yet.
+bool ChooseSettled(Hand *hand) {
+  Batch *batch = &hand->batch;
+  const TimestampTz now = GetCurrentTimestamp();
+  ListCell *cell;
+  foreach (cell, hand->claims) static_cast<Claim *>(lfirst(cell))->decided = 0;
+  int decided = 0, in_hand = 0;
+  for (int i = 0; i < batch->count; i++) {
+    QueuedFile *file = &batch->files[i];
+    if (file->stage == Stage::kFree) continue;
+    in_hand++;
+    if (!Decided(*file)) continue;
+    decided++;
+    if (file->claim->decided++ == 0 && file->claim->decided_at == 0) file->claim->decided_at = now;
+  }
+  bool due = decided >= kSettleAtOnce || decided == in_hand, any = false;
+  foreach (cell, hand->claims) {
+    auto *claim = static_cast<Claim *>(lfirst(cell));
+    due |= claim->decided == claim->files && TimestampDifferenceMilliseconds(claim->decided_at, now) >= kSettleAfter;
+    due |= claim->decided > 0 && TimestampDifferenceMilliseconds(claim->decided_at, now) >= kSettlePartly;
+  }
+  for (int i = 0; due && i < batch->count; i++) {
+    QueuedFile *file = &batch->files[i];
+    if (!Decided(*file)) continue;
+    file->settling = file->claim->decided == file->claim->files ||
+                     TimestampDifferenceMilliseconds(file->claim->decided_at, now) >= kSettlePartly;
+    any |= file->settling;
+  }
+  return any;
+}
+
+bool AnyUnwitnessed(const Batch &batch) {
+  for (int i = 0; i < batch.count; i++)
+    if (batch.files[i].unwitnessed) return true;
+  return false;
+}
+
+// Frees the slots of what was settled, and the claims that have none left.
+void LetGo(Hand *hand) {
+  for (int i = 0; i < hand->batch.count; i++) {
+    QueuedFile *file = &hand->batch.files[i];
+    if (!file->settling) continue;
+    file->claim->files--;
+    file->claim->decided_at = 0;
+    *file = QueuedFile{};
+    file->stage = Stage::kFree;
+  }
+  Batch *batch = &hand->batch;
+  batch->first_free = 0;
+  while (batch->count > 0 && batch->files[batch->count - 1].stage == Stage::kFree) batch->count--;
+  List *kept = NIL;
+  MemoryContext before = MemoryContextSwitchTo(hand->batch.context);
+  ListCell *cell;
+  foreach (cell, hand->claims) {
+    auto *claim = static_cast<Claim *>(lfirst(cell));
+    if (claim->files > 0)
+      kept = lappend(kept, claim);
+    else
+      MemoryContextDelete(claim->context);
+  }
+  MemoryContextSwitchTo(before);
+  list_free(hand->claims);
+  hand->claims = kept;
+}
+
+bool SettleDecided(Hand *hand) {
+  Batch *batch = &hand->batch;
+  if (hand->claims == NIL || !ChooseSettled(hand)) return false;
+  MemoryContext before = CurrentMemoryContext;
+  Step step;
+  Begin(&step, hand->drain);
+  if (AnyUnwitnessed(*batch)) KeepReferenced(batch);
+  outbox::Settle(*batch, hand->claims, &hand->drain->sender);
+  End(&step);
+  MemoryContextSwitchTo(before);
+  LetGo(hand);
+  // What was put back, and what an account that is well again has, may be due; so may purges.
+  hand->claim_at = hand->drain->purging.due_at = 0;
+  return true;
+}
+
+// Purging the CDN, when there is nothing else to claim.
+bool PurgeInTurn(Hand *hand) {
+  Drain *drain = hand->drain;
+  if (!hand->dry || hand->closing || NextPurgeAt(drain->purging, drain->sender) > GetCurrentTimestamp()) return false;
   Step step;
   Begin(&step, drain);
-  DecideDoubles(batch);
-  outbox::Settle(*batch, drain->sender);
-  round->next_due = outbox::NextDue(drain->sender, drain->moves_again_at);
+  if (settings::enabled && WhyDisarmed() == nullptr)
+    PurgeSome(&drain->purging, drain->sender, drain->parent);
+  else
+    hand->closing = true;
   End(&step);
+  return Purges(drain->purging);
+}
+
+// One turn -------------------------------------------------------------------------------------------------------------
+
+bool Turn(Hand *hand, Answer *answer) {
+  MemoryContext before = MemoryContextSwitchTo(hand->batch.context);
+  hand->flow.more_to_come = !hand->dry && !hand->closing;
+  hand->flow.letting_go = hand->letting_go;
+  bool moved = hand->drain->sender.client != nullptr && MoveOn(&hand->flow, answer);
+  moved |= SettleDecided(hand);
+  MemoryContextSwitchTo(before);
+  moved |= PurgeInTurn(hand);
+  return moved;
+}
+
+bool WantsMore(const Hand &hand) {
+  const Sender &sender = hand.drain->sender;
+  if (hand.closing) return false;
+  if (outbox::HasRoom(hand.batch, sender, true)) return true;
+  return (hand.woken || hand.claim_at <= GetCurrentTimestamp()) && outbox::HasRoom(hand.batch, sender, false);
+}
+
+// How long nothing happens by itself, in ms.
+long LongestWait(const Hand &hand) {
+  int64 wait = kLookAgain;
+  if (!hand.closing && outbox::HasRoom(hand.batch, hand.drain->sender, false))
+    wait = Min(wait, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), hand.claim_at));
+  for (int i = 0; i < hand.batch.count; i++)
+    if (Decided(hand.batch.files[i])) wait = Min(wait, kSettleAfter);
+  return static_cast<long>(MoveOnAfter(hand.flow, wait));
 }
 
 // Not inlined, as it is called from a PG_TRY.
-pg_noinline void RunRound(Drain *drain, Round *round, int limit) {
-  Batch batch = {};
-  batch.context = AllocSetContextCreate(drain->parent, "imagekit batch", ALLOCSET_DEFAULT_SIZES);
-  ClaimBatch(drain, &batch, round, limit);
-  MemoryContext before = MemoryContextSwitchTo(batch.context);
-  LookUpFiles(&batch, &drain->sender);
-  DoubtMissing(&batch, &drain->sender, MarkDeletedBefore, drain);
-  ConcludeMissing(&batch, &drain->sender);
-  DeleteProven(&batch, &drain->sender, kLongestPace, kLongestRound, ProveSlice, drain);
-  SettleBatch(drain, &batch, round);
-  MemoryContextSwitchTo(before);
-  MemoryContextDelete(batch.context);
+pg_noinline void RunRound(Hand *hand) {
+  Drain *drain = hand->drain;
+  auto *answer = pg::Own<Answer>(hand->batch.context);
+  bool first = true;
+  for (;;) {
+    CHECK_FOR_INTERRUPTS();
+    hand->closing |= hand->close_at <= GetCurrentTimestamp();
+    bool moved = false;
+    if (first || WantsMore(*hand)) {
+      hand->woken = false;
+      moved = ClaimFiles(hand, first);
+      first = false;
+    }
+    moved |= Turn(hand, answer);
+    if (hand->claims == NIL && (hand->closing || (!WantsMore(*hand) && !Purges(drain->purging)))) break;
+    if (drain->sender.client != nullptr)
+      WaitForImageKit(&hand->waiter, drain->sender.client, moved ? 0 : LongestWait(*hand), &hand->woken);
+  }
+  hand->round->next_due = hand->closing ? GetCurrentTimestamp() : Min(hand->claim_at, NextPurgeAt(drain->purging, drain->sender));
 }
 
 }  // namespace
 
-Round DrainRound(Drain *drain, int limit) {
+Round DrainRound(Drain *drain, int64 limit) {
   // Static: locals that change between setjmp and longjmp would be lost.
   static Round round;
-  round = {false, 0, false, DT_NOEND};
+  static Hand hand;
+  round = {false, 0, true, DT_NOEND};
   if (!outbox::TryDrainLock()) {
     round.busy = true;
     return round;
   }
+  hand = {};
+  hand.drain = drain;
+  hand.round = &round;
+  hand.limit = limit;
+  hand.close_at = In(kLongestTurn);
   PG_TRY();
-  { RunRound(drain, &round, limit); }
-  PG_FINALLY();
-  { outbox::ReleaseDrainLock(); }
+  {
+    hand.batch.context = AllocSetContextCreate(drain->parent, "imagekit batch", ALLOCSET_DEFAULT_SIZES);
+    outbox::MakeSlots(&hand.batch);
+    hand.flow = {&hand.batch,  &drain->sender, Prove, MarkDeletedBefore, drain, kLongestPace, kLongestFound, true, false,
+                 &drain->purging};
+    RunRound(&hand);
+    MemoryContextDelete(hand.batch.context);
+  }
+  PG_CATCH();
+  {
+    FreeWaiter(&hand.waiter);
+    if (drain->sender.client != nullptr) drain->sender.client->Abandon();
+    outbox::ReleaseDrainLock();
+    PG_RE_THROW();
+  }
   PG_END_TRY();
+  FreeWaiter(&hand.waiter);
+  outbox::ReleaseDrainLock();
   return round;
 }
 

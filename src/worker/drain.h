@@ -1,8 +1,11 @@
-// The drain: rounds of claim, check, send and settle, in the worker or in a session's CALL imagekit.drain().
+// The drain: claims files, leads each to its fate, and settles them, in the worker or in a session's CALL imagekit.drain().
+//
+// The state machine is drawn in README.md here.
 
 #ifndef IMAGEKIT_WORKER_DRAIN_H
 #define IMAGEKIT_WORKER_DRAIN_H
 
+#include "worker/purge.h"
 #include "worker/sender.h"
 
 namespace imagekit::worker {
@@ -13,28 +16,37 @@ struct MovesPlace {
   bool undecided;         // any since the beginning
 };
 
+/// Where in the journal the drain has come to. What lies before has been taken, but for what came into free room there: it
+/// is looked at from the beginning again when the end is reached.
+struct JournalPlace {
+  ItemPointerData after;  // zero: at the beginning
+  TimestampTz again_at;   // from the beginning then; 0: no need
+  int64 took;             // microseconds, the last look from the beginning
+  bool left;              // it was not looked into, for want of room, or of an account that can be sent to
+};
+
 struct Drain {
   bool procedure;        // in CALL imagekit.drain(): transactions are the procedure's
   MemoryContext parent;  // outlives every transaction
   Sender sender;
-  int rounds_without_moves;
-  TimestampTz moves_again_at;  // after a review that left some undecided
+  TimestampTz moves_at;  // the moved rows are reviewed then
   MovesPlace moves_place;
+  JournalPlace journal_place;
+  Purging purging;
+  TimestampTz tended_at;  // when history and counts were last pruned
 };
 
 struct Round {
   bool busy;             // another process is draining this database
-  int files;             // worked on in this round
+  int64 files;           // claimed in this round
   bool idle;             // nothing was taken in and nothing claimed, so another round at once would do the same
   TimestampTz next_due;  // DT_NOEND: nothing waits
 };
 
-/// Most files of one round.
-constexpr int kRoundFiles = 50;
-
-/// One round of at most `limit` files. Outside a transaction (worker), or in a procedure with its SPI connection on top.
-/// Raises what the database raises; what was claimed is taken back by the next drain.
-Round DrainRound(Drain *drain, int limit);
+/// Drains until nothing is due, `limit` files are done, or others shall have their turn. Outside a transaction (worker), or
+/// in a procedure with its SPI connection on top. Raises what the database raises; what was claimed is taken back by the
+/// next drain.
+Round DrainRound(Drain *drain, int64 limit);
 
 }  // namespace imagekit::worker
 

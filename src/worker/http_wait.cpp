@@ -8,19 +8,9 @@ namespace imagekit::worker {
 
 namespace {
 
-// The wait set of one wait; rebuilt when libcurl opens or closes a socket.
-struct Waiter {
-  WaitEventSet *set;
-  uint64_t version;
-};
-
-void Free(Waiter *waiter) {
-  if (waiter->set != nullptr) FreeWaitEventSet(waiter->set);
-  waiter->set = nullptr;
-}
-
+// Rebuilt when libcurl opens or closes a socket.
 void Build(Waiter *waiter, const ApiClient *client) {
-  Free(waiter);
+  FreeWaiter(waiter);
   const std::vector<ApiClient::Socket> &sockets = client->Sockets();
   waiter->version = client->SocketsVersion();
   waiter->set = pg::MakeWaitEventSet(static_cast<int>(sockets.size()) + 2);
@@ -32,56 +22,34 @@ void Build(Waiter *waiter, const ApiClient *client) {
   }
 }
 
-void Deliver(ApiClient *client, Answer *answer, TakeAnswer take, void *argument) {
-  while (pg::CallCxx([&] { return client->NextAnswer(answer); })) take(argument, *answer);
-}
-
-// Not inlined into the PG_TRY that calls it: the compiler would have to keep its locals across setjmp.
-pg_noinline void Pump(Waiter *waiter, ApiClient *client, TakeAnswer take, void *argument) {
-  constexpr int kMostEvents = 16;
-  WaitEvent events[kMostEvents];
-  uint32 wait_event = pg::WaitEventFor("ImageKitHttp");
-  MemoryContext answers = AllocSetContextCreate(CurrentMemoryContext, "imagekit answer", ALLOCSET_SMALL_SIZES);
-  auto *answer = pg::Own<Answer>(answers);
-  for (;;) {
-    Deliver(client, answer, take, argument);
-    if (!client->Busy()) break;
-    int timeout = pg::CallCxx([&] { return client->TimeoutMs(); });
-    if (waiter->set == nullptr || waiter->version != client->SocketsVersion()) Build(waiter, client);
-    int ready = WaitEventSetWait(waiter->set, timeout, events, kMostEvents, wait_event);
-    for (int i = 0; i < ready; i++) {
-      if (events[i].events & WL_LATCH_SET) {
-        ResetLatch(MyLatch);
-        CHECK_FOR_INTERRUPTS();
-      } else {
-        // After an error or hang-up the socket is reported as both; libcurl finds out which it was.
-        bool readable = (events[i].events & WL_SOCKET_READABLE) != 0;
-        bool writable = (events[i].events & WL_SOCKET_WRITEABLE) != 0;
-        pg::CallCxx([&] { client->OnSocket(events[i].fd, readable, writable); });
-      }
-    }
-    // Also after sockets: under load a timer must not starve.
-    if (ready == 0 || client->TimeoutMs() == 0) pg::CallCxx([&] { client->OnTimer(); });
-  }
-  MemoryContextDelete(answers);
-}
-
 }  // namespace
 
-void WaitForAnswers(ApiClient *client, TakeAnswer take, void *argument) {
-  // In static memory: locals that change between setjmp and longjmp would be lost.
-  static Waiter waiter;
-  waiter = {};
-  PG_TRY();
-  { Pump(&waiter, client, take, argument); }
-  PG_CATCH();
-  {
-    Free(&waiter);
-    client->Abandon();
-    PG_RE_THROW();
+void FreeWaiter(Waiter *waiter) {
+  if (waiter->set != nullptr) FreeWaitEventSet(waiter->set);
+  waiter->set = nullptr;
+}
+
+void WaitForImageKit(Waiter *waiter, ApiClient *client, long longest_ms, bool *woken) {
+  constexpr int kMostEvents = 16;
+  WaitEvent events[kMostEvents];
+  long timeout = pg::CallCxx([&] { return client->TimeoutMs(); });
+  if (timeout < 0 || (longest_ms >= 0 && longest_ms < timeout)) timeout = longest_ms;
+  if (waiter->set == nullptr || waiter->version != client->SocketsVersion()) Build(waiter, client);
+  int ready = WaitEventSetWait(waiter->set, timeout, events, kMostEvents, pg::WaitEventFor("ImageKitHttp"));
+  for (int i = 0; i < ready; i++) {
+    if (events[i].events & WL_LATCH_SET) {
+      *woken = true;
+      ResetLatch(MyLatch);
+      CHECK_FOR_INTERRUPTS();
+    } else {
+      // After an error or hang-up the socket is reported as both; libcurl finds out which it was.
+      bool readable = (events[i].events & WL_SOCKET_READABLE) != 0;
+      bool writable = (events[i].events & WL_SOCKET_WRITEABLE) != 0;
+      pg::CallCxx([&] { client->OnSocket(events[i].fd, readable, writable); });
+    }
   }
-  PG_END_TRY();
-  Free(&waiter);
+  // Also after sockets: under load a timer must not starve.
+  if (ready == 0 || client->TimeoutMs() == 0) pg::CallCxx([&] { client->OnTimer(); });
 }
 
 }  // namespace imagekit::worker

@@ -1,8 +1,8 @@
-// Step 2, before the first look-up: is the key's library the one that the account's URLs belong to?
+// Step 3, before the first answer is believed: is the key's library the one that the account's URLs belong to?
 //
-// A valid key of another account finds nothing under the names of ours, or worse, other files under the same names. So
-// any one file of the library is asked for, and its URL must begin with a prefix of the account. That is remembered for
-// the process, by key, api_url and prefixes, until the account is stopped.
+// A valid key of another account finds nothing under the names of ours, or worse, other files under the same names. So the
+// URL of the first file that is found must begin with a prefix of the account. Where none is found, any one file of the
+// library is asked for. That is remembered for the process, by key, api_url and prefixes, until the account is stopped.
 //
 // An empty library tells nothing. Nothing can be deleted from it either, so the look-ups go on, and what they do not find
 // counts for the rule in missing.cpp. The first file that one of them does find is checked in the probe's place.
@@ -70,39 +70,13 @@ char *Mismatch(const account::Account *account, const FoundFile &file) {
       prefix, configured.data, prefix);
 }
 
-struct Check {
-  Batch *batch;
-  Sender *sender;
-};
-
-bool IsOpenFileOf(const QueuedFile &file, const SenderAccount *entry) {
-  return Open(file) && file.account == entry->account;
+bool IsWaitingFor(const QueuedFile &file, const SenderAccount *entry) {
+  return IsAt(file, Stage::kAnswered) && file.account == entry->account;
 }
 
-// The account's files share the fate of the probe. One that is refused says nothing about them, so it stops the account.
-void TakeProbe(void *argument, const Answer &answer) {
-  auto *check = static_cast<Check *>(argument);
-  auto *entry = static_cast<SenderAccount *>(list_nth(check->sender->accounts, static_cast<int>(answer.ticket)));
-  if (answer.verdict == Verdict::kNotFound) {
-    entry->library = Library::kEmpty;
-    return;
-  }
-  if (answer.verdict == Verdict::kFound && VerifyLibrary(check->sender, entry, answer.file)) return;
-  const bool of_files = answer.verdict == Verdict::kTransient || answer.verdict == Verdict::kThrottled;
-  if (!of_files) StopAccount(check->sender, entry, answer.detail.c_str());
-  for (int i = 0; i < check->batch->count; i++) {
-    QueuedFile *file = &check->batch->files[i];
-    if (!IsOpenFileOf(*file, entry)) continue;
-    if (of_files)
-      DecideFailure(check->batch, check->sender, file, answer);
-    else
-      Decide(check->batch, file, Fate::kReleased, entry->pause_cause);
-  }
-}
-
-bool HasOpenFile(const Batch *batch, const SenderAccount *entry) {
+bool AnyWaitsFor(const Batch *batch, const SenderAccount *entry) {
   for (int i = 0; i < batch->count; i++)
-    if (IsOpenFileOf(batch->files[i], entry)) return true;
+    if (IsWaitingFor(batch->files[i], entry)) return true;
   return false;
 }
 
@@ -129,14 +103,38 @@ bool VerifyLibrary(Sender *sender, SenderAccount *entry, const FoundFile &file) 
   return false;
 }
 
-void CheckLibraries(Batch *batch, Sender *sender) {
-  Check check = {batch, sender};
+// The account's files share the fate of the probe. One that is refused says nothing about them, so it stops the account.
+void TakeProbe(Batch *batch, Sender *sender, const Answer &answer) {
+  auto *entry = static_cast<SenderAccount *>(list_nth(sender->accounts, static_cast<int>(answer.ticket)));
+  entry->probing = false;
+  if (answer.verdict == Verdict::kNotFound) {
+    if (entry->library == Library::kUnknown) entry->library = Library::kEmpty;
+    return;
+  }
+  if (answer.verdict == Verdict::kFound && VerifyLibrary(sender, entry, answer.file)) return;
+  const bool of_files = answer.verdict == Verdict::kTransient || answer.verdict == Verdict::kThrottled;
+  if (!of_files) StopAccount(sender, entry, answer.detail.c_str());
+  for (int i = 0; i < batch->count; i++) {
+    QueuedFile *file = &batch->files[i];
+    if (!IsWaitingFor(*file, entry)) continue;
+    if (of_files)
+      DecideFailure(batch, sender, file, answer);
+    else
+      Decide(batch, file, Fate::kReleased, entry->pause_cause);
+  }
+}
+
+bool CheckLibraries(Batch *batch, Sender *sender) {
+  bool any = false;
   for (int i = 0; i < list_length(sender->accounts); i++) {
     auto *entry = static_cast<SenderAccount *>(list_nth(sender->accounts, i));
-    if (entry->number < 0 || entry->library != Library::kUnknown || !HasOpenFile(batch, entry)) continue;
+    if (entry->number < 0 || entry->library != Library::kUnknown || entry->probing || entry->pause_cause != nullptr ||
+        !AnyWaitsFor(batch, entry))
+      continue;
+    entry->probing = any = true;
     pg::CallCxx([&] { sender->client->Probe(static_cast<uint64_t>(i), entry->number); });
   }
-  WaitForAnswers(sender->client, TakeProbe, &check);
+  return any;
 }
 
 }  // namespace imagekit::worker

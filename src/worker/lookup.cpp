@@ -1,4 +1,4 @@
-// Step 3: finds the files, and holds back those that are not surely the ones the rows meant.
+// Step 2: finds the files, and holds back those that are not surely the ones the rows meant.
 
 #include "pg/bridge.h"
 #include "pg/settings.h"
@@ -7,11 +7,6 @@
 namespace imagekit::worker {
 
 namespace {
-
-struct LookUp {
-  Batch *batch;
-  Sender *sender;
-};
 
 // A ticket names the file and which reading of its URL is asked for; 0 is the reading that counts.
 constexpr uint64_t kReadings = 16;
@@ -25,7 +20,7 @@ int64 UnixMs(TimestampTz time) {
 // the file that is there now is the one that is meant.
 const char *WhyNewer(const QueuedFile &file, const FoundFile &found, int64 clock_offset) {
   const int64 uploaded = Max(found.created_ms, found.updated_ms);
-  const bool by_hand = file.id == 0;
+  const bool by_hand = file.by_hand;
   const int64 removed = UnixMs(file.captured_at) + (by_hand ? 0 : clock_offset);
   if (uploaded > removed) return "newer upload: the file was uploaded or changed after the row stopped using it";
   if (!by_hand && uploaded > removed - settings::clock_skew)
@@ -34,12 +29,12 @@ const char *WhyNewer(const QueuedFile &file, const FoundFile &found, int64 clock
   return nullptr;
 }
 
-void TakeFound(LookUp *look_up, QueuedFile *file, const FoundFile &found) {
-  Batch *batch = look_up->batch;
-  SenderAccount *entry = FindAccount(look_up->sender, file->account->server);
-  file->file_id = MemoryContextStrdup(batch->context, found.file_id.c_str());
-  file->name = MemoryContextStrdup(batch->context, found.name.c_str());
-  if (!VerifyLibrary(look_up->sender, entry, found))
+void TakeFound(Batch *batch, Sender *sender, QueuedFile *file, const FoundFile &found) {
+  SenderAccount *entry = FindAccount(sender, file->account->server);
+  MemoryContext memory = MemoryOf(batch, file);
+  file->file_id = MemoryContextStrdup(memory, found.file_id.c_str());
+  file->name = MemoryContextStrdup(memory, found.name.c_str());
+  if (!VerifyLibrary(sender, entry, found))
     Decide(batch, file, Fate::kReleased, entry->pause_cause);
   else if (file->captured_file_id != nullptr && file->captured_file_id[0] != '\0' &&
            found.file_id != file->captured_file_id)
@@ -47,7 +42,7 @@ void TakeFound(LookUp *look_up, QueuedFile *file, const FoundFile &found) {
            psprintf("another file is at this path now: the row named fileId %s, the library has %s",
                     file->captured_file_id, file->file_id));
   else {
-    int64 offset = pg::CallCxx([&] { return look_up->sender->client->ClockOffsetMs(entry->number); });
+    int64 offset = pg::CallCxx([&] { return sender->client->ClockOffsetMs(entry->number); });
     const char *newer = WhyNewer(*file, found, offset);
     if (newer != nullptr) Decide(batch, file, Fate::kSkipped, newer);
   }
@@ -56,63 +51,40 @@ void TakeFound(LookUp *look_up, QueuedFile *file, const FoundFile &found) {
 // ImageKit does not say that a search knows what was uploaded a moment ago. A row that goes soon after its upload would leave its
 // file for ever: it is looked up again when it must be known. By hand, somebody sees the answer, and in doubt it is gone by us.
 bool MayNotBeKnownYet(QueuedFile *file) {
-  if (!file->looked_up || file->file_id != nullptr || file->id == 0 || file->in_doubt) return false;
+  if (!file->looked_up || file->file_id != nullptr || file->by_hand || file->in_doubt || file->deleted_before) return false;
   TimestampTz known_at = TimestampTzPlusMilliseconds(file->captured_at, settings::search_lag);
   file->release_wait_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), known_at);
   return file->release_wait_ms > 0;
 }
 
-void TakeAnswerTo(LookUp *look_up, QueuedFile *file, bool other_reading, const Answer &answer) {
-  Batch *batch = look_up->batch;
+void TakeAnswerTo(Batch *batch, Sender *sender, QueuedFile *file, bool other_reading, const Answer &answer) {
   bool answered = answer.verdict == Verdict::kFound || answer.verdict == Verdict::kNotFound ||
                   answer.verdict == Verdict::kElsewhere;
-  // One that is not found yet tells nothing of the account.
   file->looked_up |= answered && !other_reading;
+  // One that is not found yet tells nothing of the account.
   if (answered && !(answer.verdict != Verdict::kFound && MayNotBeKnownYet(file)))
-    FindAccount(look_up->sender, file->account->server)->answered = true;
+    NoteAnswer(FindAccount(sender, file->account->server));
   if (answer.verdict == Verdict::kFound && other_reading) {
     file->other_reading_exists = true;
   } else if (answer.verdict == Verdict::kFound) {
-    file->looked_up = true;
-    TakeFound(look_up, file, answer.file);
-  } else if (answer.verdict == Verdict::kNotFound || answer.verdict == Verdict::kElsewhere) {
-    if (other_reading) return;
-    file->looked_up = true;
+    TakeFound(batch, sender, file, answer.file);
+  } else if (answer.verdict == Verdict::kRejected && FindAccount(sender, file->account->server)->library != Library::kOurs) {
+    // Of this file, or of all that is asked of this account? Whether anything can be had of it is not known yet.
+    file->refused = MemoryContextStrdup(MemoryOf(batch, file), answer.detail.c_str());
+  } else if (!answered) {
+    DecideFailure(batch, sender, file, answer);
+  } else if (!other_reading) {
     file->detail = answer.verdict == Verdict::kElsewhere
-                       ? MemoryContextStrdup(batch->context, "the name exists in the library, but not at this path")
+                       ? MemoryContextStrdup(MemoryOf(batch, file), "the name exists in the library, but not at this path")
                        : nullptr;
-  } else {
-    DecideFailure(batch, look_up->sender, file, answer);
   }
 }
 
-void Take(void *argument, const Answer &answer) {
-  auto *look_up = static_cast<LookUp *>(argument);
-  QueuedFile *file = &look_up->batch->files[answer.ticket / kReadings];
-  MemoryContext before = MemoryContextSwitchTo(look_up->batch->context);
-  TakeAnswerTo(look_up, file, answer.ticket % kReadings != 0, answer);
-  MemoryContextSwitchTo(before);
-}
-
-void Ask(LookUp *look_up, int index) {
-  const UrlReading &reading = (*look_up->batch->readings)[static_cast<size_t>(index)];
-  QueuedFile *file = &look_up->batch->files[index];
-  if (reading.other_readings.size() >= kReadings) {
-    Decide(look_up->batch, file, Fate::kParked, "the URL can be read in too many ways");
-    return;
-  }
-  int number = FindAccount(look_up->sender, file->account->server)->number;
-  ApiClient *client = look_up->sender->client;
-  pg::CallCxx([&] {
-    client->Find(Ticket(index, 0), number, reading.path);
-    for (size_t i = 0; i < reading.other_readings.size(); i++)
-      client->Find(Ticket(index, i + 1), number, reading.other_readings[i]);
-  });
-}
-
-// Once all answers are in.
+// Once all answers about a file are in.
 void Conclude(Batch *batch, QueuedFile *file) {
-  if (MayNotBeKnownYet(file)) {
+  if (file->refused != nullptr) {
+    file->stage = Stage::kAnswered;
+  } else if (MayNotBeKnownYet(file)) {
     file->detail = nullptr;
     Decide(batch, file, Fate::kReleased, "not found yet: looked up again, for ImageKit's search may lag behind an upload");
   } else if (file->other_reading_exists) {
@@ -121,19 +93,69 @@ void Conclude(Batch *batch, QueuedFile *file) {
         "ambiguous: the URL can mean two library paths (an endpoint identifier and a folder of the same name), and the "
         "library has a file at the second");
     LogError(*file, file->detail);
+  } else {
+    file->stage = Stage::kAnswered;
   }
+}
+
+void Ask(Batch *batch, Sender *sender, int index) {
+  const UrlReading &reading = (*batch->readings)[static_cast<size_t>(index)];
+  QueuedFile *file = &batch->files[index];
+  if (reading.other_readings.size() >= kReadings) {
+    Decide(batch, file, Fate::kParked, "the URL can be read in too many ways");
+    return;
+  }
+  int number = FindAccount(sender, file->account->server)->number;
+  ApiClient *client = sender->client;
+  const char *known_id = file->captured_file_id == nullptr ? "" : file->captured_file_id;
+  // One that may be what a search of many failed for is asked for among ever fewer.
+  const int together = Max(file->account->search_size >> Min(file->attempts - 1, 10), 1);
+  // Counted before it is asked: an error in between leaves an answer that nobody waits for, not the other way round.
+  file->answers_due = 1 + static_cast<int>(reading.other_readings.size());
+  file->stage = Stage::kAsked;
+  file->looked_up = file->other_reading_exists = false;
+  file->file_id = file->refused = nullptr;
+  pg::CallCxx([&] {
+    client->Find(Ticket(index, 0), number, reading.path, known_id, together);
+    for (size_t i = 0; i < reading.other_readings.size(); i++)
+      client->Find(Ticket(index, i + 1), number, reading.other_readings[i], "", together);
+  });
 }
 
 }  // namespace
 
-void LookUpFiles(Batch *batch, Sender *sender) {
-  CheckLibraries(batch, sender);
-  LookUp look_up = {batch, sender};
-  for (int i = 0; i < batch->count; i++)
-    if (Open(batch->files[i])) Ask(&look_up, i);
-  WaitForAnswers(sender->client, Take, &look_up);
-  for (int i = 0; i < batch->count; i++)
-    if (Open(batch->files[i])) Conclude(batch, &batch->files[i]);
+bool AskForFiles(Batch *batch, Sender *sender) {
+  bool any = false;
+  for (int i = 0; i < batch->count; i++) {
+    QueuedFile *file = &batch->files[i];
+    if (!IsAt(*file, Stage::kClaimed) || file->behind >= 0) continue;
+    any = true;
+    SenderAccount *entry = FindAccount(sender, file->account->server);
+    if (entry->pause_cause != nullptr)
+      Decide(batch, file, Fate::kReleased, entry->pause_cause);
+    else
+      Ask(batch, sender, i);
+  }
+  return any;
+}
+
+void TakeLookUp(Batch *batch, Sender *sender, const Answer &answer, int64 longest_wait_ms) {
+  QueuedFile *file = &batch->files[answer.ticket / kReadings];
+  MemoryContext before = MemoryContextSwitchTo(MemoryOf(batch, file));
+  file->answers_due--;
+  // Not worth giving it back for: it waits in the account's lane.
+  if (answer.verdict == Verdict::kThrottled && answer.retry_after_ms <= longest_wait_ms && ++file->undecided < kMostUndecided)
+    file->asked_again = true;
+  else
+    TakeAnswerTo(batch, sender, file, answer.ticket % kReadings != 0, answer);
+  if (file->answers_due == 0 && Open(*file)) {
+    if (file->asked_again)
+      file->stage = Stage::kClaimed;
+    else
+      Conclude(batch, file);
+    file->asked_again = false;
+  }
+  MemoryContextSwitchTo(before);
 }
 
 }  // namespace imagekit::worker

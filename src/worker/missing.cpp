@@ -4,8 +4,8 @@
 // (core/missing_run.h has the rule). Nothing is lost: they go back into the queue, and each further try asks for one. When
 // that one is there, or somebody says allow_missing, sending goes on.
 //
-// What we have deleted ourselves does not count: files whose delete was sent and never answered, and those that the history
-// knows. By hand nothing counts: somebody looks at the outcome.
+// What we have deleted ourselves does not count: files whose delete was sent and never answered, those that were deleted for
+// another row a moment ago, and those that the history knows. By hand nothing counts: somebody looks at the outcome.
 
 #include "worker/steps.h"
 
@@ -13,12 +13,13 @@ namespace imagekit::worker {
 
 namespace {
 
-// Of this account and looked up in this round.
+// Of this account, and answered but not judged yet.
 bool Counts(const QueuedFile &file, const SenderAccount *entry) {
-  return Open(file) && file.account == entry->account && file.looked_up && !file.in_doubt && !file.deleted_before;
+  return IsAt(file, Stage::kAnswered) && file.account == entry->account && file.looked_up && !file.in_doubt &&
+         !file.deleted_before;
 }
 
-// The run with this round's look-ups, in their order, up to the one that makes it suspicious.
+// The run with these look-ups, in their order, up to the one that makes it suspicious.
 MissingRun RunWith(const Batch *batch, const SenderAccount *entry) {
   MissingRun run(entry->missing_lookups);
   for (int i = 0; i < batch->count; i++) {
@@ -61,7 +62,7 @@ void DoubtMissing(Batch *batch, Sender *sender, AskHistory ask, void *argument) 
       SetRuns(entry, MissingRun(), MissingRun());
       continue;
     }
-    if (entry->pause_cause != nullptr) continue;
+    if (entry->pause_cause != nullptr || entry->library == Library::kUnknown) continue;
     if (HasMissing(batch, entry) && RunWith(batch, entry).Suspicious()) ask(argument, batch, entry);
     const MissingRun run = RunWith(batch, entry);
     SetRuns(entry, run, MissingRun(entry->missing_deletes));
@@ -70,14 +71,28 @@ void DoubtMissing(Batch *batch, Sender *sender, AskHistory ask, void *argument) 
   }
 }
 
-void ConcludeMissing(Batch *batch, const Sender *sender) {
+bool ConcludeLookUps(Batch *batch, const Sender *sender) {
+  bool any = false;
   for (int i = 0; i < batch->count; i++) {
     QueuedFile *file = &batch->files[i];
-    if (!Open(*file) || !file->looked_up || file->file_id != nullptr) continue;
+    if (!IsAt(*file, Stage::kAnswered)) continue;
     const SenderAccount *entry = FindAccount(sender, file->account->server);
     if (entry->pause_cause != nullptr) {
+      any = true;
       file->detail = nullptr;
       Decide(batch, file, Fate::kReleased, entry->pause_cause);
+      continue;
+    }
+    if (entry->library == Library::kUnknown) continue;  // until the probe is answered
+    any = true;
+    if (file->refused != nullptr) {
+      LogError(*file, file->refused);
+      Decide(batch, file, Fate::kParked, file->refused);
+      continue;
+    }
+    if (file->file_id != nullptr) {
+      file->stage = Stage::kFound;
+      file->found_at = GetCurrentTimestamp();
       continue;
     }
     if (file->detail != nullptr)
@@ -88,6 +103,7 @@ void ConcludeMissing(Batch *batch, const Sender *sender) {
     // Gone by us, most likely, in a request whose answer was lost.
     file->unwitnessed = file->in_doubt;
   }
+  return any;
 }
 
 }  // namespace imagekit::worker

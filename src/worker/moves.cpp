@@ -160,6 +160,7 @@ MovesReview ReviewMoves(const Sender *sender, int tuples, MovesPlace *place) {
   Moves moves = ReadMoves(context, tuples, &place->after);
   if (moves.batch.count > 0) {
     Resolve(&moves.batch, sender);
+    for (int i = 0; i < moves.batch.count; i++) moves.batch.files[i].stage = Stage::kProving;
     KeepReferenced(&moves.batch);
     FindUndecided(&moves);
     QueueRemoved(moves);

@@ -34,7 +34,7 @@ struct Search : TableSearch {
   void *argument;
 };
 
-bool Asked(const QueuedFile &file) { return Open(file) || file.unwitnessed; }
+bool IsProving(const QueuedFile &file) { return IsAt(file, Stage::kProving); }
 
 enum class Use { kNone, kSure, kDoubtful };
 
@@ -123,7 +123,7 @@ void Keep(void *argument, const TableSearch &where, int file, bool certain) {
   if (Open(*asked) && where.uncommitted) {
     // If that is rolled back, nobody says so: it is asked again until it is known.
     Decide(batch, asked, Fate::kReleased,
-           psprintf("%s%s that is not committed yet uses it, source %s", asked->id == 0 ? "a row of " : kWaits,
+           psprintf("%s%s that is not committed yet uses it, source %s", asked->by_hand ? "a row of " : kWaits,
                     NameOf(where.watched), where.source));
     asked->release_wait_ms = WaitForOthers(*asked);
   } else if (Open(*asked)) {
@@ -134,7 +134,7 @@ void Keep(void *argument, const TableSearch &where, int file, bool certain) {
   } else if (certain) {
     asked->unwitnessed = false;
     asked->detail = MemoryContextStrdup(
-        batch->context,
+        MemoryOf(batch, asked),
         psprintf(where.uncommitted ? "while it was deleted, table %s came to use it, source %s, in a row that is not committed yet"
                                    : "while it was deleted, table %s came to use it, source %s",
                  NameOf(where.watched), where.source));
@@ -162,7 +162,7 @@ void AskInDrain(Oid table, Search *search) {
   if (error->sqlerrcode == kAskAgain) {
     for (int i = 0; i < batch->count; i++) {
       QueuedFile *file = &batch->files[i];
-      if (!Open(*file)) continue;
+      if (!IsProving(*file)) continue;
       Decide(batch, file, Fate::kReleased, psprintf("waits: %s", error->message));
       file->release_wait_ms = WaitForOthers(*file);
     }
@@ -171,14 +171,15 @@ void AskInDrain(Oid table, Search *search) {
   char *why = psprintf("cannot tell whether table %s still uses it: %s", name, error->message);
   // Said for a file's first attempt; last_error has it for the others, which come again and again.
   bool first = false;
-  for (int i = 0; i < batch->count; i++) first |= Open(batch->files[i]) && batch->files[i].attempts <= 1;
-  ereport(first ? WARNING : DEBUG1,
+  for (int i = 0; i < batch->count; i++) first |= IsProving(batch->files[i]) && batch->files[i].attempts <= 1;
+  int unsaid;
+  ereport(first && MayComplain(&unsaid) ? WARNING : DEBUG1,
           (errcode(error->sqlerrcode), errmsg("imagekit_cleanup cannot search watched table %s", name),
            errdetail("%s", error->message),
            errhint("Nothing is deleted until it can be searched. Call imagekit.watch() again with its sources "
                    "as they are now, or imagekit.unwatch().")));
   for (int i = 0; i < batch->count; i++)
-    if (Open(batch->files[i])) Decide(batch, &batch->files[i], Fate::kRetry, why);
+    if (IsProving(batch->files[i])) Decide(batch, &batch->files[i], Fate::kRetry, why);
 }
 
 bool Any(const Batch &batch, bool (*what)(const QueuedFile &)) {
@@ -186,10 +187,6 @@ bool Any(const Batch &batch, bool (*what)(const QueuedFile &)) {
     if (what(batch.files[i])) return true;
   return false;
 }
-
-}  // namespace
-
-namespace {
 
 void AskAll(List *tables, Search *search, Pass pass) {
   search->pass = pass;
@@ -220,7 +217,7 @@ void KeepReferenced(Batch *batch) {
   Prepare(&search, batch, Keep, batch);
   elog(DEBUG1, "imagekit_cleanup asks watched tables about files to delete");  // bench/references times the call by it
   // Not worth reading whole tables for: nothing can be saved any more.
-  search.by_index_only = !Any(*batch, Open);
+  search.by_index_only = !Any(*batch, IsProving);
   List *tables = capture::WatchedTables();
   if (!search.by_index_only) AskAll(tables, &search, Pass::kWhole);
   if (search.read_whole != NIL) AskAboutChanges(tables, &search);

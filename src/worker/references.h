@@ -11,7 +11,7 @@ namespace imagekit::worker {
 /// `where` says where the URL stands; it is certain that it means the file, or it could.
 using OnUse = void (*)(void *argument, const TableSearch &where, int file, bool certain);
 
-/// All uses of the batch's open files, in every watched table. Raises an error when one of them cannot be searched. Needs a
+/// All uses of the batch's files that are at kProving, in every watched table. Raises an error when one of them cannot be searched. Needs a
 /// transaction; allocates in the current context.
 void FindUses(Batch *batch, OnUse on_use, void *argument);
 

@@ -77,6 +77,7 @@ Datum imagekit_references(PG_FUNCTION_ARGS) {
   ReadBatch(batch);
   for (int i = 0; i < batch->count; i++) {
     batch->files[i].same_as = -1;
+    batch->files[i].stage = Stage::kProving;
     // What names no file has no uses.
     if ((*batch->readings)[static_cast<size_t>(i)].kind != imagekit::UrlClass::kLibraryFile)
       Decide(batch, &batch->files[i], Fate::kParked, nullptr);

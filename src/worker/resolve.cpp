@@ -12,26 +12,45 @@ namespace imagekit::worker {
 
 namespace {
 
-// Fills readings and same_as. C++ throughout: nothing here may raise an error of the server's.
+using PathOf = std::pair<int, std::string>;                            // account and path
+using NamedPath = std::tuple<int, std::string, std::string>;           // and the fileId that the row named
+
+// Of files that were read before and are not settled: who comes later waits for them.
+std::map<PathOf, int> PathsInHand(const Batch &batch) {
+  std::map<PathOf, int> in_hand;
+  for (int i = 0; i < batch.count; i++) {
+    const QueuedFile &file = batch.files[i];
+    const UrlReading &reading = (*batch.readings)[static_cast<size_t>(i)];
+    if (file.stage == Stage::kNew || file.stage == Stage::kFree || file.same_as >= 0) continue;
+    if (reading.kind == UrlClass::kLibraryFile) in_hand[{reading.account, reading.path.FilePath()}] = i;
+  }
+  return in_hand;
+}
+
+// Fills readings, same_as and behind of what is new. C++ throughout: nothing here may raise an error of the server's.
 void ReadUrls(Batch *batch, const EndpointMap &endpoints) {
-  // By account, path, and the fileId that the row named: a row with another is judged by itself.
-  std::map<std::tuple<int, std::string, std::string>, int> first_with;
-  batch->readings->reserve(static_cast<size_t>(batch->count));
+  if (batch->readings->size() < static_cast<size_t>(batch->count)) batch->readings->resize(static_cast<size_t>(batch->count));
+  const std::map<PathOf, int> in_hand = PathsInHand(*batch);
+  // A row with another fileId is judged by itself.
+  std::map<NamedPath, int> first_with;
   for (int i = 0; i < batch->count; i++) {
-    UrlReading reading = endpoints.Read(batch->files[i].url);
-    if (reading.kind == UrlClass::kLibraryFile) {
-      const char *id = batch->files[i].captured_file_id;
-      auto [known, inserted] =
-          first_with.emplace(std::make_tuple(reading.account, reading.path.FilePath(), std::string(id == nullptr ? "" : id)), i);
-      if (!inserted) {
-        // The one captured last stands for all: what was uploaded before that is not newer than every use.
-        int other = known->second;
-        bool later = batch->files[i].captured_at > batch->files[other].captured_at;
-        batch->files[later ? other : i].same_as = later ? i : other;
-        if (later) known->second = i;
-      }
-    }
-    batch->readings->push_back(std::move(reading));
+    QueuedFile &file = batch->files[i];
+    if (file.stage != Stage::kNew) continue;
+    UrlReading &reading = (*batch->readings)[static_cast<size_t>(i)];
+    reading = endpoints.Read(file.url);
+    file.same_as = file.behind = -1;
+    if (reading.kind != UrlClass::kLibraryFile) continue;
+    std::string path = reading.path.FilePath();
+    const auto before = in_hand.find({reading.account, path});
+    if (before != in_hand.end()) file.behind = before->second;
+    const char *id = file.captured_file_id;
+    auto [known, inserted] = first_with.emplace(NamedPath(reading.account, path, id == nullptr ? "" : id), i);
+    if (inserted) continue;
+    // The one captured last stands for all: what was uploaded before that is not newer than every use.
+    int other = known->second;
+    bool later = file.captured_at > batch->files[other].captured_at;
+    batch->files[later ? other : i].same_as = later ? i : other;
+    if (later) known->second = i;
   }
 }
 
@@ -82,30 +101,44 @@ const char *OutcomeOf(Fate fate) {
 void Decide(Batch *batch, QueuedFile *file, Fate fate, const char *detail) {
   if (file->fate != Fate::kOpen) return;
   file->fate = fate;
-  file->detail = detail == nullptr ? nullptr : MemoryContextStrdup(batch->context, detail);
+  file->detail = detail == nullptr ? nullptr : MemoryContextStrdup(MemoryOf(batch, file), detail);
+}
+
+MemoryContext MemoryOf(const Batch *batch, const QueuedFile *file) {
+  return file->claim != nullptr ? file->claim->context : batch->context;
 }
 
 void ReadBatch(Batch *batch) {
   const EndpointMap *endpoints = account::Endpoints();
-  for (int i = 0; i < batch->count; i++) batch->files[i].same_as = -1;
-  batch->readings = pg::Own<std::vector<UrlReading>>(batch->context);
+  if (batch->readings == nullptr) batch->readings = pg::Own<std::vector<UrlReading>>(batch->context);
   pg::CallCxx([&] { ReadUrls(batch, *endpoints); });
 }
 
 void Resolve(Batch *batch, const Sender *sender) {
   ReadBatch(batch);
-  MemoryContext before = MemoryContextSwitchTo(batch->context);
   for (int i = 0; i < batch->count; i++) {
-    const UrlReading &reading = (*batch->readings)[static_cast<size_t>(i)];
-    ResolveFile(batch, &batch->files[i], reading, sender);
+    QueuedFile *file = &batch->files[i];
+    if (file->stage != Stage::kNew) continue;
+    MemoryContext before = MemoryContextSwitchTo(MemoryOf(batch, file));
+    ResolveFile(batch, file, (*batch->readings)[static_cast<size_t>(i)], sender);
+    MemoryContextSwitchTo(before);
+    file->stage = Stage::kClaimed;
   }
-  MemoryContextSwitchTo(before);
+}
+
+void FollowOthers(Batch *batch) {
+  for (int i = 0; i < batch->count; i++) {
+    QueuedFile *file = &batch->files[i];
+    if (file->stage == Stage::kFree || file->behind < 0 || batch->files[file->behind].fate == Fate::kOpen) continue;
+    file->deleted_before |= batch->files[file->behind].fate == Fate::kDeleted;
+    file->behind = -1;
+  }
 }
 
 void DecideDoubles(Batch *batch) {
   for (int i = 0; i < batch->count; i++) {
     QueuedFile *file = &batch->files[i];
-    if (file->same_as < 0 || file->fate != Fate::kOpen) continue;
+    if (file->stage == Stage::kFree || file->same_as < 0 || file->fate != Fate::kOpen) continue;
     int index = file->same_as;
     while (batch->files[index].same_as >= 0) index = batch->files[index].same_as;
     const QueuedFile &first = batch->files[index];

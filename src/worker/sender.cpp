@@ -4,6 +4,7 @@
 
 #include "pg/bridge.h"
 #include "pg/settings.h"
+#include "worker/shared_pace.h"
 
 namespace imagekit::worker {
 
@@ -32,9 +33,12 @@ uint64 MixAccount(uint64 fingerprint, const account::Account *account) {
   fingerprint = MixText(fingerprint, account->name);
   fingerprint = MixText(fingerprint, account->api_url);
   fingerprint = MixText(fingerprint, account->problem);
-  double rates[] = {account->read_rate, account->read_burst, account->write_rate, account->write_burst};
+  double rates[] = {account->read_rate, account->read_burst, account->write_rate, account->write_burst,
+                    static_cast<double>(account->search_size), static_cast<double>(account->bulk_size)};
   fingerprint = Mix(fingerprint, rates, sizeof rates);
   fingerprint = Mix(fingerprint, &account->dry_run, sizeof account->dry_run);
+  fingerprint = Mix(fingerprint, &account->purge_cache, sizeof account->purge_cache);
+  fingerprint = Mix(fingerprint, &account->purges_per_month, sizeof account->purges_per_month);
   fingerprint = Mix(fingerprint, &account->max_deletes_per_hour, sizeof account->max_deletes_per_hour);
   fingerprint = Mix(fingerprint, &account->allow_missing, sizeof account->allow_missing);
   ListCell *cell;
@@ -60,7 +64,7 @@ Configuration ReadConfiguration(MemoryContext context) {
   configuration.identities = static_cast<uint64 *>(MemoryContextAllocZero(context, sizeof(uint64) * (count + 1)));
   configuration.configurations = static_cast<uint64 *>(MemoryContextAllocZero(context, sizeof(uint64) * (count + 1)));
   int settings[] = {settings::connect_timeout, settings::request_timeout, settings::max_requests};
-  uint64 fingerprint = MixText(Mix(1, settings, sizeof settings), settings::ca_file);
+  uint64 fingerprint = MixText(MixText(Mix(1, settings, sizeof settings), settings::ca_file), settings::proxy);
   for (int i = 0; i < count; i++) {
     auto *account = static_cast<account::Account *>(list_nth(configuration.accounts, i));
     configuration.keys[i] = account::LoadKey(account, context, &configuration.problems[i]);
@@ -80,11 +84,16 @@ TransportOptions Transport() {
   options.request_timeout_ms = settings::request_timeout;
   options.max_in_flight = settings::max_requests;
   options.ca_file = settings::ca_file != nullptr ? settings::ca_file : "";
+  options.proxy = settings::proxy != nullptr ? settings::proxy : "";
   options.user_agent = "imagekit_cleanup/1.0 (PostgreSQL extension)";
   return options;
 }
 
 int AddToClient(ApiClient *client, const account::Account *account, const char *key) {
+  // Whoever has the key shares the account's limit, and so does whoever serves the same library with another key.
+  const uint64 api = MixText(1, account->api_url);
+  AccountPace *paces[kPaceNames] = {FindAccountPace(MixText(Mix(api, "key", 4), key)),
+                                    FindAccountPace(MixText(Mix(api, "url", 4), account->url_endpoint))};
   return pg::CallCxx([&] {
     AccountAccess access;
     access.name = account->name;
@@ -94,17 +103,24 @@ int AddToClient(ApiClient *client, const account::Account *account, const char *
     access.read_burst = account->read_burst;
     access.write_rate = account->write_rate;
     access.write_burst = account->write_burst;
+    access.search_size = account->search_size;
+    access.bulk_size = account->bulk_size;
+    for (int i = 0; i < kPaceNames; i++) {
+      access.read_pace[i] = paces[i] == nullptr ? nullptr : &paces[i]->reads;
+      access.write_pace[i] = paces[i] == nullptr ? nullptr : &paces[i]->writes;
+    }
     return client->AddAccount(access);
   });
 }
 
 }  // namespace
 
-void Refresh(Sender *sender, MemoryContext parent) {
+bool Refresh(Sender *sender, MemoryContext parent, bool may) {
   MemoryContext fresh = AllocSetContextCreate(parent, "imagekit sender", ALLOCSET_DEFAULT_SIZES);
   Configuration configuration = ReadConfiguration(fresh);
-  bool changed = sender->client == nullptr || configuration.fingerprint != sender->fingerprint;
-  if (changed) {
+  const bool changed = sender->client == nullptr || configuration.fingerprint != sender->fingerprint;
+  const bool renew = changed && may;
+  if (renew) {
     MemoryContext before = MemoryContextSwitchTo(fresh);
     TransportOptions *transport = pg::Own<TransportOptions>(fresh);
     pg::CallCxx([&] { *transport = Transport(); });
@@ -127,7 +143,8 @@ void Refresh(Sender *sender, MemoryContext parent) {
   }
   for (int i = 0; i < list_length(configuration.accounts); i++)
     if (configuration.keys[i] != nullptr) explicit_bzero(configuration.keys[i], strlen(configuration.keys[i]));
-  if (!changed) MemoryContextDelete(fresh);
+  if (!renew) MemoryContextDelete(fresh);
+  return changed && !may;
 }
 
 SenderAccount *FindAccount(const Sender *sender, Oid server) {

@@ -17,12 +17,17 @@ struct SenderAccount {
   const account::Account *account;
   int number;
   char *problem;       // in words; NULL when it can be sent to
-  char *pause_cause;   // what ImageKit said in this round that stops the account; NULL: nothing
-  bool answered;       // ImageKit gave a proper answer in this round
-  int slice;           // deletes that may still be sent in this slice
+  char *pause_cause;   // what ImageKit said that stops the account; NULL: nothing
+  bool pause_written;  // for all to see. It can be tried again once nothing of it is in hand.
+  bool answered;       // ImageKit gave a proper answer since that was last written down
+  double failures;     // requests that failed since one was answered
   bool limited;        // by max_deletes_per_hour
-  int64 deletes_left;  // of it, in this round
+  int64 deletes_left;  // of it
+  int room;            // how many of its files may be claimed
+  bool starved;        // more might have been claimed
+  bool tried;          // with one file, after a stop
   Library library;
+  bool probing;          // any file of the library is being asked for
   uint64 identity;       // fingerprint of what decides which library is meant: key, api_url, prefixes
   uint64 configuration;  // fingerprint of all its options and its key
   // How the last look-ups and deletes went: core/missing_run.h, as stored. 0: nothing yet.
@@ -37,9 +42,10 @@ struct Sender {
   uint64 fingerprint;
 };
 
-/// Reads accounts, keys and settings; makes a new client when any of them has changed. Needs a transaction. The sender
-/// itself is zeroed memory at first, and lives in `parent`.
-void Refresh(Sender *sender, MemoryContext parent);
+/// Reads accounts, keys and settings. When any of them has changed, makes a new client and new accounts if it `may`; true
+/// when it may not, and what the sender has is old. Needs a transaction. The sender itself is zeroed memory at first, and
+/// lives in `parent`.
+bool Refresh(Sender *sender, MemoryContext parent, bool may = true);
 
 SenderAccount *FindAccount(const Sender *sender, Oid server);
 
@@ -50,10 +56,15 @@ void StopAccount(Sender *sender, SenderAccount *entry, const char *cause);
 Library KnownLibraryOf(Oid server, uint64 identity);
 void ForgetLibrary(SenderAccount *entry);
 
-/// Waits until every request queued in the client is answered, on latch and sockets together. Takes answers as they come.
-/// No transaction is open in the worker meanwhile. Interrupts are handled: may raise, the client is to be abandoned then.
-using TakeAnswer = void (*)(void *argument, const Answer &answer);
-void WaitForAnswers(ApiClient *client, TakeAnswer take, void *argument);
+/// Waits for ImageKit: for its sockets, the client's timers, the latch, or until `longest_ms` have passed (-1: no matter how
+/// long), and lets the client work. Returns at once when an answer is there to be taken. Interrupts are handled: may raise;
+/// FreeWaiter() and client->Abandon() are due then. *woken says that the latch was set.
+struct Waiter {
+  WaitEventSet *set;
+  uint64_t version;
+};
+void WaitForImageKit(Waiter *waiter, ApiClient *client, long longest_ms, bool *woken);
+void FreeWaiter(Waiter *waiter);
 
 }  // namespace imagekit::worker
 

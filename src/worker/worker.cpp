@@ -83,7 +83,7 @@ TimestampTz WorkUntilIdle(Drain *drain) {
     // While the kill switch is off the launcher starts nobody, so a switch that was turned on again meanwhile is seen soon.
     if (!MaySend()) return Later(settings::enabled ? kDisarmedPoll : settings::poll_interval);
     pgstat_report_activity(STATE_RUNNING, "imagekit_cleanup: draining");
-    Round round = DrainRound(drain, kRoundFiles);
+    Round round = DrainRound(drain, PG_INT64_MAX);
     TimestampTz now = GetCurrentTimestamp();
     if (round.files > 0) idle_since = now;
     if (!round.busy && !round.idle && round.next_due <= now) continue;

@@ -1,0 +1,70 @@
+// Leads the files of a batch on: for the drain and for deletes by hand the same.
+
+#include "pg/bridge.h"
+#include "worker/steps.h"
+
+namespace imagekit::worker {
+
+namespace {
+
+bool TakeAnswers(Flow *flow, Answer *answer) {
+  ApiClient *client = flow->sender->client;
+  bool any = false;
+  while (pg::CallCxx([&] { return client->NextAnswer(answer); })) {
+    any = true;
+    switch (answer->operation) {
+      case Operation::kFind:
+        TakeLookUp(flow->batch, flow->sender, *answer, flow->longest_wait_ms);
+        break;
+      case Operation::kDelete:
+        TakeDelete(flow->batch, flow->sender, *answer, flow->longest_wait_ms);
+        break;
+      case Operation::kProbe:
+        TakeProbe(flow->batch, flow->sender, *answer);
+        break;
+      case Operation::kPurge:
+        if (flow->purging != nullptr) TakePurge(flow->purging, *flow->sender, *answer);
+        break;
+    }
+  }
+  return any;
+}
+
+void ReleaseAll(Batch *batch) {
+  for (int i = 0; i < batch->count; i++) {
+    QueuedFile *file = &batch->files[i];
+    if (Open(*file) && file->answers_due == 0) Decide(batch, file, Fate::kReleased, nullptr);
+  }
+}
+
+}  // namespace
+
+bool MoveOn(Flow *flow, Answer *answer) {
+  Batch *batch = flow->batch;
+  bool moved = TakeAnswers(flow, answer);
+  if (flow->letting_go) ReleaseAll(batch);
+  moved |= CheckLibraries(batch, flow->sender);
+  if (flow->ask_history != nullptr) DoubtMissing(batch, flow->sender, flow->ask_history, flow->argument);
+  moved |= ConcludeLookUps(batch, flow->sender);
+  moved |= AskForFiles(batch, flow->sender);
+  moved |= SendDeletes(flow);
+  FollowOthers(batch);
+  DecideDoubles(batch);
+  return moved;
+}
+
+int64 MoveOnAfter(const Flow &flow, int64 longest_ms) {
+  // Found, and not sent though the pace would let it: the wire is full, or the delete is not.
+  constexpr int64 kLookAgain = 50;
+  int64 wait = longest_ms;
+  for (int i = 0; i < flow.batch->count; i++) {
+    const QueuedFile &file = flow.batch->files[i];
+    if (!IsAt(file, Stage::kFound)) continue;
+    const SenderAccount *entry = FindAccount(flow.sender, file.account->server);
+    const int64 pace = pg::CallCxx([&] { return flow.sender->client->DeleteWaitMs(entry->number); });
+    wait = Min(wait, pace > 0 ? pace : kLookAgain);
+  }
+  return wait;
+}
+
+}  // namespace imagekit::worker

@@ -1,0 +1,73 @@
+// The shared memory behind shared_pace.h: a table of names that only grows, and lock-free counters (core/pace.h).
+
+#include "worker/shared_pace.h"
+
+namespace imagekit::worker {
+
+namespace {
+
+// Two names an account. Those that find no room pace themselves, and the log says so once.
+constexpr int kMostNames = 1024;
+
+struct NamedPace {
+  uint64 name;  // 0: free
+  AccountPace pace;
+};
+
+struct PaceTable {
+  LWLock *lock;
+  NamedPace names[kMostNames];
+};
+
+PaceTable *table = nullptr;
+shmem_request_hook_type next_request_hook = nullptr;
+shmem_startup_hook_type next_startup_hook = nullptr;
+
+void OnRequest() {
+  if (next_request_hook != nullptr) next_request_hook();
+  RequestAddinShmemSpace(MAXALIGN(sizeof(PaceTable)));
+  RequestNamedLWLockTranche("imagekit_cleanup_pace", 1);
+}
+
+void OnStartup() {
+  if (next_startup_hook != nullptr) next_startup_hook();
+  bool found;
+  LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+  table = static_cast<PaceTable *>(ShmemInitStruct("imagekit_cleanup pace", sizeof(PaceTable), &found));
+  if (!found) {
+    memset(static_cast<void *>(table), 0, sizeof(PaceTable));  // full buckets
+    table->lock = &GetNamedLWLockTranche("imagekit_cleanup_pace")->lock;
+  }
+  LWLockRelease(AddinShmemInitLock);
+}
+
+}  // namespace
+
+void RequestSharedPace() {
+  next_request_hook = shmem_request_hook;
+  shmem_request_hook = OnRequest;
+  next_startup_hook = shmem_startup_hook;
+  shmem_startup_hook = OnStartup;
+}
+
+AccountPace *FindAccountPace(uint64 name) {
+  if (table == nullptr) return nullptr;
+  name = Max(name, uint64{1});
+  AccountPace *pace = nullptr;
+  LWLockAcquire(table->lock, LW_EXCLUSIVE);
+  for (NamedPace &named : table->names) {
+    if (named.name == 0) named.name = name;
+    if (named.name != name) continue;
+    pace = &named.pace;
+    break;
+  }
+  LWLockRelease(table->lock);
+  static bool complained = false;
+  if (pace == nullptr && !complained)
+    ereport(LOG, (errmsg("imagekit_cleanup has no room for the pace of another account"),
+                  errdetail("Processes that send for it keep to its limits each by itself, until the server restarts.")));
+  complained |= pace == nullptr;
+  return pace;
+}
+
+}  // namespace imagekit::worker

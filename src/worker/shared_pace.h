@@ -1,0 +1,28 @@
+// What the server's processes share about the pace of accounts: whoever sends for one takes from the same place, whatever
+// database it works for.
+//
+// Exists only when the library is in shared_preload_libraries. Without it, each session paces itself.
+
+#ifndef IMAGEKIT_WORKER_SHARED_PACE_H
+#define IMAGEKIT_WORKER_SHARED_PACE_H
+
+#include "core/pace.h"
+#include "pg/server.h"
+
+namespace imagekit::worker {
+
+struct AccountPace {
+  PaceState reads;
+  PaceState writes;
+};
+
+/// Hooks for the postmaster. Once, from _PG_init under shared_preload_libraries.
+void RequestSharedPace();
+
+/// The pace kept under a name, a fingerprint of what tells the account from others. NULL when there is no shared memory, or
+/// no room in it: the caller then keeps its own. Valid as long as the server runs.
+AccountPace *FindAccountPace(uint64 name);
+
+}  // namespace imagekit::worker
+
+#endif  // IMAGEKIT_WORKER_SHARED_PACE_H
