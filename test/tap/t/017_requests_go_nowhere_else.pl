@@ -44,7 +44,7 @@ my $list = join(', ', map { "'$_'" } @foreign);
 $imagekit->seed('/cat.jpg');
 $imagekit->forget;
 $t->sql("INSERT INTO patches VALUES (100, ARRAY[$list]); DELETE FROM patches WHERE id = 100");
-is($t->sql("SELECT (SELECT count(*) FROM imagekit.outbox), (SELECT count(*) FROM imagekit.backlog)"), '0|0',
+is($t->sql("SELECT (SELECT count(*) FROM imagekit.outbox), (SELECT count(*) FROM imagekit.pending)"), '0|0',
 	'URLs of other hosts, ports and accounts queue nothing');
 is($t->sql("SET client_min_messages = error; SELECT imagekit.enqueue(ARRAY[$list])"), '0', 'not by hand either');
 is( $t->sql("SET client_min_messages = error; SELECT string_agg(DISTINCT outcome, ' ') FROM imagekit.delete_files(ARRAY[$list])"),

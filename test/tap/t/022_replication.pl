@@ -183,7 +183,7 @@ caught_up();
 $t->sql("UPDATE moved SET region = 'us', images = images[:1] WHERE id = 2; UPDATE routed SET id = id + 1000, images = images[:1]; DELETE FROM moved WHERE id = 1");
 caught_up();
 eventually { $t->files } '/moves.jpg /root-moves.jpg', 'the images that are gone from their rows are deleted, those of rows that moved are not';
-wait_for { $s->sql('SELECT (SELECT count(*) FROM imagekit.outbox) + (SELECT count(*) FROM imagekit.backlog)') == 0 } 'the subscriber is done';
+wait_for { $s->sql('SELECT (SELECT count(*) FROM imagekit.outbox) + (SELECT count(*) FROM imagekit.backlog) + (SELECT count(*) FROM imagekit.claims)') == 0 } 'the subscriber is done';
 is($s->history, 'deleted drops.jpg, deleted goes.jpg, kept moves.jpg, deleted root-drops.jpg, kept root-moves.jpg',
 	'the subscriber has looked at the rows that arrived as DELETE and INSERT, and kept their images');
 is($t->history, '', 'the publisher has done nothing');

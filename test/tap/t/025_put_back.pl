@@ -23,7 +23,7 @@ $t->sql(q{
 	SELECT imagekit.watch('texts', '{body}')});
 
 # Nothing waits any more, not even a row of the journal that nobody else is shown.
-sub unsettled { return $t->sql('SELECT (SELECT count(*) FROM imagekit.outbox) + (SELECT count(*) FROM imagekit.backlog)'); }
+sub unsettled { return $t->sql('SELECT (SELECT count(*) FROM imagekit.outbox) + (SELECT count(*) FROM imagekit.backlog) + (SELECT count(*) FROM imagekit.claims)'); }
 
 # "outcome name" of a case's files, settled since the last call.
 my $last_id = 0;

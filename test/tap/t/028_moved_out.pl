@@ -14,7 +14,7 @@ $t->sql('CREATE FUNCTION never() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RE
 $t->sql(qq{CREATE FUNCTION other() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN NEW.image := replace(NEW.image, 'old', 'new'); RETURN NEW; END \$\$});
 
 # Nothing waits any more, not even a move that nobody is shown.
-sub unsettled { return $t->sql('SELECT (SELECT count(*) FROM imagekit.outbox) + (SELECT count(*) FROM imagekit.backlog)'); }
+sub unsettled { return $t->sql('SELECT (SELECT count(*) FROM imagekit.outbox) + (SELECT count(*) FROM imagekit.backlog) + (SELECT count(*) FROM imagekit.claims)'); }
 
 # Each case has a watched table of its own, T, with the partitions T_a, T_y, T_z and T_sub_z, and a row in the first with an image.
 my $case = 0;

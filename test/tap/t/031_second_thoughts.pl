@@ -12,17 +12,20 @@ my $imagekit = $t->imagekit;
 
 # Beside a drain that has claimed ---------------------------------------------------------------------------------------
 
-$imagekit->fault(kind => 'stall', method => 'DELETE', count => 1);
-$t->insert(1, 'claimed.jpg');
+# One delete at a time, and as many files in hand as go into two.
+$t->sql(q{ALTER SERVER acme OPTIONS (ADD bulk_size '1', SET write_rate '0.1')});
+$imagekit->fault(kind => 'stall', method => 'DELETE', count => 2);
+$t->insert(1, 'claimed.jpg', 'claimed2.jpg');
 $t->insert(2, 'later.jpg', 'latest.jpg');
 $t->sql('DELETE FROM patches WHERE id = 1');
-wait_for { $imagekit->stalled } 'the delete is under way';
+wait_for { $imagekit->stalled == 2 } 'two deletes are under way';
 $t->sql('DELETE FROM patches WHERE id = 2');
 my ($status, $count, $messages) = $t->node->psql('postgres', q{SELECT imagekit.cancel(server => 'acme')});
 is($count, '2', 'cancel() takes back what no drain has claimed, out of the journal');
-like($messages, qr/NOTICE:  1 file is being worked on and was left alone/, 'and says what it left alone');
+like($messages, qr/NOTICE:  2 files are being worked on and were left alone/, 'and says what it left alone');
 $imagekit->release;
-eventually { $t->history } 'deleted claimed.jpg, cancelled later.jpg, cancelled latest.jpg', 'what was claimed goes its way';
+eventually { $t->history } 'deleted claimed.jpg, deleted claimed2.jpg, cancelled later.jpg, cancelled latest.jpg', 'what was claimed goes its way';
+$t->sql(q{ALTER SERVER acme OPTIONS (DROP bulk_size, SET write_rate '1000')});
 stays { $t->files } '/later.jpg /latest.jpg', 'what was cancelled stays';
 
 # In an open transaction ------------------------------------------------------------------------------------------------
@@ -56,7 +59,7 @@ wait_for { $imagekit->stalled } 'the delete is under way';
 $t->setting('imagekit_cleanup.enabled', 'off');
 $t->sql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'imagekit_cleanup worker'});
 wait_for { $t->worker eq '' } 'the worker has ended';
-is($t->sql('SELECT count(*) FROM imagekit.backlog WHERE claimed'), '1', 'a worker that is stopped leaves its claim');
+is($t->sql('SELECT count(*) FROM imagekit.claims'), '1', 'a worker that is stopped leaves its claim');
 is($t->sql(q{SELECT imagekit.cancel(url => 'https://ik.imagekit.io/acme/orphan.jpg')}), '1', 'which can be cancelled');
 like($t->sql(q{SELECT detail FROM imagekit.history WHERE url ~ 'orphan'}), qr/the process that was working on it ended before/,
 	'and the history says that it may have gone');

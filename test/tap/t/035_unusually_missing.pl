@@ -28,7 +28,7 @@ sub begin_anew
 {
 	$t->sql('SELECT imagekit.disable()');
 	wait_for { $t->worker eq '' } 'the worker leaves';
-	$t->sql("DELETE FROM imagekit.$_") for 'history', 'missing_runs', 'backlog', 'account_state';
+	$t->sql("DELETE FROM imagekit.$_") for 'history', 'missing_runs', 'backlog', 'claims', 'account_state';
 	$t->mark_log;
 	$t->sql('SELECT imagekit.enable()');
 	return;
@@ -115,7 +115,8 @@ isnt($t->status, 'stopped', 'and stops nobody');
 # A crash after the deletes, before they are settled.
 begin_anew();
 $imagekit->seed(map { "/$_" } names('crash', 45));
-$imagekit->fault(kind => 'stall', method => 'DELETE', skip => 40, count => 0);
+$t->sql(q{ALTER SERVER acme OPTIONS (ADD bulk_size '20')});
+$imagekit->fault(kind => 'stall', method => 'DELETE', skip => 2, count => 0);
 remove(names('crash', 45));
 wait_for { $imagekit->count == 6 && $imagekit->stalled } '40 are deleted, and the worker waits for the others';
 $t->node->stop('immediate');
@@ -124,6 +125,7 @@ $imagekit->release;
 $t->node->start;
 eventually { $t->files . $t->pending } '/stays.jpg0', 'after a crash the 40 that are gone are settled, and the others deleted';
 is(stopped_warnings(), 0, 'and the account is not stopped');
+$t->sql(q{ALTER SERVER acme OPTIONS (DROP bulk_size)});
 
 # Doubles in a batch count once.
 begin_anew();

@@ -117,7 +117,7 @@ sub settle
 {
 	$disturbances->quiet;
 	$disturbances->decide_prepared;
-	my $left = q{SELECT (SELECT count(*) FROM imagekit.outbox) + (SELECT count(*) FROM imagekit.backlog WHERE state <> 'failed')};
+	my $left = q{SELECT (SELECT count(*) FROM imagekit.outbox) + (SELECT count(*) FROM imagekit.claims) + (SELECT count(*) FROM imagekit.backlog WHERE state <> 'failed')};
 	# In a long run a table loses so much that it is held, and there is an operator who knows that it was meant.
 	return if eval { wait_for { $disturbances->approve; $disturbances->ask($left) eq '0' } 'the queue is empty', 60 };
 	diag "the queue does not become empty:\n" . $disturbances->ask(q{

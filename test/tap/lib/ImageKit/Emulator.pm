@@ -105,6 +105,20 @@ sub requests
 	return map { "$_->{method} $_->{path}" } $self->journal(%filter);
 }
 
+# The fileIds of the files that are gone with what was asked.
+sub deleted
+{
+	my ($self, %filter) = @_;
+	return map { @{ $_->{removed} } } $self->journal(%filter);
+}
+
+# The requests that delete: one file, or many.
+sub deletes
+{
+	my ($self) = @_;
+	return grep { $_->{method} eq 'DELETE' || $_->{path} eq '/v1/files/batch/deleteByFileIds' } $self->journal;
+}
+
 sub forget { $_[0]->_call('DELETE', 'journal'); return; }
 
 # How many requests are held by a stall at this moment.
@@ -112,7 +126,14 @@ sub stalled { return $_[0]->_get('health')->{stalled}; }
 
 # What it does wrong ----------------------------------------------------------------------------------------------------
 
-sub fault { my ($self, %rule) = @_; return $self->_post('faults', \%rule)->{id}; }
+# A rule for the method DELETE is for deletes in either form, of one file or of many.
+sub fault
+{
+	my ($self, %rule) = @_;
+	$rule{method} = 'DELETE|POST' if ($rule{method} // '') eq 'DELETE';
+	return $self->_post('faults', \%rule)->{id};
+}
+
 sub no_faults { $_[0]->_call('DELETE', 'faults'); return; }
 sub release { $_[0]->_post('release', {}); return; }
 sub switch { my ($self, %values) = @_; $self->_post('switches', \%values); return; }

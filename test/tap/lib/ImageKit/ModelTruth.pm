@@ -7,6 +7,7 @@ use strict;
 use warnings;
 
 use Encode qw(encode_utf8);
+use JSON::PP;
 use ImageKit::ModelTables;
 use ImageKit::ModelFiles;
 use ImageKit::Test;
@@ -92,13 +93,16 @@ sub _deleted_while_used
 	my %changes;
 	push @{ $changes{ $_->[0] } }, $_ for @$log;
 	my %wrong;
-	for my $entry (grep { $_->{method} eq 'DELETE' && $_->{executed} && ($_->{status} == 204 || $_->{status} == 0 || $_->{fault}) } @$entries)
+	for my $entry (@$entries)
 	{
-		my $file = $self->{files}->of_id($entry->{path} =~ s{.*/}{}r) // next;
-		my $uses = 0;
-		$uses += $_->[1] for grep { $_->[2] <= $entry->{wall_ms} + 2 } @{ $changes{$file} };
-		$wrong{$file} = 1 if $uses > 0;
-		$self->{deleted}{$file} = 1;
+		for my $id (@{ $entry->{removed} })
+		{
+			my $file = $self->{files}->of_id($id) // next;
+			my $uses = 0;
+			$uses += $_->[1] for grep { $_->[2] <= $entry->{wall_ms} + 2 } @{ $changes{$file} };
+			$wrong{$file} = 1 if $uses > 0;
+			$self->{deleted}{$file} = 1;
+		}
 	}
 	return sort { $a <=> $b } keys %wrong;
 }
@@ -110,13 +114,19 @@ sub _requests_allowed
 	for my $entry (@$entries)
 	{
 		my $what = "$entry->{method} $entry->{path}";
-		if ($what =~ m{^DELETE /v1/files/([0-9a-f]{24})$})
+		my @asked =
+		    $what =~ m{^DELETE /v1/files/([0-9a-f]{24})$}         ? $1
+		  : $what eq 'POST /v1/files/batch/deleteByFileIds' ? @{ decode_json($entry->{body})->{fileIds} }
+		  :                                                   ();
+		push @wrong, "a request that nobody needs: $what" unless @asked || $what eq 'GET /v1/files';
+		for my $id (@asked)
 		{
-			my $file = $self->{files}->of_id($1);
-			push @wrong, "a delete of no file of the model: $what" unless defined $file;
-			push @wrong, 'DELETED TWICE: ' . $self->story($file, $entries) if $entry->{status} == 204 && $gone{$1}++;
+			push @wrong, "a delete of no file of the model: $id in $what" unless defined $self->{files}->of_id($id);
 		}
-		elsif ($what ne 'GET /v1/files') { push @wrong, "a request that nobody needs: $what"; }
+		for my $id (@{ $entry->{removed} })
+		{
+			push @wrong, 'DELETED TWICE: ' . $self->story($self->{files}->of_id($id), $entries) if $gone{$id}++;
+		}
 	}
 	return @wrong;
 }
@@ -140,7 +150,7 @@ sub story
 	my $name = encode_utf8(($path =~ m{([^/]+)$})[0]);
 	my $urls = join ', ', map { "'" . s/'/''/gr . "'" } $files->spellings($file);
 	my $named = join '|', map { quotemeta } $id, $files->spellings($file);
-	my @journal = grep { $_->{path} =~ /$id/ || ($_->{query}{searchQuery} // '') =~ /\Q$name\E/ } @$entries;
+	my @journal = grep { $_->{path} =~ /$id/ || ($_->{body} // '') =~ /$id/ || ($_->{query}{searchQuery} // '') =~ /\Q$name\E/ } @$entries;
 	return join "\n    ", "file $file $path fileId $id",
 	  (map { "row: $_" } grep { /\b$file\b/ } split /\n/, $self->{t}->sql(ImageKit::ModelTables::rows_sql())),
 	  (map { "uses: $_" } split /\n/, $self->{t}->sql("SELECT pg_xact_commit_timestamp(xmin), xmin, delta FROM model.log WHERE file = $file ORDER BY 1")),
