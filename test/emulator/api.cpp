@@ -1,6 +1,7 @@
 // Routing of the API: finds the call, checks credentials, rights and rate limits, and turns refusals into replies.
 #include "api.h"
 
+#include <algorithm>
 #include <memory>
 
 #include "times.h"
@@ -155,17 +156,16 @@ ApiAnswer answer_api(State &state, const Request &request) {
         }
     }
     if (!route)
-        return {foreign_reply(request, segments), false};
+        return {foreign_reply(request, segments)};
 
     const std::lock_guard<std::mutex> lock(state.mutex);
     const Identity identity = state.accounts.identify(request);
     if (identity.status != 0)
-        return {error_reply(ApiError(identity.status, identity.message)), false};
+        return {error_reply(ApiError(identity.status, identity.message))};
     Account &account = *identity.account;
     if (!identity.key->allows(route->group, route->access))
         return {error_reply(ApiError(state.switches.restricted_status,
-                                     "Your private API key does not have permission for this request.")),
-                false};
+                                     "Your private API key does not have permission for this request."))};
 
     const bool reading = route->access == Access::read;
     TokenBucket &bucket = reading ? account.reads : account.writes;
@@ -174,13 +174,14 @@ ApiAnswer answer_api(State &state, const Request &request) {
         Reply reply = error_reply(ApiError(429, "rate limit exceeded"));
         if (state.switches.rate_headers != "never")
             rate_headers(reply, bucket, wait_ms);
-        return {reply, false};
+        return {reply};
     }
 
     ApiAnswer out;
     out.executed = true;
     Call call{request, state, account, std::move(args), service_ms()};
     account.library.set_linger(state.switches.index_delay_deleted_ms);
+    const std::size_t before = account.library.size();
     try {
         out.reply = route->handler(call);
     } catch (const ApiError &error) {
@@ -189,6 +190,7 @@ ApiAnswer answer_api(State &state, const Request &request) {
         out.reply = error_reply(ApiError(400, "Your request contains an invalid parameter."));
     }
     out.removed = std::move(call.removed);
+    out.deleted = before - std::min(before, account.library.size());
     if (route->limited && state.switches.rate_headers == "always")
         rate_headers(out.reply, bucket, 1000);
     return out;

@@ -55,8 +55,9 @@ class ApiError : public std::runtime_error {
 
 struct ApiAnswer {
     Reply reply;
-    bool executed = false;  // a handler ran
-    std::vector<std::string> removed{};
+    bool executed = false;    // a handler ran
+    std::size_t deleted = 0;  // files that it took out of the library
+    std::vector<std::string> removed{};  // fileIds of those that went by a delete of one or of many
 };
 
 // Answers a request to the API, or to a path that is none of its own. Takes the lock.

@@ -43,6 +43,15 @@ Json::Value read_journal(Emulator &emulator, const Request &request) {
                                  limit.empty() ? 100000 : std::stoul(limit));
 }
 
+Json::Value read_rates(Emulator &emulator, const Request &request) {
+    const auto number = [&](const char *name, std::int64_t usual) {
+        const std::string text = param(request, name);
+        return text.empty() ? usual : static_cast<std::int64_t>(std::stoll(text));
+    };
+    return emulator.tally.read(param(request, "account"), number("since_us", 0), number("window_ms", 1000),
+                               number("bucket_ms", 0));
+}
+
 Json::Value set_switches(Emulator &emulator, const Json::Value &body) {
     const std::lock_guard<std::mutex> lock(emulator.state.mutex);
     emulator.state.switches.set(body);
@@ -85,6 +94,7 @@ Json::Value reset(Emulator &emulator) {
         emulator.state.purges.clear();
     }
     emulator.journal.clear();
+    emulator.tally.clear();
     return flag("ok", true);
 }
 
@@ -124,6 +134,8 @@ Json::Value answer(Emulator &emulator, const Request &request) {
         return count_files(emulator, request);
     if (get && name == "journal")
         return read_journal(emulator, request);
+    if (get && name == "rates")
+        return read_rates(emulator, request);
     if (get && name == "faults")
         return emulator.faults.list();
     if (get && name == "purges")
@@ -136,6 +148,7 @@ Json::Value answer(Emulator &emulator, const Request &request) {
         return flag("released", emulator.faults.release());
     if (drop && name == "journal") {
         emulator.journal.clear();
+        emulator.tally.clear();
         return flag("last", static_cast<Json::UInt64>(emulator.journal.last_seq()));
     }
     if (drop && name == "faults") {

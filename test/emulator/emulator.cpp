@@ -51,7 +51,11 @@ Reply Emulator::handle(const Request &request) {
 }
 
 Reply Emulator::handle_api(const Request &request) {
+    TallyEntry counted;
+    counted.arrived_us = wall_us();
+    counted.write = request.method != "GET";
     JournalEntry entry;
+    entry.wall_us = counted.arrived_us;
     entry.method = request.method;
     std::int64_t latency = 0;
     bool dated = false;
@@ -74,8 +78,12 @@ Reply Emulator::handle_api(const Request &request) {
 
     const std::optional<Fault> fault = faults.match(request, account);
     const std::string fault_name = fault ? fault->kind_name : "";
-    const auto finish = [&](Reply reply, bool executed, std::vector<std::string> removed = {}) {
-        journal.end(seq, reply.status, account, fault_name, executed, std::move(removed));
+    const auto finish = [&](Reply reply, bool executed, std::size_t deleted = 0, std::vector<std::string> removed = {}) {
+        journal.end(seq, reply.status, account, fault_name, executed, deleted, std::move(removed));
+        counted.ended_us = wall_us();
+        counted.status = static_cast<std::int16_t>(reply.status);
+        counted.deleted = static_cast<std::uint32_t>(deleted);
+        tally.add(counted, account);
         return reply;
     };
     if (fault) {
@@ -103,16 +111,16 @@ Reply Emulator::handle_api(const Request &request) {
     Reply &reply = answer.reply;
     add_common_headers(reply, dated);
     if (!fault)
-        return finish(std::move(reply), answer.executed, std::move(answer.removed));
+        return finish(std::move(reply), answer.executed, answer.deleted, std::move(answer.removed));
     if (fault->kind == FaultKind::stall_after) {
         faults.stall(fault->ms, request.client_gone);
         if (request.client_gone && request.client_gone())
-            return finish(reset_connection(), answer.executed, std::move(answer.removed));
+            return finish(reset_connection(), answer.executed, answer.deleted, std::move(answer.removed));
     }
     if (fault->kind == FaultKind::reset_after)
-        return finish(reset_connection(), answer.executed, std::move(answer.removed));
+        return finish(reset_connection(), answer.executed, answer.deleted, std::move(answer.removed));
     spoil(reply, *fault);
-    return finish(std::move(reply), answer.executed, std::move(answer.removed));
+    return finish(std::move(reply), answer.executed, answer.deleted, std::move(answer.removed));
 }
 
 void Emulator::spoil(Reply &reply, const Fault &fault) {

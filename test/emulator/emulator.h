@@ -5,6 +5,7 @@
 #include "api.h"
 #include "faults.h"
 #include "journal.h"
+#include "tally.h"
 
 namespace ikemu {
 
@@ -16,6 +17,7 @@ class Emulator {
 
     State state;
     Journal journal;
+    Tally tally;
     Faults faults;
 
   private:

@@ -13,7 +13,8 @@ Json::Value entry_json(const JournalEntry &entry) {
     Json::Value out(Json::objectValue);
     out["seq"] = static_cast<Json::UInt64>(entry.seq);
     out["ms"] = static_cast<Json::Int64>(entry.started_ms);
-    out["wall_ms"] = static_cast<Json::Int64>(entry.wall_ms);
+    out["wall_ms"] = static_cast<Json::Int64>(entry.wall_us / 1000);
+    out["wall_us"] = static_cast<Json::Int64>(entry.wall_us);
     out["method"] = entry.method;
     out["path"] = entry.path;
     out["query"] = Json::Value(Json::objectValue);
@@ -28,6 +29,7 @@ Json::Value entry_json(const JournalEntry &entry) {
     for (const std::string &id : entry.removed)
         out["removed"].append(id);
     out["status"] = entry.status;
+    out["deleted"] = static_cast<Json::UInt64>(entry.deleted);
     out["duration_ms"] = static_cast<Json::Int64>(entry.duration_ms);
     return out;
 }
@@ -36,7 +38,6 @@ Json::Value entry_json(const JournalEntry &entry) {
 
 std::uint64_t Journal::begin(JournalEntry entry) {
     entry.started_ms = monotonic_ms();
-    entry.wall_ms = wall_ms();
     const std::lock_guard<std::mutex> lock(mutex_);
     entry.seq = next_++;
     entries_.push_back(std::move(entry));
@@ -48,7 +49,7 @@ std::uint64_t Journal::begin(JournalEntry entry) {
 }
 
 void Journal::end(std::uint64_t seq, int status, const std::string &account, const std::string &fault, bool executed,
-                  std::vector<std::string> removed) {
+                  std::size_t deleted, std::vector<std::string> removed) {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (entries_.empty() || seq < entries_.front().seq)
         return;
@@ -62,6 +63,7 @@ void Journal::end(std::uint64_t seq, int status, const std::string &account, con
     entry.fault = fault;
     entry.executed = executed;
     entry.removed = std::move(removed);
+    entry.deleted = deleted;
     entry.duration_ms = monotonic_ms() - entry.started_ms;
 }
 

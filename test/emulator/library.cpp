@@ -1,4 +1,4 @@
-// The media library: storage, the two indexes (id; folder and name), and the cached orders that paging walks.
+// The media library: storage, the indexes (id; folder and name; name alone), and the cached orders that paging walks.
 #include "library.h"
 
 #include <algorithm>
@@ -68,6 +68,7 @@ Library::Library() {
 
 void Library::reserve(std::size_t count) {
     files_.reserve(files_.size() + count);
+    by_name_.reserve(by_name_.size() + count);
 }
 
 Folder *Library::find_folder(const std::string &path) const {
@@ -135,7 +136,7 @@ File *Library::put(const NewFile &what) {
     file->indexed_ms = wall_ms();
     file->is_image = is_image_format(file_format(what.name));
     File *made = file.get();
-    folder->files.emplace(std::string_view(made->name), made);
+    enter(made);
     files_.emplace(made->id, std::move(file));
 
     // Files mostly arrive in order of creation: the order that the list uses by default is then kept, not made anew.
@@ -150,8 +151,27 @@ File *Library::put(const NewFile &what) {
     return made;
 }
 
-void Library::remove(File *file) {
+std::vector<File *> Library::named(const std::string &name) const {
+    std::vector<File *> out;
+    const auto [first, last] = by_name_.equal_range(name);
+    for (auto it = first; it != last; ++it)
+        out.push_back(it->second);
+    return out;
+}
+
+void Library::enter(File *file) {
+    file->folder->files.emplace(std::string_view(file->name), file);
+    by_name_.emplace(std::string_view(file->name), file);
+}
+
+void Library::leave(File *file) {
     file->folder->files.erase(std::string_view(file->name));
+    const auto [first, last] = by_name_.equal_range(std::string_view(file->name));
+    by_name_.erase(std::find_if(first, last, [file](const auto &entry) { return entry.second == file; }));
+}
+
+void Library::remove(File *file) {
+    leave(file);
     file->deleted_ms = wall_ms();
     const auto it = files_.find(file->id);
     std::unique_ptr<File> owned = std::move(it->second);
@@ -210,12 +230,12 @@ void Library::relocate(File *file, Folder *folder, const std::string &name) {
         ghost->deleted_ms = wall_ms();
         graveyard_.push_back(std::move(ghost));
     }
-    file->folder->files.erase(std::string_view(file->name));
+    leave(file);
     file->folder = folder;
     file->name = name;
     file->indexed_ms = wall_ms();
     file->updated_ms = file->indexed_ms;
-    folder->files.emplace(std::string_view(file->name), file);
+    enter(file);
     touch();
 }
 

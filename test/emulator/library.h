@@ -112,6 +112,9 @@ class Library {
     // Moves and renames: the file keeps its id. The target must be free.
     void relocate(File *file, Folder *folder, const std::string &name);
 
+    // The files of that name, in whatever folders.
+    std::vector<File *> named(const std::string &name) const;
+
     // All files in ascending order of a key, the deleted ones that the index may still show among them.
     const std::vector<File *> &ordered(SortKey key);
     // Files deleted lately, for look-ups by name while an index delay is set.
@@ -125,10 +128,13 @@ class Library {
     void set_linger(std::int64_t ms) { linger_ms_ = ms; }
 
   private:
+    void enter(File *file);  // into the indexes by name
+    void leave(File *file);
     void bury(std::unique_ptr<File> file);
 
     std::unordered_map<FileId, std::unique_ptr<File>, FileIdHash> files_;
     std::unordered_map<std::string, std::unique_ptr<Folder>> folders_;
+    std::unordered_multimap<std::string_view, File *> by_name_;  // each key points into its own File::name
     std::vector<std::unique_ptr<File>> graveyard_;
     std::map<SortKey, std::vector<File *>> orders_;
     std::int64_t linger_ms_ = 0;

@@ -156,20 +156,16 @@ class Listing {
                 out.push_back(file);
             return true;
         }
-        if (names.empty() || (!folder && names.size() * library_.folders().size() > library_.size()))
+        if (names.empty())
             return false;
-        const auto pick = [&](const Folder &where) {
-            for (const std::string &name : names) {
-                const auto it = where.files.find(name);
-                if (it != where.files.end())
-                    out.push_back(it->second);
+        for (const std::string &name : names) {
+            if (!folder) {
+                const std::vector<File *> named = library_.named(name);
+                out.insert(out.end(), named.begin(), named.end());
+            } else if (const auto it = folder->files.find(name); it != folder->files.end()) {
+                out.push_back(it->second);
             }
-        };
-        if (folder)
-            pick(*folder);
-        else
-            for (const auto &[path, any] : library_.folders())
-                pick(*any);
+        }
         return true;
     }
 

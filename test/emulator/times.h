@@ -8,6 +8,7 @@
 namespace ikemu {
 
 std::int64_t wall_ms();       // since 1970
+std::int64_t wall_us();       // the same in microseconds
 // The clock of the service, which stamps files and answers: this much ahead of this machine's, or behind.
 std::int64_t service_ms();
 void set_service_offset(std::int64_t ms);
