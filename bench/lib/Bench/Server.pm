@@ -29,6 +29,13 @@ sub sql
 	return $self->_psql((defined $path ? "SET search_path = $path;" : '') . $sql);
 }
 
+# The same in another DATABASE.
+sub sql_in
+{
+	my ($self, $database, $sql) = @_;
+	return $self->_psql($sql, undef, $database);
+}
+
 # Times STATEMENT in a session that has run WARM_UP (so that what a session loads once is not measured).
 # OPTIONS: search_path, synchronous_commit => on or off, watch_memory => 1.
 # Returns {ms, cpu_ms, wal_bytes}; cpu_ms is the processor time of the backend, which hardly minds what else the machine
@@ -151,11 +158,11 @@ sub _postmaster
 
 sub _psql
 {
-	my ($self, $sql, $while_running) = @_;
+	my ($self, $sql, $while_running, $database) = @_;
 	my $file = "$self->{scratch}/script.sql";
 	_write($file, $sql);
 	return $self->_run($while_running, "$self->{bindir}/psql", '-X', '-q', '-A', '-t', '-v', 'ON_ERROR_STOP=1', '-f',
-		$file, 'postgres');
+		$file, $database // 'postgres');
 }
 
 # Runs a program to its end and returns its standard output; its messages are shown only when it fails. WHILE_RUNNING is

@@ -1,0 +1,218 @@
+# What a drain is measured on: the watched table and its rivals' tables, the account, and the library behind it. fill()
+# puts everything back to the same state, drain() deletes rows and reckons up what the worker then did.
+#
+# A row of patches has four files: three in images, one in schema. Row i has the files 4i to 4i+3, which the emulator has
+# spread over a thousand folders, so that files that are deleted together have their names, and nothing else, in common.
+# So many further rows stay in the table, and their files in the library: every deleted file is asked about among them.
+
+package Bench::Drain::Stage;
+
+use strict;
+use warnings;
+
+use Bench::Emulator;
+use Time::HiRes qw(sleep time);
+
+our $FOLDERS = 1000;
+our $STAYING_ROWS = 20_000;
+my $endpoint = 'https://ik.imagekit.io/acme';
+
+# A drain that has deleted nothing for so long has stopped.
+my $patience = 60;
+
+# No limit, as far as the options go.
+my %unlimited = (read_rate => 1000, read_burst => 1000, write_rate => 1000, write_burst => 1000);
+
+my $create_patches = q{
+	CREATE TABLE patches (
+	  id integer PRIMARY KEY,
+	  title text NOT NULL,
+	  views integer NOT NULL,
+	  images text[] NOT NULL,
+	  schema jsonb NOT NULL);
+};
+
+# SERVER: a Bench::Server; EMULATOR: a Bench::Emulator; WITHOUT: server options that shall not be set.
+sub new
+{
+	my ($class, $server, $emulator, %options) = @_;
+	return bless { server => $server, emulator => $emulator, without => $options{without} // [] }, $class;
+}
+
+sub emulator { return $_[0]{emulator}; }
+sub server { return $_[0]{server}; }
+
+# Makes everything once, in the database of the server's connections.
+sub create
+{
+	my ($self) = @_;
+	my $api = $self->{emulator}->url;
+	$self->{server}->sql(qq{
+		CREATE EXTENSION imagekit_cleanup;
+		-- Mass changes are what is measured: none is held for an operator.
+		CREATE SERVER acme FOREIGN DATA WRAPPER imagekit
+		  OPTIONS (url_endpoint '$endpoint', api_url '$api', hold_above 'off', hold_fraction 'off');
+		CREATE USER MAPPING FOR PUBLIC SERVER acme OPTIONS (private_key '$Bench::Emulator::KEY');
+		CREATE FUNCTION image_url(file integer, prefix text) RETURNS text LANGUAGE sql IMMUTABLE
+		RETURN '$endpoint' || prefix || '/d' || lpad((file % $FOLDERS)::text, 4, '0') || '/f' || lpad(file::text, 7, '0') || '.jpg';
+		-- Rows first_id to first_id + rows - 1, with the files first_file and on.
+		CREATE FUNCTION made(first_id integer, rows integer, prefix text)
+		RETURNS TABLE (id integer, title text, views integer, images text[], schema jsonb) LANGUAGE sql IMMUTABLE
+		BEGIN ATOMIC
+		  SELECT first_id + i, 'Patch ' || i::text, 0,
+		    ARRAY[image_url(4 * i, prefix), image_url(4 * i + 1, prefix), image_url(4 * i + 2, prefix)],
+		    ('{"imageUrl": "' || image_url(4 * i + 3, prefix) || '", "name": "Patch ' || i::text || '", "width": 1600, '
+		      || '"height": 1200, "tags": ["crochet", "granny square", "wool"], "stitch": "double", '
+		      || '"description": "Worked in the round, four colours, joined as you go."}')::jsonb
+		  FROM generate_series(0, rows - 1) AS i;
+		END;
+		CREATE SCHEMA own;
+		CREATE SCHEMA queued;
+		SET search_path = own;
+		$create_patches
+		SET search_path = queued;
+		$create_patches
+		SET search_path = public;
+		$create_patches
+		CREATE TABLE photos (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, title text, url text, file_id text);
+		SELECT imagekit.watch('patches', '{images, schema.imageUrl}');
+		SELECT imagekit.watch('photos', '{url:file_id}');
+		SELECT imagekit.enable();
+	});
+	return;
+}
+
+# The account's options: those of no limit, and these. Dies, with what the extension says, when one is refused.
+sub set_options
+{
+	my ($self, %options) = @_;
+	%options = (%unlimited, %options);
+	delete @options{ @{ $self->{without} } };
+	my %now = map { /^(\w+)=(.*)/ } split /\n/,
+	  $self->{server}->sql(q{SELECT unnest(srvoptions) FROM pg_foreign_server WHERE srvname = 'acme'});
+	my @changes = map { my $verb = exists $now{$_} ? 'SET' : 'ADD'; [ $_, "$verb $_ '$options{$_}'" ] } sort keys %options;
+	push @changes, map { [ $_, "DROP $_" ] } grep { /^(read|write)_|_size$/ && !exists $options{$_} } sort keys %now;
+	for my $change (@changes)
+	{
+		eval { $self->{server}->sql("ALTER SERVER acme OPTIONS ($change->[1])"); 1 }
+		  or die "server option $change->[0] is refused: " . ($@ =~ /ERROR:\s*(.*)/ ? $1 : $@) . "\n";
+	}
+	return;
+}
+
+# FILES files in the library and in the rows of a table (patches, own.patches, queued.patches or photos), beside those
+# that stay; nothing queued, no request counted. OPTIONS: as of Bench::Emulator::renew.
+sub fill
+{
+	my ($self, $table, $files, %options) = @_;
+	my $emulator = $self->{emulator};
+	$emulator->renew(%options);
+	$emulator->fill('/bulk', $files, $FOLDERS);
+	$emulator->fill('/stay', 4 * $STAYING_ROWS, $FOLDERS);
+	$self->{server}->sql(q{
+		TRUNCATE imagekit.history, imagekit.outbox, imagekit.backlog;
+		SET session_replication_role = replica; -- nothing is captured
+		TRUNCATE patches, photos, own.patches, queued.patches;
+	});
+	if ($table eq 'photos') { $self->_fill_photos; }
+	else
+	{
+		my $rows = int($files / 4);
+		$self->{server}->sql(qq{
+			INSERT INTO $table SELECT * FROM made(0, $rows, '/bulk');
+			INSERT INTO $table SELECT * FROM made(100000000, $STAYING_ROWS, '/stay');
+		});
+	}
+	$self->{server}->sql("VACUUM (ANALYZE) $table; CHECKPOINT;");
+	$emulator->forget_requests;
+	return;
+}
+
+sub _fill_photos
+{
+	my ($self) = @_;
+	my $file = "$self->{server}{scratch}/photos.tsv";
+	open(my $out, '>', $file) or die "$file: $!\n";
+	print {$out} "Photo\t$endpoint$_->[0]\t$_->[1]\n" for map { $self->{emulator}->file_ids($_) } qw(/bulk /stay);
+	close $out or die "$file: $!\n";
+	$self->{server}->sql("\\copy photos (title, url, file_id) FROM '$file'\n");
+	return;
+}
+
+# SQL that deletes what fill() has made to go.
+sub delete_sql
+{
+	my ($self, $table) = @_;
+	return "DELETE FROM $table WHERE " . ($table eq 'photos' ? "url LIKE '$endpoint/bulk/%'" : 'id < 100000000');
+}
+
+# Deletes the rows of FILES files in one transaction, and waits until the worker has settled all. Nothing less than all
+# counts. OPTIONS: meanwhile => called several times a second; bucket_ms.
+# Returns the emulator's rates with {files, seconds, rate, requests_per_file} added: seconds from the first request to the
+# last one's answer, or to the last file's entry in the history, whichever is later.
+sub drain
+{
+	my ($self, $table, $files, %options) = @_;
+	$self->{server}->sql($self->delete_sql($table));
+	$self->wait_until_gone('/bulk', $options{meanwhile});
+	my $last_settled = $self->_settled($files);
+	my $rates = $self->{emulator}->rates($options{bucket_ms});
+	my $ended = $rates->{all}{ended_us} / 1e6;
+	$ended = $last_settled if $last_settled > $ended;
+	my $seconds = $ended - $rates->{all}{first_us} / 1e6;
+	return { %$rates, files => $files, seconds => $seconds, rate => $files / $seconds,
+		requests_per_file => $rates->{all}{requests} / $files };
+}
+
+# MEANWHILE: called several times a second; ends the waiting when it returns false.
+sub wait_until_gone
+{
+	my ($self, $prefix, $meanwhile) = @_;
+	my ($left, $seen) = (-1, time());
+	for (;;)
+	{
+		my $now = $self->{emulator}->count($prefix);
+		return if $now == 0;
+		if ($now != $left) { ($left, $seen) = ($now, time()); }
+		die "$now files are left, and none has gone for $patience s; " . $self->{server}->sql(q{
+			SELECT 'status: ' || state || coalesce(', ' || cause, '') FROM imagekit.status}) . "\n" if time() > $seen + $patience;
+		return if $meanwhile && !$meanwhile->();
+		sleep 0.2;
+	}
+}
+
+# Waits until nothing is pending; dies unless FILES were deleted, and nothing else happened to any. Returns when the last
+# was settled, in seconds since 1970.
+sub _settled
+{
+	my ($self, $files) = @_;
+	my $deadline = time() + 60;
+	while ((my $pending = $self->{server}->sql('SELECT count(*) FROM imagekit.pending')) > 0)
+	{
+		die "all files have gone, but $pending are still pending\n" if time() > $deadline;
+		sleep 0.05;
+	}
+	my @outcomes = split /\n/, $self->{server}->sql('SELECT outcome, count(*) FROM imagekit.history GROUP BY 1');
+	die "of $files files were settled: @outcomes\n" unless "@outcomes" eq "deleted|$files";
+	return $self->{server}->sql('SELECT extract(epoch FROM max(settled_at)) FROM imagekit.history');
+}
+
+# The worker's process, or undef.
+sub worker
+{
+	my ($self) = @_;
+	return $self->{server}->sql(q{
+		SELECT pid FROM pg_stat_activity WHERE backend_type = 'imagekit_cleanup worker' AND datname = 'postgres'}) || undef;
+}
+
+# ALTER SYSTEM for SETTINGS; an undefined value resets.
+sub set
+{
+	my ($self, %settings) = @_;
+	$self->{server}->sql(join('', map {
+		defined $settings{$_} ? "ALTER SYSTEM SET $_ = '$settings{$_}';" : "ALTER SYSTEM RESET $_;"
+	} sort keys %settings) . 'SELECT pg_reload_conf();');
+	return;
+}
+
+1;
