@@ -5,6 +5,7 @@
 #   make test                                   every test, from nothing
 #   make bench-capture                          what capture costs, beside no trigger and hand-written ones; README
 #   make bench-references                       what the check before a delete takes, on a million rows
+#   make bench-drain                            how fast files leave, beside what an application would do; bench/README.md
 #   make lint                                   formatting and static analysis, as far as the tools are installed
 #
 # PG_CONFIG chooses the server; CXX the compiler (g++ or clang++).
@@ -28,7 +29,7 @@ ISOLATION_OPTS = --inputdir=test/isolation --outputdir=build/isolation
 PG_CONFIG ?= pg_config
 
 # These install what is missing before there is a pg_config to ask.
-ifneq ($(filter bench-capture bench-references demo test install-dependencies,$(MAKECMDGOALS)),)
+ifneq ($(filter bench-capture bench-drain bench-references demo test install-dependencies,$(MAKECMDGOALS)),)
 include test/goals.mk
 else
 

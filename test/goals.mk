@@ -5,8 +5,9 @@
 #   make test STAGES="unit regress"   only these; test/run --list names them
 #   make demo                         see demo/run
 #   make bench-capture                what capture costs; about 20 minutes
+#   make bench-drain                  how fast files leave, and beside what an application would do; about 40 minutes
 #   make bench-references             the check before a delete, on a million rows; about 2 minutes
-#   make bench-capture BENCH_OPTIONS="--quick --cases bulk"    bench/run --help names the options
+#   make bench-capture BENCH_OPTIONS="--quick --cases bulk"    bench/run and bench/drain --help name the options
 
 export PG_CONFIG
 # Only what was asked for: make's own default is not the user's wish.
@@ -17,7 +18,7 @@ endif
 STAGES =
 BENCH_OPTIONS =
 
-.PHONY: install-dependencies test demo bench-capture bench-references
+.PHONY: install-dependencies test demo bench-capture bench-drain bench-references
 
 install-dependencies:
 	@test/install-dependencies test
@@ -35,6 +36,12 @@ bench-capture:
 	@test/install-dependencies bench
 	@test/lib/install-extension
 	@bench/run $(BENCH_OPTIONS)
+
+bench-drain:
+	@test/install-dependencies bench
+	@test/lib/install-extension
+	@$(MAKE) -s --no-print-directory -C test/emulator
+	@bench/drain $(BENCH_OPTIONS)
 
 bench-references:
 	@test/install-dependencies bench

@@ -182,7 +182,7 @@ sub _many
 	return {
 		figures => \%figures,
 		runs => { few => \@few, many => [$plain], pinned => [$pinned], memory => $memory->samples },
-		broken => { $memory->growth_mb > 4 ? (memory => 1) : () },
+		broken => { $memory->strays_mb > 4 ? (memory => 1) : () },
 		notes => [
 			sprintf('%.0f files/s with 1000 waiting (median of %d), %.0f with %d, %.0f beside an old snapshot',
 				$few, scalar @few, $plain->{rate}, $scale->{many}, $pinned->{rate}),

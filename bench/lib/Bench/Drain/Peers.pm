@@ -32,7 +32,8 @@ sub new
 		die "there is no $program\n" if system("command -v $program >/dev/null 2>&1") != 0;
 	}
 	my $log = "$stage->{server}{scratch}/npm.log";
-	system("cd $directory && timeout 300 npm ci --no-audit --no-fund --loglevel=error >$log 2>&1") == 0
+	system("cd $directory && { [ node_modules/.package-lock.json -nt package-lock.json ] || "
+		  . "timeout 300 npm ci --no-audit --no-fund --loglevel=error >$log 2>&1; }") == 0
 	  or die "npm ci failed in $directory: " . (_first_line($log) || 'it says nothing') . "\n";
 	@ENV{qw(IMAGEKIT_PRIVATE_KEY IMAGEKIT_API_URL)} = ($Bench::Emulator::KEY, $stage->emulator->url);
 	my $self = bless { stage => $stage }, $class;

@@ -46,6 +46,7 @@ sub server { return $_[0]{server}; }
 sub create
 {
 	my ($self) = @_;
+	$self->set('pg_stat_statements.track' => 'none');
 	my $api = $self->{emulator}->url;
 	$self->{server}->sql(qq{
 		CREATE EXTENSION imagekit_cleanup;

@@ -8,7 +8,7 @@ use warnings;
 
 use Bench::Drain::Client;
 use Bench::Statistics qw(median);
-use List::Util qw(max min);
+use List::Util qw(max);
 use Time::HiRes qw(sleep time);
 
 my $mb = 1024; # /proc has kB
@@ -46,8 +46,8 @@ sub commits
 			median(@ms), $p99, $sorted[-1] ] };
 }
 
-# Statements that the databases ran while nobody did anything, counted by pg_stat_statements from another database. All
-# levels are counted. Autovacuum rests, so that transactions are the extension's too.
+# Statements that the armed database ran while nobody did anything: all levels, as pg_stat_statements counts them, asked
+# from another database. Autovacuum rests, so that the transactions are the extension's too.
 sub idle
 {
 	my ($stage, $scale, $peers, $progress) = @_;
@@ -72,7 +72,7 @@ sub idle
 	my @after = $count->();
 	$observer->('DROP EXTENSION pg_stat_statements');
 	$stage->server->sql('DROP DATABASE observer');
-	$stage->set('autovacuum' => undef, 'pg_stat_statements.track' => undef);
+	$stage->set('autovacuum' => undef, 'pg_stat_statements.track' => 'none');
 	my ($statements, $transactions) = map { ($after[$_] - $before[$_]) * 3600 / $seconds } 0, 1;
 	return {
 		figures => { statements => $statements, transactions => $transactions },
@@ -154,13 +154,13 @@ sub last_mb
 	return ($last->{RssAnon} + $last->{RssFile}) / $mb;
 }
 
-# Of private memory, from the first tenth of the time on, of the process that was there at the end.
-sub growth_mb
+# How far private memory strays from what it is after the first tenth of the time; of the process that is there at the end.
+sub strays_mb
 {
 	my ($self) = @_;
 	my @same = grep { $_->{pid} == $self->{samples}[-1]{pid} } @{ $self->{samples} };
-	my @later = map { $_->{RssAnon} } @same[ int(@same / 10) .. $#same ];
-	return (max(@later) - min(@later)) / $mb;
+	my ($from, @later) = map { $_->{RssAnon} } @same[ int(@same / 10) .. $#same ];
+	return max(map { abs($_ - $from) } $from, @later) / $mb;
 }
 
 sub words
@@ -168,8 +168,8 @@ sub words
 	my ($self) = @_;
 	my $last = $self->{samples}[-1];
 	return sprintf 'worker: VmRSS %.1f MB = %.1f private (RssAnon) + %.1f of files + %.1f shared buffers it touched; '
-	  . 'private memory within %.1f MB after the first tenth (bar 4)', (map { $last->{$_} / $mb } qw(VmRSS RssAnon RssFile RssShmem)),
-	  $self->growth_mb;
+	  . 'from the first tenth of the time on, private memory strays by %.1f MB at most (bar 4)', (map { $last->{$_} / $mb } qw(VmRSS RssAnon RssFile RssShmem)),
+	  $self->strays_mb;
 }
 
 sub _status
