@@ -264,11 +264,14 @@ TEST(Pace, ThreadsNeverTakeMoreTogetherThanIsThere) {
   std::atomic<int> taken{0};
   const int64_t deadline = MonotonicUs() + 30000000;
   const auto hammer = [&](int count) {
+    int tries = 0;
     while (taken < burst + rate * 0.1 && MonotonicUs() < deadline) {
       if (!pace.TryTake(states, count, MonotonicUs())) continue;
-      if (taken.fetch_add(1) % 7 != 0) continue;
-      taken.fetch_sub(1);
-      pace.GiveBack(states, count);
+      if (++tries % 7 == 0) {
+        pace.GiveBack(states, count);
+      } else {
+        ++taken;
+      }
     }
   };
   const int64_t start = MonotonicUs();
