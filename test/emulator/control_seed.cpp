@@ -127,12 +127,13 @@ Json::Value seed_files(Emulator &emulator, const Json::Value &body) {
     return out;
 }
 
-// File i (from 0) is PREFIX/dDDDD/fNNNNNNN.jpg with D = i modulo folders, or PREFIX/fNNNNNNN.jpg for a single folder.
+// File i (from `first`) is PREFIX/dDDDD/fNNNNNNN.jpg with D = i modulo folders, or PREFIX/fNNNNNNN.jpg for a single folder.
 Json::Value seed_many(Emulator &emulator, const Json::Value &body) {
     const std::int64_t started = monotonic_ms();
     const std::int64_t count = body["count"].asInt64(), folders = body.get("folders", 1000).asInt64();
-    if (count < 1 || count > 20000000 || folders < 0)
-        throw std::invalid_argument("count is 1 to 20000000, folders at least 0");
+    const std::int64_t begin = body.get("first", 0).asInt64();
+    if (count < 1 || count > 20000000 || folders < 0 || begin < 0 || begin > 1000000000)
+        throw std::invalid_argument("count is 1 to 20000000, folders at least 0, first 0 to 1000000000");
     const std::string prefix = normal_folder(body.get("prefix", "/bulk").asString());
     const std::lock_guard<std::mutex> lock(emulator.state.mutex);
     Library &library = account_of(emulator, body["account"].asString()).library;
@@ -142,7 +143,7 @@ Json::Value seed_many(Emulator &emulator, const Json::Value &body) {
     what.size = body.get("size", 1024).asUInt64();
     what.created_ms = time_of(body["createdAt"]);
     std::string first, last;
-    for (std::int64_t i = 0; i < count; ++i) {
+    for (std::int64_t i = begin; i < begin + count; ++i) {
         char name[32], folder[32];
         std::snprintf(name, sizeof name, "f%07lld.jpg", static_cast<long long>(i));
         what.name = name;
@@ -152,7 +153,7 @@ Json::Value seed_many(Emulator &emulator, const Json::Value &body) {
             what.folder = join_path(prefix, folder);
         }
         library.put(what);
-        if (i == 0)
+        if (i == begin)
             first = join_path(what.folder, what.name);
         last = join_path(what.folder, what.name);
     }

@@ -66,11 +66,12 @@ sub renew
 	return;
 }
 
-# COUNT files at PREFIX/dDDDD/fNNNNNNN.jpg.
+# COUNT files at PREFIX/dDDDD/fNNNNNNN.jpg, numbered from FIRST on.
 sub fill
 {
-	my ($self, $prefix, $count, $folders) = @_;
-	$self->ask(POST => 'seed_many', { prefix => $prefix, count => $count, folders => $folders, createdAt => $uploaded });
+	my ($self, $prefix, $first, $count, $folders) = @_;
+	$self->ask(POST => 'seed_many',
+		{ prefix => $prefix, first => $first, count => $count, folders => $folders, createdAt => $uploaded });
 	return;
 }
 

@@ -60,6 +60,11 @@ TEST_F(Rates, AreAskedForAnAccountAndATime) {
     EXPECT_EQ(control("GET", "rates?bucket_ms=10")["all"]["requests"].asInt(), 0);
 }
 
+TEST_F(Names, AreNumberedFromTheFirst) {
+    control("POST", "seed_many", R"({"count":2,"folders":10,"prefix":"/many","first":12345678})");
+    EXPECT_EQ(found(R"(name : "f1")"), "/many/d0008/f12345678.jpg /many/d0009/f12345679.jpg");
+}
+
 TEST_F(Names, AreFoundInAllFoldersAndForgottenWithTheirFiles) {
     const auto ids = seed(R"(["/a/same.jpg","/b/same.jpg","/c/same.jpg","/c/else.jpg"])");
     const std::string query = R"(name IN ["same.jpg","none.jpg"])";

@@ -52,8 +52,9 @@ sub _unlimited
 	my %variants = (ours => sub { $stage->fill('patches', $scale->{files}); return $stage->drain('patches', $scale->{files}) });
 	if (ref $peers)
 	{
-		$variants{own_way} = sub { $stage->fill('own.patches', $scale->{peer_files}); return $peers->own_way($scale->{peer_files}) };
-		$variants{queue} = sub { $stage->fill('queued.patches', $scale->{peer_files}); return $peers->queue($scale->{peer_files}) };
+		my $files = $scale->{peer_files};
+		$variants{own_way} = sub { $stage->fill('own.patches', $files); return $peers->own_way($files) };
+		$variants{queue} = sub { $stage->fill('queued.patches', $files); return $peers->queue($files) };
 	}
 	my $result = _side_by_side(\%variants, $scale->{rounds}, $progress);
 	my $ours = $result->{runs}{ours};

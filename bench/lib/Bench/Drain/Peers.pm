@@ -5,6 +5,7 @@ package Bench::Drain::Peers;
 use strict;
 use warnings;
 
+use Bench::Drain::Stage;
 use Bench::Emulator;
 use IPC::Open2;
 use JSON::PP;
@@ -46,7 +47,7 @@ sub new
 sub own_way
 {
 	my ($self, $files) = @_;
-	my $pid = open2(my $output, my $input, 'node', "$directory/own_way.mjs", 100_000_000);
+	my $pid = open2(my $output, my $input, 'node', "$directory/own_way.mjs", $Bench::Drain::Stage::FIRST_STAYING);
 	close $input;
 	my $said = do { local $/; <$output> };
 	waitpid($pid, 0);

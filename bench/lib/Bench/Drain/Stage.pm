@@ -15,6 +15,8 @@ use Time::HiRes qw(sleep time);
 
 our $FOLDERS = 1000;
 our $STAYING_ROWS = 20_000;
+# Row and file numbers of those that stay begin here: no two files have the same name.
+our $FIRST_STAYING = 100_000_000;
 my $endpoint = 'https://ik.imagekit.io/acme';
 
 # A drain that has deleted nothing for so long has stopped.
@@ -55,17 +57,18 @@ sub create
 		  OPTIONS (url_endpoint '$endpoint', api_url '$api', hold_above 'off', hold_fraction 'off');
 		CREATE USER MAPPING FOR PUBLIC SERVER acme OPTIONS (private_key '$Bench::Emulator::KEY');
 		CREATE FUNCTION image_url(file integer, prefix text) RETURNS text LANGUAGE sql IMMUTABLE
-		RETURN '$endpoint' || prefix || '/d' || lpad((file % $FOLDERS)::text, 4, '0') || '/f' || lpad(file::text, 7, '0') || '.jpg';
-		-- Rows first_id to first_id + rows - 1, with the files first_file and on.
-		CREATE FUNCTION made(first_id integer, rows integer, prefix text)
+		RETURN '$endpoint' || prefix || '/d' || lpad((file % $FOLDERS)::text, 4, '0')
+		  || '/f' || lpad(file::text, greatest(7, length(file::text)), '0') || '.jpg';
+		-- Rows from first to first + rows - 1.
+		CREATE FUNCTION made(first integer, rows integer, prefix text)
 		RETURNS TABLE (id integer, title text, views integer, images text[], schema jsonb) LANGUAGE sql IMMUTABLE
 		BEGIN ATOMIC
-		  SELECT first_id + i, 'Patch ' || i::text, 0,
+		  SELECT i, 'Patch ' || i::text, 0,
 		    ARRAY[image_url(4 * i, prefix), image_url(4 * i + 1, prefix), image_url(4 * i + 2, prefix)],
 		    ('{"imageUrl": "' || image_url(4 * i + 3, prefix) || '", "name": "Patch ' || i::text || '", "width": 1600, '
 		      || '"height": 1200, "tags": ["crochet", "granny square", "wool"], "stitch": "double", '
 		      || '"description": "Worked in the round, four colours, joined as you go."}')::jsonb
-		  FROM generate_series(0, rows - 1) AS i;
+		  FROM generate_series(first, first + rows - 1) AS i;
 		END;
 		CREATE SCHEMA own;
 		CREATE SCHEMA queued;
@@ -108,8 +111,8 @@ sub fill
 	my ($self, $table, $files, %options) = @_;
 	my $emulator = $self->{emulator};
 	$emulator->renew(%options);
-	$emulator->fill('/bulk', $files, $FOLDERS);
-	$emulator->fill('/stay', 4 * $STAYING_ROWS, $FOLDERS);
+	$emulator->fill('/bulk', 0, $files, $FOLDERS);
+	$emulator->fill('/stay', 4 * $FIRST_STAYING, 4 * $STAYING_ROWS, $FOLDERS);
 	$self->{server}->sql(q{
 		TRUNCATE imagekit.history, imagekit.outbox, imagekit.backlog;
 		SET session_replication_role = replica; -- nothing is captured
@@ -121,7 +124,7 @@ sub fill
 		my $rows = int($files / 4);
 		$self->{server}->sql(qq{
 			INSERT INTO $table SELECT * FROM made(0, $rows, '/bulk');
-			INSERT INTO $table SELECT * FROM made(100000000, $STAYING_ROWS, '/stay');
+			INSERT INTO $table SELECT * FROM made($FIRST_STAYING, $STAYING_ROWS, '/stay');
 		});
 	}
 	$self->{server}->sql("VACUUM (ANALYZE) $table; CHECKPOINT;");
@@ -144,7 +147,7 @@ sub _fill_photos
 sub delete_sql
 {
 	my ($self, $table) = @_;
-	return "DELETE FROM $table WHERE " . ($table eq 'photos' ? "url LIKE '$endpoint/bulk/%'" : 'id < 100000000');
+	return "DELETE FROM $table WHERE " . ($table eq 'photos' ? "url LIKE '$endpoint/bulk/%'" : "id < $FIRST_STAYING");
 }
 
 # Deletes the rows of FILES files in one transaction, and waits until the worker has settled all. Nothing less than all

@@ -7,6 +7,7 @@ use strict;
 use warnings;
 
 use Bench::Drain::Client;
+use Bench::Drain::Stage;
 use Bench::Statistics qw(median);
 use List::Util qw(max);
 use Time::HiRes qw(sleep time);
@@ -88,19 +89,20 @@ sub busiest_second
 	my %pace = (read_rate => 40, read_burst => 40, write_rate => 5, write_burst => 8);
 	$stage->set_options(%pace);
 	my $files = $scale->{second_files};
+	my $first = 50_000_000; # its rows: files of other names
 	my $server = $stage->server;
 	$stage->fill('patches', $files);
 	$progress->('a second database, by template');
 	$server->sql('SELECT imagekit.disable()');
 	_wait(sub { !$stage->worker }, 'the worker does not leave');
 	$server->sql('CREATE DATABASE second TEMPLATE postgres');
-	$server->sql_in('second', q{
+	$server->sql_in('second', qq{
 		SELECT imagekit.enable();
 		SET session_replication_role = replica;
-		UPDATE patches SET images = replace(images::text, '/bulk/', '/second/')::text[],
-		  schema = replace(schema::text, '/bulk/', '/second/')::jsonb});
+		TRUNCATE patches;
+		INSERT INTO patches SELECT * FROM made($first, $files / 4, '/second')});
 	$server->sql('SELECT imagekit.enable()');
-	$stage->emulator->fill('/second', $files, $Bench::Drain::Stage::FOLDERS);
+	$stage->emulator->fill('/second', 4 * $first, $files, $Bench::Drain::Stage::FOLDERS);
 	$stage->emulator->forget_requests;
 	$progress->("2 x $files files");
 	$server->sql_in('second', $stage->delete_sql('patches'));
@@ -109,7 +111,8 @@ sub busiest_second
 	my $error = $@;
 	my $rates = $stage->emulator->rates;
 	$server->sql_in('second', 'SELECT imagekit.disable()');
-	_wait(sub { $server->sql(q{SELECT count(*) FROM pg_stat_activity WHERE datname = 'second'}) == 0 }, 'its worker does not leave');
+	_wait(sub { $server->sql(q{SELECT count(*) FROM pg_stat_activity WHERE datname = 'second'}) == 0 },
+		'its worker does not leave');
 	$server->sql('DROP DATABASE second');
 	die $error unless $gone;
 	my ($reads, $writes) = map { $rates->{$_}{busiest} } qw(reads writes);
@@ -167,9 +170,9 @@ sub words
 {
 	my ($self) = @_;
 	my $last = $self->{samples}[-1];
-	return sprintf 'worker: VmRSS %.1f MB = %.1f private (RssAnon) + %.1f of files + %.1f shared buffers it touched; '
-	  . 'from the first tenth of the time on, private memory strays by %.1f MB at most (bar 4)', (map { $last->{$_} / $mb } qw(VmRSS RssAnon RssFile RssShmem)),
-	  $self->strays_mb;
+	return sprintf('worker: VmRSS %.1f MB = %.1f private (RssAnon) + %.1f of files + %.1f shared buffers it touched; ',
+		map { $last->{$_} / $mb } qw(VmRSS RssAnon RssFile RssShmem))
+	  . sprintf('from the first tenth of the time on, private memory strays by %.1f MB at most (bar 4)', $self->strays_mb);
 }
 
 sub _status
