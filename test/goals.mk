@@ -5,7 +5,7 @@
 #   make test STAGES="unit regress"   only these; test/run --list names them
 #   make demo                         see demo/run
 #   make bench-capture                what capture costs; about 20 minutes
-#   make bench-drain                  how fast files leave, and beside what an application would do; about 40 minutes
+#   make bench-drain                  how fast files leave, and beside what an application would do; about 20 minutes
 #   make bench-references             the check before a delete, on a million rows; about 2 minutes
 #   make bench-capture BENCH_OPTIONS="--quick --cases bulk"    bench/run and bench/drain --help name the options
 
