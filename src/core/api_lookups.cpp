@@ -58,7 +58,7 @@ bool Fits(const LookUp& file, size_t files, size_t most_names, std::unordered_se
   return true;
 }
 
-void AnswerAll(std::vector<LookUp> files, Verdict verdict, const std::string& words,
+void AnswerAll(const std::vector<LookUp>& files, Verdict verdict, const std::string& words,
                std::vector<LookUpAnswer>* answers) {
   for (const LookUp& file : files) answers->push_back({file.ticket, verdict, {}, words});
 }
@@ -85,7 +85,7 @@ LookUps::LookUps(size_t base_bytes, int search_size)
     : base_bytes_(base_bytes), search_size_(static_cast<size_t>(std::max(search_size, 1))) {}
 
 std::string LookUps::Add(LookUp file) {
-  const std::string why_not = WhyNotFindable(file.path);
+  std::string why_not = WhyNotFindable(file.path);
   if (!why_not.empty()) return why_not;
   const size_t bytes =
       CanBeQuoted(file.path.name) ? SearchTarget(file.path).size() : ListTarget(file.path.folder).size();
@@ -251,7 +251,7 @@ void LookUps::TakeAnswer(Search search, Verdict verdict, ReplyBody body, const s
   if (verdict == Verdict::kRejected) {
     Reject(std::move(search), words, answers);
   } else if (verdict != Verdict::kFound) {
-    AnswerAll(std::move(search.files), verdict, words, answers);
+    AnswerAll(search.files, verdict, words, answers);
   } else if (search.request == Request::kIdSearch) {
     ReadIds(std::move(search), body, answers);
   } else {
@@ -261,8 +261,7 @@ void LookUps::TakeAnswer(Search search, Verdict verdict, ReplyBody body, const s
 
 void LookUps::ReadIds(Search search, const ReplyBody& body, std::vector<LookUpAnswer>* answers) {
   if (!body.well_shaped) {
-    return AnswerAll(std::move(search.files), Verdict::kBroken, "an entry of the list is not shaped like ImageKit's",
-                     answers);
+    return AnswerAll(search.files, Verdict::kBroken, "an entry of the list is not shaped like ImageKit's", answers);
   }
   const IdPage page(body);
   std::unordered_set<std::string_view> asked;
@@ -299,7 +298,7 @@ void LookUps::ReadPage(Search search, ReplyBody body, std::vector<LookUpAnswer>*
 /// After the last page that is worth reading, which was full.
 void LookUps::GiveUp(Search search, std::vector<LookUpAnswer>* answers) {
   AnswerSettled(&search, answers);
-  std::vector<LookUp> files = std::move(search.files);
+  std::vector<LookUp> files = std::exchange(search.files, {});
   if (search.request == Request::kLibrarySearch) {
     Remember(search.paths.CommonNames());
     for (LookUp& file : files) by_folder_.Push(std::move(file));
@@ -341,7 +340,7 @@ void LookUps::Reject(Search search, const std::string& words, std::vector<LookUp
     for (LookUp& file : files) by_folder_.Push(std::move(file));
     return;
   }
-  AnswerAll(std::move(files), Verdict::kRejected, words, answers);
+  AnswerAll(files, Verdict::kRejected, words, answers);
 }
 
 /// Into two searches for half the names each. A bad name is alone after as many rounds as its group has binary digits.

@@ -61,7 +61,8 @@ struct Line {
   Verdict verdict;
 };
 
-// The first line that fits decides. Numbers in the comments are sections of the API contract.
+// The first line that fits decides. Numbers in the comments are sections of the API contract. A search for fileIds that is
+// refused, with whatever status, is followed by one by path: so a 404 needs no line for it.
 constexpr Line kTable[] = {
     {kSearch | kProbe, 200, 200, kArray, Verdict::kFound},   // 2.3: a bare array, `[]` when nothing matches
     {kInFolder, 404, 404, kMessage, Verdict::kNotFound},     // 2.4: perhaps how a missing folder is answered

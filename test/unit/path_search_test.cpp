@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -116,7 +117,7 @@ TEST(IdPage, ProvesOnlyTheOneFileAtThePath) {
   EXPECT_EQ(page.FileAt("a", {"/p", "1"})->file_id, "a");
   EXPECT_EQ(page.FileAt("a", {"/q", "1"}), nullptr) << "elsewhere";
   EXPECT_EQ(page.FileAt("a", {"/p", "2"}), nullptr);
-  EXPECT_EQ(page.FileAt("b", {"/p", "2"}), nullptr) << "listed twice";
+  for (const char* folder : {"/p", "/q"}) EXPECT_EQ(page.FileAt("b", {folder, "2"}), nullptr) << "listed twice";
   EXPECT_EQ(page.FileAt("c", {"/p", "3"}), nullptr) << "not the only one there";
   EXPECT_NE(page.FileAt("e", {"/p", "4"}), nullptr);
   EXPECT_EQ(page.FileAt("f", {"/p", "5"}), nullptr) << "an old version";
@@ -130,6 +131,10 @@ class LookUpBook : public testing::Test {
   void Add(uint64_t ticket, const std::string& folder, const std::string& name, const std::string& id = "",
            int most_together = ApiClient::kAnyNumber) {
     EXPECT_EQ(book.Add({ticket, {folder, name}, id, most_together, 0}), "");
+  }
+  Search Next() {
+    if (!book.Waiting()) throw std::runtime_error("nothing is to be asked");
+    return book.TakeNext();
   }
   /// Answers a search with `body`; returns what that settles.
   std::vector<LookUpAnswer> Give(Search search, ReplyBody body, Verdict verdict = Verdict::kFound) {
@@ -148,7 +153,7 @@ class LookUpBook : public testing::Test {
   std::vector<LookUpAnswer> GiveFullPages(const std::string& name, int most, Search* last = nullptr) {
     std::vector<LookUpAnswer> answers;
     for (int page = 0; page < most && book.Waiting(); ++page) {
-      Search search = book.TakeNext();
+      Search search = Next();
       if (last != nullptr) *last = search;
       const size_t limit = search.limit;
       const size_t first = static_cast<size_t>(page) * (limit - 1);
@@ -177,7 +182,7 @@ TEST_F(LookUpBook, LaterPagesComeFirstAndSkipAllButTheLastEntry) {
   Add(1, "/f150", "x");
   Add(2, "/f250", "x");
   Add(3, "/nowhere", "x");
-  Search search = book.TakeNext();
+  Search search = Next();
   EXPECT_EQ(search.request, Request::kLibrarySearch);
   EXPECT_EQ(search.limit, 200u);
   const std::string first = search.Target();
@@ -185,7 +190,7 @@ TEST_F(LookUpBook, LaterPagesComeFirstAndSkipAllButTheLastEntry) {
   const auto found = Give(std::move(search), List(Many("x", 0, 200)));
   ASSERT_EQ(found.size(), 1u) << "what is found is answered at once";
   EXPECT_EQ(found[0].ticket, 1u);
-  search = book.TakeNext();
+  search = Next();
   EXPECT_EQ(search.Target(), first + "&skip=199");
   EXPECT_EQ(search.files.size(), 2u);
   const auto rest = Give(std::move(search), List(Many("x", 199, 100)));
@@ -201,17 +206,17 @@ TEST_F(LookUpBook, AfterFivePagesOfTheLibraryFoldersAreAskedAndTheNameIsRemember
   Search last;
   EXPECT_TRUE(GiveFullPages("x", 5, &last).empty()) << "nothing is settled by giving up";
   EXPECT_EQ(last.request, Request::kLibrarySearch);
-  Search folder = book.TakeNext();
+  Search folder = Next();
   EXPECT_EQ(folder.request, Request::kFolderSearch);
   EXPECT_EQ(folder.files.size(), 2u) << "the names of one folder share a search again";
   EXPECT_EQ(Give(std::move(folder), List({FileJson("a", "/far", "x")})).size(), 2u);
-  EXPECT_EQ(book.TakeNext().request, Request::kFolderSearch);
+  EXPECT_EQ(Next().request, Request::kFolderSearch);
   // Later: the common one by folder, the other in the library as before.
   Add(5, "/q", "y");
   Add(6, "/r", "x");
   Add(7, "/s", "y");
-  Search one = book.TakeNext();
-  Search two = book.TakeNext();
+  Search one = Next();
+  Search two = Next();
   if (one.request != Request::kFolderSearch) std::swap(one, two);
   ASSERT_EQ(one.files.size(), 1u);
   EXPECT_EQ(one.files[0].ticket, 6u);
@@ -241,7 +246,7 @@ TEST_F(LookUpBook, WhoeverWentAlongWithAListingIsSearchedForWhenItIsGivenUpOrRef
     Search listing;
     std::vector<LookUpAnswer> answers;
     if (refused) {
-      listing = book.TakeNext();
+      listing = Next();
       ASSERT_TRUE(listing.listing);
       answers = Give(std::move(listing), ReplyBody(), Verdict::kRejected);
     } else {
@@ -251,7 +256,7 @@ TEST_F(LookUpBook, WhoeverWentAlongWithAListingIsSearchedForWhenItIsGivenUpOrRef
     ASSERT_EQ(answers.size(), 1u);
     EXPECT_EQ(answers[0].ticket, 1u);
     EXPECT_EQ(answers[0].verdict, refused ? Verdict::kRejected : Verdict::kAmbiguous);
-    Search search = book.TakeNext();
+    Search search = Next();
     EXPECT_FALSE(search.listing);
     EXPECT_EQ(Give(std::move(search), List({FileJson("a", "/pets", "cat.jpg")}))[0].verdict, Verdict::kFound);
   }
@@ -260,20 +265,34 @@ TEST_F(LookUpBook, WhoeverWentAlongWithAListingIsSearchedForWhenItIsGivenUpOrRef
 TEST_F(LookUpBook, AServiceThatDoesNotUnderstandIdsIsNotAskedForThemAgain) {
   Add(1, "/a", "x", "id1");
   Add(2, "/b", "y", "id2");
-  Search search = book.TakeNext();
+  Search search = Next();
   ASSERT_EQ(search.request, Request::kIdSearch);
   const auto found = Give(std::move(search), List({FileJson("id1", "/a", "x"), FileJson("id9", "/z", "z")}));
   ASSERT_EQ(found.size(), 1u);
   EXPECT_EQ(found[0].ticket, 1u) << "what it lists is true all the same";
-  EXPECT_EQ(book.TakeNext().request, Request::kFolderSearch);
+  EXPECT_EQ(Next().request, Request::kFolderSearch);
   Add(3, "/a", "x", "id1");
-  EXPECT_EQ(book.TakeNext().request, Request::kFolderSearch);
+  EXPECT_EQ(Next().request, Request::kFolderSearch);
+}
+
+// Whatever a 404 means here, the path is still to be looked for.
+TEST_F(LookUpBook, ARefusedSearchForIdsSettlesNothing) {
+  const Verdict verdict = JudgeAnswer(Request::kIdSearch, 404, BodyKind::kMessage);
+  EXPECT_EQ(verdict, Verdict::kRejected);
+  Add(1, "/a", "x", "id1");
+  Add(2, "/b", "y", "id2");
+  Search ids = Next();
+  Add(3, "/c", "z", "id3");
+  EXPECT_TRUE(Give(std::move(ids), ReplyBody(), verdict).empty());
+  const Search search = Next();
+  EXPECT_EQ(search.request, Request::kLibrarySearch);
+  EXPECT_EQ(search.files.size(), 3u) << "those that wait with an id go along";
 }
 
 TEST_F(LookUpBook, AMisshapenListOfIdsIsBroken) {
   Add(1, "/a", "x", "id1");
   Add(2, "/b", "y", "id2");
-  const auto answers = Give(book.TakeNext(), List({FileJson("id1", "/a", "x"), R"({"type":"file"})"}));
+  const auto answers = Give(Next(), List({FileJson("id1", "/a", "x"), R"({"type":"file"})"}));
   ASSERT_EQ(answers.size(), 2u);
   EXPECT_EQ(answers[0].verdict, Verdict::kBroken);
   EXPECT_FALSE(book.Waiting());
@@ -286,7 +305,7 @@ TEST_F(LookUpBook, TheFourWaysTakeTurns) {
   Add(2001, "/n", "n");
   size_t turns = 0;
   for (bool listing = false, name = false; !(listing && name); ++turns) {
-    const Search search = book.TakeNext();
+    const Search search = Next();
     listing |= search.listing;
     name |= !search.listing && search.request == Request::kFolderSearch;
   }
@@ -298,7 +317,7 @@ TEST_F(LookUpBook, ClearForgetsEverything) {
   Add(2, "/a", "x");
   Add(3, "/a", "a\"b");
   Add(4, "/b", "x");
-  Give(book.TakeNext(), ReplyBody(), Verdict::kRejected);
+  Give(Next(), ReplyBody(), Verdict::kRejected);
   book.Clear();
   EXPECT_FALSE(book.Waiting());
 }
