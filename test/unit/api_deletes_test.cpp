@@ -55,6 +55,28 @@ TEST_F(ApiDeletes, SeveralFilesGoInOneCall) {
   EXPECT_EQ(request["body"], "{\"fileIds\":[\"" + ids[0] + "\",\"" + ids[1] + "\",\"" + ids[2] + "\"]}");
 }
 
+TEST_F(ApiDeletes, TheBodyIsAnnouncedAsJsonAndSentAtOnce) {
+  std::string list;
+  std::vector<FileToDelete> files;
+  for (uint64_t i = 0; i < 100; ++i) {
+    files.push_back({i, "67c6d1a4432c47641600" + std::to_string(1000 + i)});
+    list += (i == 0 ? "\"" : ",\"") + files.back().file_id + "\"";
+  }
+  ScriptedServer server(Reply(200, "{\"successfullyDeletedFileIds\":[" + list + "]}"));
+  ApiClient client{TransportOptions()};
+  SendDelete(&client, client.AddAccount(FastAccount(server.url())), files);
+  for (const auto& [ticket, answer] : ByTicket(&client, 100)) EXPECT_EQ(answer.verdict, Verdict::kDeleted);
+  ASSERT_EQ(server.request_count(), 1u);
+  const SeenRequest request = server.requests()[0];
+  EXPECT_EQ(request.method, "POST");
+  EXPECT_EQ(request.target, "/v1/files/batch/deleteByFileIds");
+  EXPECT_EQ(request.body, "{\"fileIds\":[" + list + "]}");
+  EXPECT_EQ(request.Header("Content-Type"), "application/json");
+  EXPECT_EQ(request.Header("Content-Length"), std::to_string(request.body.size()));
+  EXPECT_EQ(request.Header("Expect"), "");
+  EXPECT_EQ(request.Header("Authorization"), kAuthorization);
+}
+
 TEST_F(ApiDeletes, OneFileGoesByItself) {
   const std::vector<std::string> ids = SeedSome(2);
   EXPECT_EQ(Delete({ids[0]}).at(0).verdict, Verdict::kDeleted);
