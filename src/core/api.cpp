@@ -70,6 +70,7 @@ class ApiClient::Impl {
 
   int AddAccount(const AccountAccess& access);
   void Find(uint64_t ticket, int account, const LibraryPath& path, const std::string& known_id, int most_together);
+  void ExpectMore(int account, bool more) { Checked(account).look_ups.ExpectMore(more); }
   int ReserveDeletes(int account, int most);
   void ReturnDeletes(int account, int count);
   void Delete(int account, const std::vector<FileToDelete>& files);
@@ -343,6 +344,7 @@ void ApiClient::Find(uint64_t ticket, int account, const LibraryPath& path, cons
                      int most_together) {
   impl_->Find(ticket, account, path, known_id, most_together);
 }
+void ApiClient::ExpectMore(int account, bool more) { impl_->ExpectMore(account, more); }
 int ApiClient::ReserveDeletes(int account, int most) { return impl_->ReserveDeletes(account, most); }
 void ApiClient::ReturnDeletes(int account, int count) { impl_->ReturnDeletes(account, count); }
 void ApiClient::Delete(int account, const std::vector<FileToDelete>& files) { impl_->Delete(account, files); }

@@ -134,6 +134,10 @@ class ApiClient {
             int most_together = kAnyNumber);
   static constexpr int kAnyNumber = 1 << 20;
 
+  /// While more look-ups of the account are to be expected soon: searches by name and by fileId that are not full wait for
+  /// them.
+  void ExpectMore(int account, bool more);
+
   /// Takes up to `most` delete requests from the account's pace and from the wire, to be sent at once: returns how many.
   /// So that a proof is made only for what can be sent, and sent when it is made. They are to be used by Delete() or given
   /// back before OnSocket() or OnTimer() is called again.

@@ -27,7 +27,7 @@ constexpr size_t kLeastEntries = 200;
 constexpr size_t kMostEntries = 1000;
 // One name may be looked for in any number of folders; so many share a search.
 constexpr size_t kMaxFilesInSearch = kMostEntries / 2;
-constexpr size_t kMaxIdsInSearch = 100;
+constexpr size_t kMaxIdsInSearch = 120;  // of the usual length, somewhat fewer fit into a target
 
 // Names remembered as common. When there are more they are all forgotten, and found out again.
 constexpr size_t kMaxCommonNames = 1000;
@@ -108,9 +108,17 @@ void LookUps::Queue(LookUp file) {
   }
 }
 
+/// As many as a search can have, unless some share a name or are longer than usual.
+bool LookUps::NamesReady() const noexcept {
+  return by_name_.size() >= search_size_ || (!more_expected_ && !by_name_.empty());
+}
+
+bool LookUps::IdsReady() const noexcept {
+  return by_id_.size() >= kMaxIdsInSearch || (!more_expected_ && !by_id_.empty());
+}
+
 bool LookUps::Waiting() const noexcept {
-  return !begun_.empty() || !halves_.empty() || !by_id_.empty() || !by_name_.empty() || !by_folder_.empty() ||
-         !by_listing_.empty();
+  return !begun_.empty() || !halves_.empty() || IdsReady() || NamesReady() || !by_folder_.empty() || !by_listing_.empty();
 }
 
 Search LookUps::TakeNext() {
@@ -128,7 +136,7 @@ Search LookUps::TakeNext() {
   while (true) {
     switch (turn_++ % 4) {
       case 0:
-        if (!by_id_.empty()) return SearchByIds();
+        if (IdsReady()) return SearchByIds();
         break;
       case 1:
         if (!by_listing_.empty()) return ListFolder();
@@ -143,7 +151,7 @@ Search LookUps::TakeNext() {
         }
         break;
       default:
-        if (!by_name_.empty()) return SearchByPath(GatherNames());
+        if (NamesReady()) return SearchByPath(GatherNames());
     }
   }
 }

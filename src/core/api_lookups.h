@@ -55,6 +55,9 @@ class LookUps {
   /// Queues a file. Returns why it cannot be asked for; empty when it is queued.
   std::string Add(LookUp file);
 
+  /// While more is expected, searches by name and by id wait until they are full.
+  void ExpectMore(bool more) noexcept { more_expected_ = more; }
+
   /// Whether there is a search to send.
   bool Waiting() const noexcept;
   /// Takes the next one; Waiting() must hold. A further page of a search that has begun comes first.
@@ -94,6 +97,10 @@ class LookUps {
   FolderQueue by_listing_;
   unsigned turn_ = 0;  // of the four, so that none has to wait for another to become empty
 
+  bool NamesReady() const noexcept;
+  bool IdsReady() const noexcept;
+
+  bool more_expected_ = false;
   bool ids_refused_ = false;                      // ImageKit does not answer searches by id
   std::unordered_set<std::string> common_names_;  // in too many folders to be searched for in all
 };

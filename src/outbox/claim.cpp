@@ -112,7 +112,12 @@ int MostInHand(const account::Account &account) {
   return account.dry_run ? static_cast<int>(kMost) : static_cast<int>(Min(kMost, Max(soon, 2.0 * account.bulk_size)));
 }
 
-int RoomOf(const Batch &batch, const SenderAccount *entry) { return MostInHand(*entry->account) - InHand(batch, entry); }
+// Those that are decided only wait to be settled, with others of their claim that may be waiting for what is claimed next.
+int RoomOf(const Batch &batch, const SenderAccount *entry) {
+  int open = 0;
+  for (int i = 0; i < batch.count; i++) open += worker::Open(batch.files[i]) && batch.files[i].account == entry->account;
+  return MostInHand(*entry->account) - open;
+}
 
 struct Claiming {
   Batch *batch;
@@ -260,6 +265,7 @@ Intake Claim(Batch *batch, Sender *sender, int64 limit, worker::JournalPlace *pl
   foreach (cell, sender->accounts) {
     auto *entry = static_cast<SenderAccount *>(lfirst(cell));
     entry->starved |= intake.more && entry->room > 0;
+    if (entry->answered_at == 0) entry->answered_at = GetCurrentTimestamp();
   }
   if (claiming.claim->files > 0) {
     WriteClaim(*batch, claiming.claim);

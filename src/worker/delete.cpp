@@ -13,9 +13,6 @@ namespace imagekit::worker {
 
 namespace {
 
-// A delete that is not full is sent all the same when its first file has waited so long for others.
-constexpr int64 kLongestFill = 250;  // ms
-
 // Requests in a row that met no answer of ImageKit's before the account is stopped for it, and tried with one file.
 constexpr double kMostFailures = 10;
 
@@ -272,6 +269,7 @@ void TakeDelete(Batch *batch, Sender *sender, const Answer &answer, int64 longes
 
 void NoteAnswer(SenderAccount *entry) {
   entry->answered = true;
+  entry->answered_at = GetCurrentTimestamp();
   entry->failures = 0;
 }
 

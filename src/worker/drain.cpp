@@ -31,7 +31,7 @@ constexpr int64 kLongestFound = 15000;  // ms
 
 // After so long the drain lets what it has in hand run out, so that another process gets its turn, and configuration that
 // only an idle drain takes up is taken up.
-constexpr int kLongestTurn = 10000;  // ms
+constexpr int kLongestTurn = 60000;  // ms
 
 // So many files are settled at once; fewer, when they have waited.
 constexpr int kSettleAtOnce = 200;

@@ -109,7 +109,8 @@ void Ask(Batch *batch, Sender *sender, int index) {
   ApiClient *client = sender->client;
   const char *known_id = file->captured_file_id == nullptr ? "" : file->captured_file_id;
   // One that may be what a search of many failed for is asked for among ever fewer.
-  const int together = Max(file->account->search_size >> Min(file->attempts - 1, 10), 1);
+  const int together =
+      file->attempts <= 1 ? ApiClient::kAnyNumber : Max(file->account->search_size >> Min(file->attempts - 1, 10), 1);
   // Counted before it is asked: an error in between leaves an answer that nobody waits for, not the other way round.
   file->answers_due = 1 + static_cast<int>(reading.other_readings.size());
   file->stage = Stage::kAsked;
@@ -126,6 +127,14 @@ void Ask(Batch *batch, Sender *sender, int index) {
 
 bool AskForFiles(Batch *batch, Sender *sender) {
   bool any = false;
+  ListCell *cell;
+  foreach (cell, sender->accounts) {
+    auto *entry = static_cast<SenderAccount *>(lfirst(cell));
+    if (entry->number < 0) continue;
+    // Unless ImageKit has been silent for long: then what is to come does not come soon.
+    const bool more = entry->starved && !TimestampDifferenceExceeds(entry->answered_at, GetCurrentTimestamp(), kLongestFill);
+    pg::CallCxx([&] { sender->client->ExpectMore(entry->number, more); });
+  }
   for (int i = 0; i < batch->count; i++) {
     QueuedFile *file = &batch->files[i];
     if (!IsAt(*file, Stage::kClaimed) || file->behind >= 0) continue;
