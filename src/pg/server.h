@@ -271,6 +271,14 @@ inline bool OwnsRelation(Oid relation, Oid role) {
 #endif
 }
 
+inline bool OwnsDatabase(Oid database, Oid role) {
+#if PG_VERSION_NUM >= 160000
+  return object_ownercheck(DatabaseRelationId, database, role);
+#else
+  return pg_database_ownercheck(database, role);
+#endif
+}
+
 // --- Attributes ------------------------------------------------------------------------------------------------------
 
 inline bool IsVirtualColumn([[maybe_unused]] Form_pg_attribute attribute) {

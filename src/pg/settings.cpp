@@ -14,6 +14,7 @@ int connect_timeout = 5000;
 int request_timeout = 30000;
 int max_requests = 8;
 int max_workers = 3;
+int max_databases = 1024;
 int poll_interval = 30000;
 int worker_idle_timeout = 4000;
 int retry_delay = 2000;
@@ -57,13 +58,18 @@ void Define() {
             "do, so few "
             "serve many databases.",
             &max_workers, 1, 64, 0);
+  // Sizes the shared memory, and means nothing where there is none.
+  if (process_shared_preload_libraries_in_progress)
+    DefineCustomIntVariable("imagekit_cleanup.max_databases", "Databases that the launcher keeps in mind at once.",
+                            "Any more are served too, but in turn.", &max_databases, max_databases, 1, 65536,
+                            PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
   DefineInt("imagekit_cleanup.poll_interval",
-            "How often an armed database is looked at when nothing has woken its worker.",
-            "Commits wake the worker at once; this covers COMMIT PREPARED and the like.", &poll_interval, 1000, 3600000,
-            GUC_UNIT_MS);
+            "How often a database is looked at in which something waits and nothing has woken its worker.",
+            "Commits wake the worker at once; this covers key files, prepared transactions and the like.",
+            &poll_interval, 1000, 3600000, GUC_UNIT_MS);
   DefineInt("imagekit_cleanup.worker_idle_timeout", "How long a worker with nothing to do stays connected.",
-            "Below 5 s, DROP DATABASE succeeds without stopping the worker: it waits that long for sessions to end.",
-            &worker_idle_timeout, 0, 3600000, GUC_UNIT_MS);
+            "DROP DATABASE and the like need not wait for it: they stop the worker.", &worker_idle_timeout, 0, 3600000,
+            GUC_UNIT_MS);
   DefineInt("imagekit_cleanup.retry_delay", "Wait after the first failed attempt at a file.",
             "Doubles with each further one, with jitter, up to imagekit_cleanup.retry_delay_max.", &retry_delay, 10,
             3600000, GUC_UNIT_MS);

@@ -13,7 +13,8 @@ extern int connect_timeout;      // ms
 extern int request_timeout;      // ms, one request from start to end
 extern int max_requests;         // on the wire at once, per process
 extern int max_workers;          // databases worked for at once
-extern int poll_interval;        // ms, safety poll of armed databases
+extern int max_databases;        // that the shared memory has room for; fixed at server start
+extern int poll_interval;        // ms, between looks at a database in which something waits
 extern int worker_idle_timeout;  // ms, a worker with nothing due leaves after this
 extern int retry_delay;          // ms, wait after the first failed attempt
 extern int retry_delay_max;      // ms, wait after many

@@ -4,6 +4,9 @@
 // once after the server has started or was promoted. A worker that finds no armed extension goes, and is not started
 // again until it is woken or a long while has passed.
 //
+// With nothing to do it sleeps: it looks which databases there are when it is told that they have changed (by the hook of
+// database_commands.cpp), and otherwise once an hour, for who writes into pg_database by hand.
+//
 // On a standby it starts nobody, and keeps the note by which the server may go on after a failover.
 
 #include "worker/launcher.h"
@@ -17,30 +20,81 @@ namespace imagekit::worker {
 
 namespace {
 
-// Tells the shared state which databases there are. Templates are left out: they only serve to be copied.
-void ScanDatabases() {
-  StartTransactionCommand();
-  (void)GetTransactionSnapshot();
-  int room = 64, count = 0;
-  auto *databases = static_cast<Oid *>(MemoryContextAlloc(TopTransactionContext, sizeof(Oid) * room));
+constexpr Ticks kDatabasesAgain = 3600 * 1000;  // ms, when nothing was said of them
+constexpr Ticks kNoSlotAgain = 10 * 1000;       // ms, when no worker could be ordered
+constexpr Ticks kSayAgain = 3600 * 1000;        // ms, what goes on being so
+
+// True when what is to be said has not been said for long.
+bool SayNow(Ticks *said_at) {
+  Ticks now = NowTicks();
+  if (*said_at != 0 && now - *said_at < kSayAgain) return false;
+  *said_at = now;
+  return true;
+}
+
+// Those that may have a worker. Templates are left out: they only serve to be copied.
+Oid *ReadDatabases(int *count) {
+  int room = 64;
+  *count = 0;
+  auto *databases = static_cast<Oid *>(palloc(sizeof(Oid) * room));
   Relation catalog = table_open(DatabaseRelationId, AccessShareLock);
   TableScanDesc scan = table_beginscan_catalog(catalog, 0, nullptr);
   HeapTuple tuple;
   while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection))) {
     auto database = reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple));
     if (!database->datallowconn || database->datistemplate) continue;
-    if (count == room) databases = static_cast<Oid *>(repalloc(databases, sizeof(Oid) * (room *= 2)));
-    databases[count++] = database->oid;
+    if (*count == room) databases = static_cast<Oid *>(repalloc(databases, sizeof(Oid) * (room *= 2)));
+    databases[(*count)++] = database->oid;
   }
   table_endscan(scan);
   table_close(catalog, AccessShareLock);
-  KeepDatabases(databases, count);
+  return databases;
+}
+
+// Tells the shared state which databases there are; returns when to do so again.
+Ticks ScanDatabases() {
+  static Ticks said_at = 0;
+  static int first = 0;
+  StartTransactionCommand();
+  (void)GetTransactionSnapshot();
+  int count;
+  Oid *databases = ReadDatabases(&count);
+  bool all = KeepDatabases(databases, count, &first);
   CommitTransactionCommand();
+  if (count > settings::max_databases && SayNow(&said_at))
+    ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+                      errmsg("imagekit_cleanup has room for %d of %d databases", settings::max_databases, count),
+                      errdetail("They are served in turn, which takes longer."),
+                      errhint("Raise imagekit_cleanup.max_databases and restart the server.")));
+  return NowTicks() + (all ? kDatabasesAgain : settings::poll_interval);
+}
+
+// Workers that were ordered and may not have come yet.
+struct Order {
+  Oid database;
+  BackgroundWorkerHandle *handle;
+};
+constexpr int kMostOrders = 64;  // no fewer than max_workers can be
+Order orders[kMostOrders];
+int order_count = 0;
+
+// One that ends without having come has failed before it could say so: no connection free, the fork refused, the database
+// gone. That is seen at once, as the postmaster tells the launcher of every end.
+void ConcludeOrders() {
+  for (int i = order_count - 1; i >= 0; i--) {
+    pid_t pid;
+    bool ended = GetBackgroundWorkerPid(orders[i].handle, &pid) == BGWH_STOPPED;
+    if (!ended && !HasCome(orders[i].database)) continue;
+    if (ended) OrderEnded(orders[i].database);
+    pfree(orders[i].handle);
+    orders[i] = orders[--order_count];
+  }
 }
 
 // True when the postmaster took the order. Slots may be taken by others; that is said once, not once a try.
-bool StartWorker(Oid database) {
-  static bool complained = false;
+bool OrderWorker(Oid database) {
+  static Ticks said_at = 0;
+  if (order_count == kMostOrders) return false;
   BackgroundWorker worker = {};
   worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION | pg::kWorkerInterruptible;
   worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
@@ -51,24 +105,32 @@ bool StartWorker(Oid database) {
   strlcpy(worker.bgw_function_name, "imagekit_worker_main", sizeof worker.bgw_function_name);
   strlcpy(worker.bgw_type, kWorkerType, sizeof worker.bgw_type);
   snprintf(worker.bgw_name, sizeof worker.bgw_name, "%s for database %u", kWorkerType, database);
-  bool started = RegisterDynamicBackgroundWorker(&worker, nullptr);
-  if (!started && !complained)
+  MemoryContext before = MemoryContextSwitchTo(TopMemoryContext);
+  Order *order = &orders[order_count];
+  bool ordered = RegisterDynamicBackgroundWorker(&worker, &order->handle);
+  MemoryContextSwitchTo(before);
+  if (ordered) {
+    order->database = database;
+    order_count++;
+  } else if (SayNow(&said_at)) {
     ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
                       errmsg("imagekit_cleanup cannot start a worker: no background worker slot is free"),
                       errdetail("Queued deletions wait until one is."), errhint("Raise max_worker_processes.")));
-  complained = !started;
-  return started;
+  }
+  return ordered;
 }
 
 // Starts what is due; returns when to look again.
-TimestampTz StartDueWorkers() {
-  if (!settings::enabled) return DT_NOEND;  // a reload wakes the launcher
-  TimestampTz next;
+Ticks StartDueWorkers() {
+  ConcludeOrders();
+  if (!settings::enabled) return kNever;  // a reload wakes the launcher
+  Ticks next;
   for (;;) {
-    TimestampTz now = GetCurrentTimestamp();
-    Oid database = NextDatabaseDue(now, settings::max_workers, &next);
+    Oid database = NextDatabaseDue(settings::max_workers, &next);
     if (!OidIsValid(database)) return next;
-    if (!StartWorker(database)) NotStarted(database, TimestampTzPlusMilliseconds(now, 10000));
+    if (OrderWorker(database)) continue;
+    NotOrdered(database);
+    return NowTicks() + kNoSlotAgain;  // or when a worker of ours ends
   }
 }
 
@@ -99,11 +161,13 @@ void imagekit_launcher_main(Datum) {
   using namespace imagekit::worker;
   pqsignal(SIGHUP, SignalHandlerForConfigReload);
   pqsignal(SIGTERM, die);
+  pqsignal(SIGINT, SIG_IGN);  // there is no statement to cancel
   BackgroundWorkerUnblockSignals();
   BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
   PublishLauncher();
+  pgstat_report_appname("imagekit_cleanup launcher");
   uint32 wait_event = imagekit::pg::WaitEventFor("ImageKitLauncher");
-  TimestampTz scan_at = DT_NOBEGIN;
+  Ticks scan_at = 0;
 
   for (;;) {
     CHECK_FOR_INTERRUPTS();
@@ -112,21 +176,18 @@ void imagekit_launcher_main(Datum) {
       ProcessConfigFile(PGC_SIGHUP);
       LookAtAll();
     }
-    TimestampTz now = GetCurrentTimestamp();
-    TimestampTz next;
+    Ticks next;
     if (RecoveryInProgress()) {
       NoteStreaming();
-      next = TimestampTzPlusMilliseconds(now, kStandbyTick);
+      next = NowTicks() + kStandbyTick;
     } else {
-      if (scan_at <= now) {
-        ScanDatabases();
-        scan_at = TimestampTzPlusMilliseconds(now, imagekit::settings::poll_interval);
-      }
+      if (TakeDatabasesChanged() || scan_at <= NowTicks()) scan_at = ScanDatabases();
       next = Min(StartDueWorkers(), scan_at);
     }
-    long timeout = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next);
+    pgstat_report_stat(true);
     pgstat_report_activity(STATE_IDLE, nullptr);
-    (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, Max(timeout, 10L), wait_event);
+    long timeout = static_cast<long>(Max(next - NowTicks(), Ticks{10}));
+    (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout, wait_event);
     ResetLatch(MyLatch);
   }
 }

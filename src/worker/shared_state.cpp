@@ -1,32 +1,47 @@
-// The shared memory behind shared_state.h, under one LWLock.
+// The shared memory behind shared_state.h, under one LWLock: a slot for each database.
+//
+//   due ─NextDatabaseDue─► ordered ─PublishWorker─► has a worker ─Leave─► waits until look_again_at, or until woken
+//    ▲                        │                          │
+//    └────── NotOrdered ──────┘ OrderEnded               └─ ends without Leave ─► waits, longer each time
+//
+// A slot that is set aside is never due.
 
 #include "worker/shared_state.h"
+
+#include "pg/settings.h"
 
 namespace imagekit::worker {
 
 namespace {
 
-// More databases than this with the extension armed are looked at by poll only; the launcher says so once.
-constexpr int kMostDatabases = 256;
-
-// A worker that has not come after this has failed before it could say so (no connection free, the fork refused).
-constexpr int kStartTimeout = 15000;  // ms
+// A worker that fails is followed by another after this, and twice as long each time, up to the other: what fails in
+// earnest, as on a full disk, must not fill the log. A reload of the configuration shortens the wait.
+constexpr Ticks kFirstRest = 1000;
+constexpr Ticks kLongestRest = 300 * 1000;
 
 struct DatabaseSlot {
-  Oid database;             // InvalidOid: free
-  bool woken;               // work was committed since a worker last looked
-  TimestampTz starting_at;  // when the launcher ordered a worker that has not come yet; 0: none ordered
+  Oid database;   // InvalidOid: free
+  bool known;     // the launcher has seen it in the catalog; before, it starts nobody there
+  bool woken;     // work was committed since a worker last looked
+  bool ordered;   // the launcher has called for a worker that has not come yet
+  bool prepared;  // a prepared transaction may hold work
+  bool stopped;   // its worker was told to go, by SetAside
+  int aside;      // how many want it without a worker
   int worker_pid;
   Latch *worker_latch;
-  TimestampTz look_again_at;
-  int failures;  // workers that ended without Leave(), since one last left
+  Ticks woken_at;
+  Ticks look_again_at;
+  int failures;  // workers that ended without leaving, since one last left
 };
 
 struct SharedState {
   LWLock *lock;
   int launcher_pid;
   Latch *launcher_latch;
-  DatabaseSlot slots[kMostDatabases];
+  bool databases_changed;
+  bool others_wait;  // databases are due that no worker can be started for
+  int room;
+  DatabaseSlot slots[FLEXIBLE_ARRAY_MEMBER];
 };
 
 SharedState *state = nullptr;
@@ -34,9 +49,13 @@ DatabaseSlot *my_slot = nullptr;  // the worker's own
 shmem_request_hook_type next_request_hook = nullptr;
 shmem_startup_hook_type next_startup_hook = nullptr;
 
+Size StateSize() {
+  return offsetof(SharedState, slots) + sizeof(DatabaseSlot) * static_cast<Size>(settings::max_databases);
+}
+
 void OnRequest() {
   if (next_request_hook != nullptr) next_request_hook();
-  RequestAddinShmemSpace(MAXALIGN(sizeof(SharedState)));
+  RequestAddinShmemSpace(MAXALIGN(StateSize()));
   RequestNamedLWLockTranche("imagekit_cleanup", 1);
 }
 
@@ -44,27 +63,64 @@ void OnStartup() {
   if (next_startup_hook != nullptr) next_startup_hook();
   bool found;
   LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-  state = static_cast<SharedState *>(ShmemInitStruct("imagekit_cleanup", sizeof(SharedState), &found));
+  state = static_cast<SharedState *>(ShmemInitStruct("imagekit_cleanup", StateSize(), &found));
   if (!found) {
-    memset(static_cast<void *>(state), 0, sizeof(SharedState));
+    memset(static_cast<void *>(state), 0, StateSize());
     state->lock = &GetNamedLWLockTranche("imagekit_cleanup")->lock;
+    state->room = settings::max_databases;
+    state->databases_changed = true;
   }
   LWLockRelease(AddinShmemInitLock);
 }
 
+// Work on the slots with the lock held, whatever way the scope is left. An error cannot leave it: nothing here raises.
+class Locked {
+ public:
+  explicit Locked(LWLockMode mode = LW_EXCLUSIVE) { LWLockAcquire(state->lock, mode); }
+  ~Locked() { LWLockRelease(state->lock); }
+  Locked(const Locked &) = delete;
+  Locked &operator=(const Locked &) = delete;
+};
+
+DatabaseSlot *begin(SharedState &all) { return all.slots; }
+DatabaseSlot *end(SharedState &all) { return all.slots + all.room; }
+
 DatabaseSlot *FindSlot(Oid database) {
-  for (DatabaseSlot &slot : state->slots)
-    if (slot.database == database) return &slot;
+  static int last = 0;  // a session asks for its own database again and again
+  if (state->slots[last].database == database) return &state->slots[last];
+  for (DatabaseSlot &slot : *state)
+    if (slot.database == database) {
+      last = static_cast<int>(&slot - state->slots);
+      return &slot;
+    }
   return nullptr;
 }
 
-DatabaseSlot *FindOrTakeSlot(Oid database) {
+// Holds nothing that a later look at its database would not find out.
+bool Replaceable(const DatabaseSlot &slot, Ticks now) {
+  return slot.worker_pid == 0 && !slot.ordered && slot.aside == 0 && !slot.woken && slot.look_again_at > now;
+}
+
+// The database's slot: its own, or a free one, or that of another database which waits, the longest first. NULL when none waits.
+DatabaseSlot *FindOrTakeSlot(Oid database, Ticks now) {
   DatabaseSlot *slot = FindSlot(database);
-  if (slot == nullptr && (slot = FindSlot(InvalidOid)) != nullptr) {
-    *slot = DatabaseSlot{};
-    slot->database = database;
-    slot->look_again_at = DT_NOBEGIN;  // never looked at: look now
+  if (slot != nullptr) return slot;
+  slot = FindSlot(InvalidOid);
+  if (slot == nullptr) {
+    for (DatabaseSlot &other : *state)
+      if (Replaceable(other, now) && (slot == nullptr || other.look_again_at > slot->look_again_at)) slot = &other;
+    if (slot == nullptr) return nullptr;
   }
+  *slot = DatabaseSlot{};
+  slot->database = database;
+  slot->look_again_at = now;  // never looked at: look now
+  return slot;
+}
+
+// Takes a slot for a database of which the launcher may not know yet.
+DatabaseSlot *FindOrAnnounceSlot(Oid database) {
+  DatabaseSlot *slot = FindOrTakeSlot(database, NowTicks());
+  if (slot == nullptr || !slot->known) state->databases_changed = true;
   return slot;
 }
 
@@ -72,34 +128,71 @@ void WakeLauncher() {
   if (state->launcher_latch != nullptr) SetLatch(state->launcher_latch);
 }
 
+void WakeSlot(DatabaseSlot *slot) {
+  if (!slot->woken) slot->woken_at = NowTicks();
+  slot->woken = true;
+  if (slot->worker_latch != nullptr)
+    SetLatch(slot->worker_latch);
+  else
+    WakeLauncher();
+}
+
 void WithdrawLauncher(int, Datum) {
-  LWLockAcquire(state->lock, LW_EXCLUSIVE);
+  Locked locked;
   state->launcher_pid = 0;
   state->launcher_latch = nullptr;
-  LWLockRelease(state->lock);
 }
 
-void WithdrawMySlot(TimestampTz look_again_at) {
+void Fail(DatabaseSlot *slot) {
+  Ticks rest = Min(kFirstRest << Min(slot->failures, 10), kLongestRest);
+  slot->failures++;
+  slot->woken = false;
+  slot->look_again_at = NowTicks() + rest;
+}
+
+void WithdrawMySlot() {
   my_slot->worker_pid = 0;
   my_slot->worker_latch = nullptr;
-  my_slot->look_again_at = look_again_at;
+  my_slot->stopped = false;
   my_slot = nullptr;
+  WakeLauncher();  // it may have to shorten its sleep, or has waited for a place
 }
 
-// A worker that ends without Leave() was stopped or failed: another follows, after one second, then two, four, ... up to
-// a minute, or a worker that fails at its first step would fill the log.
+// A worker that ends without leaving was stopped or failed.
 void WithdrawWorker(int, Datum) {
   if (my_slot == nullptr) return;
-  LWLockAcquire(state->lock, LW_EXCLUSIVE);
-  int wait = Min(1000 << Min(my_slot->failures, 6), 60000);
-  my_slot->failures++;
-  my_slot->woken = false;
-  WithdrawMySlot(TimestampTzPlusMilliseconds(GetCurrentTimestamp(), wait));
-  WakeLauncher();
-  LWLockRelease(state->lock);
+  Locked locked;
+  if (my_slot->stopped)
+    my_slot->look_again_at = NowTicks();
+  else
+    Fail(my_slot);
+  WithdrawMySlot();
+}
+
+// When the slot's database wants a worker. One that has failed is not hurried by commits: it would fail at each of them.
+Ticks DueAt(const DatabaseSlot &slot) {
+  return slot.woken && slot.failures == 0 ? Min(slot.woken_at, slot.look_again_at) : slot.look_again_at;
+}
+
+bool MayGetWorker(const DatabaseSlot &slot) {
+  return slot.database != InvalidOid && slot.known && slot.worker_pid == 0 && !slot.ordered && slot.aside == 0;
+}
+
+// Those that are idle go at once, the others at the end of their turn.
+void AskForRoom() {
+  if (state->others_wait) return;
+  state->others_wait = true;
+  for (DatabaseSlot &slot : *state)
+    if (slot.worker_latch != nullptr) SetLatch(slot.worker_latch);
 }
 
 }  // namespace
+
+Ticks NowTicks() {
+  instr_time now;
+  INSTR_TIME_SET_CURRENT(now);
+  return static_cast<Ticks>(INSTR_TIME_GET_MILLISEC(now));
+}
 
 void RequestSharedState() {
   next_request_hook = shmem_request_hook;
@@ -112,135 +205,217 @@ bool SharedStateExists() { return state != nullptr; }
 
 // True when somebody has woken the database's worker, or the launcher for want of one, and it has not yet come to look.
 bool IsWoken(Oid database) {
-  LWLockAcquire(state->lock, LW_SHARED);
+  Locked locked(LW_SHARED);
   const DatabaseSlot *slot = FindSlot(database);
-  bool woken = slot != nullptr && slot->woken;
-  LWLockRelease(state->lock);
-  return woken;
+  return slot != nullptr && slot->woken;
 }
 
 void Wake(Oid database) {
   // Once is enough: each commit would interrupt whoever is already on its way, or may not come (enabled = off).
   if (state == nullptr || IsWoken(database)) return;
-  LWLockAcquire(state->lock, LW_EXCLUSIVE);
-  DatabaseSlot *slot = FindOrTakeSlot(database);
-  if (slot != nullptr) {
-    slot->woken = true;
-    if (slot->worker_latch != nullptr)
-      SetLatch(slot->worker_latch);
-    else
-      WakeLauncher();
+  Locked locked;
+  DatabaseSlot *slot = FindOrAnnounceSlot(database);
+  if (slot != nullptr)
+    WakeSlot(slot);
+  else
+    WakeLauncher();
+}
+
+void NotePrepared(Oid database) {
+  if (state == nullptr) return;
+  Locked locked;
+  DatabaseSlot *slot = FindOrAnnounceSlot(database);
+  if (slot == nullptr) return;
+  slot->prepared = true;
+  WakeSlot(slot);  // for the worker to see that it must be polled
+}
+
+void WakeForPrepared(Oid database) {
+  if (state == nullptr) return;
+  Locked locked;
+  DatabaseSlot *slot = FindSlot(database);
+  if (slot != nullptr && slot->prepared) WakeSlot(slot);
+}
+
+void SetAside(Oid database) {
+  if (state == nullptr) return;
+  Locked locked;
+  DatabaseSlot *slot = FindOrAnnounceSlot(database);
+  if (slot == nullptr) return;
+  slot->aside++;
+  if (slot->worker_pid == 0) return;
+  slot->stopped = true;
+  // Its process id cannot have gone to another: to withdraw it, its owner needs the lock that we have.
+  kill(slot->worker_pid, SIGTERM);
+}
+
+void EndAside(Oid database) {
+  if (state == nullptr) return;
+  Locked locked;
+  DatabaseSlot *slot = FindSlot(database);
+  state->databases_changed = true;
+  if (slot != nullptr && slot->aside > 0) {
+    slot->aside--;
+    slot->known = false;  // it may have been dropped, or be a template now
   }
-  LWLockRelease(state->lock);
+  WakeLauncher();
+}
+
+void DatabasesChanged() {
+  if (state == nullptr) return;
+  Locked locked;
+  state->databases_changed = true;
+  WakeLauncher();
 }
 
 ServiceState ReadService(Oid database) {
   ServiceState service = {0, 0};
   if (state == nullptr) return service;
-  LWLockAcquire(state->lock, LW_SHARED);
+  Locked locked(LW_SHARED);
   const DatabaseSlot *slot = FindSlot(database);
   service.launcher_pid = state->launcher_pid;
   service.worker_pid = slot != nullptr ? slot->worker_pid : 0;
-  LWLockRelease(state->lock);
   return service;
 }
 
 void PublishLauncher() {
   before_shmem_exit(WithdrawLauncher, 0);
-  LWLockAcquire(state->lock, LW_EXCLUSIVE);
+  Locked locked;
   state->launcher_pid = MyProcPid;
   state->launcher_latch = MyLatch;
+  state->databases_changed = true;
   // A launcher before us may have died between marking a database and starting its worker.
-  for (DatabaseSlot &slot : state->slots) slot.starting_at = 0;
-  LWLockRelease(state->lock);
+  for (DatabaseSlot &slot : *state) slot.ordered = false;
 }
 
-void KeepDatabases(const Oid *databases, int count) {
-  LWLockAcquire(state->lock, LW_EXCLUSIVE);
-  for (DatabaseSlot &slot : state->slots) {
-    bool kept = slot.database == InvalidOid || slot.worker_pid != 0;
-    for (int i = 0; !kept && i < count; i++) kept = databases[i] == slot.database;
-    if (!kept) slot = DatabaseSlot{};
+bool TakeDatabasesChanged() {
+  Locked locked;
+  bool changed = state->databases_changed;
+  state->databases_changed = false;
+  return changed;
+}
+
+bool KeepDatabases(const Oid *databases, int count, int *first) {
+  Ticks now = NowTicks();
+  int left_out = -1;
+  Locked locked;
+  for (DatabaseSlot &slot : *state) {
+    if (slot.database == InvalidOid) continue;
+    slot.known = false;
+    for (int i = 0; !slot.known && i < count; i++) slot.known = databases[i] == slot.database;
+    if (!slot.known && slot.worker_pid == 0 && slot.aside == 0) slot = DatabaseSlot{};
   }
-  for (int i = 0; i < count; i++) (void)FindOrTakeSlot(databases[i]);
-  LWLockRelease(state->lock);
+  for (int i = 0; i < count; i++) {
+    int at = (*first + i) % count;
+    DatabaseSlot *slot = FindOrTakeSlot(databases[at], now);
+    if (slot != nullptr)
+      slot->known = true;
+    else if (left_out < 0)
+      left_out = at;
+  }
+  *first = Max(left_out, 0);
+  return count <= state->room;
 }
 
-Oid NextDatabaseDue(TimestampTz now, int most_workers, TimestampTz *next) {
-  Oid due = InvalidOid;
+Oid NextDatabaseDue(int most_workers, Ticks *next) {
+  Ticks now = NowTicks();
+  DatabaseSlot *due = nullptr;
   int under_way = 0;
-  *next = DT_NOEND;
-  LWLockAcquire(state->lock, LW_EXCLUSIVE);
-  for (const DatabaseSlot &slot : state->slots)
-    under_way += slot.worker_pid != 0 ||
-                 (slot.starting_at != 0 && now < TimestampTzPlusMilliseconds(slot.starting_at, kStartTimeout));
-  for (DatabaseSlot &slot : state->slots) {
-    if (slot.database == InvalidOid || slot.worker_pid != 0) continue;
-    TimestampTz due_at = slot.starting_at != 0 ? TimestampTzPlusMilliseconds(slot.starting_at, kStartTimeout)
-                         : slot.woken          ? now
-                                               : slot.look_again_at;
-    if (due_at <= now && under_way >= most_workers) continue;  // one that leaves wakes us
-    if (due_at <= now) {
-      slot.starting_at = now;
-      due = slot.database;
-      break;
-    }
-    *next = Min(*next, due_at);
+  *next = kNever;
+  Locked locked;
+  for (DatabaseSlot &slot : *state) {
+    under_way += slot.worker_pid != 0 || slot.ordered;
+    if (!MayGetWorker(slot)) continue;
+    if (DueAt(slot) > now)
+      *next = Min(*next, DueAt(slot));
+    else if (due == nullptr || DueAt(slot) < DueAt(*due))
+      due = &slot;
   }
-  LWLockRelease(state->lock);
-  return due;
+  if (due == nullptr) {
+    state->others_wait = false;
+    return InvalidOid;
+  }
+  if (under_way >= most_workers) {
+    AskForRoom();  // one that leaves wakes us
+    return InvalidOid;
+  }
+  due->ordered = true;
+  return due->database;
 }
 
-void NotStarted(Oid database, TimestampTz look_again_at) {
-  LWLockAcquire(state->lock, LW_EXCLUSIVE);
+void NotOrdered(Oid database) {
+  Locked locked;
   DatabaseSlot *slot = FindSlot(database);
-  if (slot != nullptr && slot->worker_pid == 0) {
-    slot->starting_at = 0;
-    slot->woken = false;
-    slot->look_again_at = look_again_at;
-  }
-  LWLockRelease(state->lock);
+  if (slot != nullptr) slot->ordered = false;
+  AskForRoom();
+}
+
+void OrderEnded(Oid database) {
+  Locked locked;
+  DatabaseSlot *slot = FindSlot(database);
+  if (slot == nullptr || !slot->ordered) return;
+  slot->ordered = false;
+  Fail(slot);
+}
+
+bool HasCome(Oid database) {
+  Locked locked(LW_SHARED);
+  const DatabaseSlot *slot = FindSlot(database);
+  return slot == nullptr || !slot->ordered;
 }
 
 void LookAtAll() {
-  LWLockAcquire(state->lock, LW_EXCLUSIVE);
-  for (DatabaseSlot &slot : state->slots) slot.look_again_at = DT_NOBEGIN;
-  LWLockRelease(state->lock);
+  Locked locked;
+  for (DatabaseSlot &slot : *state) {
+    slot.failures = 0;
+    if (slot.look_again_at != kNever) slot.look_again_at = NowTicks();
+  }
 }
 
 bool PublishWorker(Oid database) {
   before_shmem_exit(WithdrawWorker, 0);
-  LWLockAcquire(state->lock, LW_EXCLUSIVE);
-  DatabaseSlot *slot = FindOrTakeSlot(database);
-  bool free = slot != nullptr && slot->worker_pid == 0;
-  if (free) {
-    slot->starting_at = 0;
-    slot->worker_pid = MyProcPid;
-    slot->worker_latch = MyLatch;
-    my_slot = slot;
-  }
-  LWLockRelease(state->lock);
-  return free;
+  Locked locked;
+  DatabaseSlot *slot = FindOrTakeSlot(database, NowTicks());
+  if (slot == nullptr || slot->worker_pid != 0) return false;
+  slot->ordered = false;
+  if (slot->aside > 0) return false;
+  slot->worker_pid = MyProcPid;
+  slot->worker_latch = MyLatch;
+  my_slot = slot;
+  return true;
 }
 
 bool TakeWake() {
-  LWLockAcquire(state->lock, LW_EXCLUSIVE);
+  Locked locked;
   bool woken = my_slot->woken;
   my_slot->woken = false;
-  LWLockRelease(state->lock);
   return woken;
 }
 
-bool Leave(TimestampTz look_again_at) {
-  LWLockAcquire(state->lock, LW_EXCLUSIVE);
-  bool leave = !my_slot->woken;
-  if (leave) {
-    my_slot->failures = 0;
-    WithdrawMySlot(look_again_at);
-    WakeLauncher();  // it may have to shorten its sleep
-  }
-  LWLockRelease(state->lock);
-  return leave;
+bool OthersWait() {
+  Locked locked(LW_SHARED);
+  return state->others_wait;
+}
+
+bool WasSetAside() { return my_slot != nullptr && my_slot->stopped; }
+
+bool Leave(Ticks look_again_at, bool prepared) {
+  Locked locked;
+  // Noted after the worker has looked.
+  if (my_slot->woken) return false;
+  my_slot->failures = 0;
+  my_slot->prepared = prepared;
+  my_slot->look_again_at = look_again_at;
+  WithdrawMySlot();
+  return true;
+}
+
+void MakeWay() {
+  Locked locked;
+  my_slot->failures = 0;
+  my_slot->look_again_at = NowTicks();
+  my_slot->woken = false;
+  WithdrawMySlot();
 }
 
 }  // namespace imagekit::worker

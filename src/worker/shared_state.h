@@ -1,7 +1,10 @@
 // What backends, launcher and workers tell each other in shared memory: which databases have work, and whom to wake.
 //
-// Exists only when the library is in shared_preload_libraries; every function is a harmless no-op otherwise. Holds no
-// pointer into a process: latches live in shared memory themselves.
+// Exists only when the library is in shared_preload_libraries; every function that a session may call is a harmless
+// no-op otherwise. Holds no pointer into a process: latches live in shared memory themselves.
+//
+// Its times are of a clock that nobody sets. With the wall clock, a service that was to look again in a second would
+// sleep for a day when the clock is put back by one.
 
 #ifndef IMAGEKIT_WORKER_SHARED_STATE_H
 #define IMAGEKIT_WORKER_SHARED_STATE_H
@@ -9,6 +12,11 @@
 #include "pg/server.h"
 
 namespace imagekit::worker {
+
+/// Milliseconds of the machine's monotonic clock, the same in every process.
+using Ticks = int64;
+constexpr Ticks kNever = PG_INT64_MAX;
+Ticks NowTicks();
 
 /// Hooks for the postmaster. Once, from _PG_init under shared_preload_libraries.
 void RequestSharedState();
@@ -20,6 +28,21 @@ bool SharedStateExists();
 /// There may be work in `database`: its worker is woken, or the launcher to start one.
 void Wake(Oid database);
 
+/// A transaction that has captured something is prepared. Somebody else will commit it, perhaps one who has never heard
+/// of us (a subscription), so the database is polled until no prepared transaction is left.
+void NotePrepared(Oid database);
+
+/// One was committed: wakes, if any was noted.
+void WakeForPrepared(Oid database);
+
+/// `database` is to have no worker: the one it has is stopped, and none is started before as many calls of EndAside. The
+/// caller makes sure of these, whatever becomes of it.
+void SetAside(Oid database);
+void EndAside(Oid database);
+
+/// Databases were made, dropped or changed: the launcher looks which there are.
+void DatabasesChanged();
+
 struct ServiceState {
   int launcher_pid;  // 0: none
   int worker_pid;    // of this database; 0: none
@@ -30,29 +53,51 @@ ServiceState ReadService(Oid database);
 
 void PublishLauncher();
 
-/// Makes sure each of these databases is known, and forgets all others.
-void KeepDatabases(const Oid *databases, int count);
+/// Whether it has to look which databases there are.
+bool TakeDatabasesChanged();
 
-/// A database that wants a worker and has none; InvalidOid when there is none, or when `most_workers` are under way.
-/// `now` is compared with what the last worker left; *next gets the earliest time at which that changes by itself. A
-/// database is due once only until its worker has come, or NotStarted says that it will not.
-Oid NextDatabaseDue(TimestampTz now, int most_workers, TimestampTz *next);
-void NotStarted(Oid database, TimestampTz look_again_at);
+/// Makes sure that each of these databases is known, and forgets all others. Where there are more than there is room for, those
+/// that wait for nothing make room for the next, beginning with databases[*first], so that in some calls all get their
+/// turn. False when some have no place now; *first is then the first of these.
+bool KeepDatabases(const Oid *databases, int count, int *first);
 
-/// The configuration has changed: every database without a worker is due.
+/// A database that wants a worker and has none; InvalidOid when there is none, or when `most_workers` are under way. Who has
+/// waited longest comes first. *next gets the earliest time at which that changes by itself.
+/// Calls for a worker: the database is not returned again before that has come, or one of the next two was called.
+Oid NextDatabaseDue(int most_workers, Ticks *next);
+
+/// No worker could be ordered: it is as due as it was.
+void NotOrdered(Oid database);
+
+/// The worker that was ordered has ended. If it never came to work, that is a failure.
+void OrderEnded(Oid database);
+
+/// Whether the ordered worker has come.
+bool HasCome(Oid database);
+
+/// The configuration has changed: what waits for something is due, and failures are forgotten.
 void LookAtAll();
 
 // A worker
 
-/// False when the database has a worker already.
+/// False when the database has a worker already, or is to have none.
 bool PublishWorker(Oid database);
 
 /// Whether the worker was woken since it last asked. Ask before looking for work: what is committed later wakes again.
 bool TakeWake();
 
+/// Another database has work and no worker could be started for it.
+bool OthersWait();
+
+/// Why this worker is being stopped: true when SetAside did it.
+bool WasSetAside();
+
 /// Withdraws the worker, unless it was woken meanwhile: then false, and it must look again. `look_again_at` is when
-/// the launcher shall start another without being asked.
-bool Leave(TimestampTz look_again_at);
+/// the launcher shall start another without being asked; `prepared` tells whether prepared transactions are left.
+bool Leave(Ticks look_again_at, bool prepared);
+
+/// Withdraws the worker in the middle of its work: its database queues up behind those that wait.
+void MakeWay();
 
 }  // namespace imagekit::worker
 

@@ -12,8 +12,8 @@ bool wake_at_commit = false;
 
 void OnTransaction(XactEvent event, void *) {
   if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE) return;
-  // A prepared transaction is committed by another session: the launcher's poll finds its work.
   if (event == XACT_EVENT_COMMIT && wake_at_commit) Wake(MyDatabaseId);
+  if (event == XACT_EVENT_PREPARE && wake_at_commit) NotePrepared(MyDatabaseId);
   wake_at_commit = false;
 }
 
