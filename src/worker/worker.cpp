@@ -1,4 +1,4 @@
-// The worker's loop. It ends by itself: an idle worker would keep its database from being dropped or copied.
+// The worker's loop. It ends by itself, so that few processes serve many databases.
 //
 //   start ─► allowed? ──no──► leave (woken by enable())
 //              │ yes
@@ -8,8 +8,11 @@
 //              │         ▼
 //              └─woken─ wait (idle time-out) ─► leave (started again when the next file is due)
 //
-// An error ends the process, and the launcher starts another a second later: what was claimed comes back with its
-// attempt counted.
+// An error ends the process, and the launcher starts another a second later, or longer when it fails again: what was
+// claimed comes back with its attempt counted. So it is when the worker is stopped.
+//
+// Times are shared_state.h's Ticks, also here: the wall clock may jump. Only what is compared with the queue's own times
+// is of its clock.
 
 #include "worker/worker.h"
 
@@ -23,26 +26,75 @@ namespace imagekit::worker {
 
 namespace {
 
-// A database that may not send is looked at again after this without being woken.
-constexpr int kDisarmedPoll = 10 * 60 * 1000;  // ms
+// A database in which nothing waits is looked at again after this without being woken; so is one that may not send.
+// Everything that makes work wakes: this is for what nobody has thought of.
+constexpr Ticks kUnaskedLook = 3600 * 1000;
 
-bool MaySend() {
+// With others waiting for a place, a worker that always finds work goes to the end of the queue after this.
+constexpr Ticks kTurn = 5000;
+
+constexpr char kWhatWaits[] =
+    "SELECT EXISTS (SELECT FROM imagekit.outbox) OR EXISTS (SELECT FROM imagekit.backlog"
+    "  WHERE state IN ('waiting', 'retrying')) "
+    "OR EXISTS (SELECT FROM imagekit.claims) OR EXISTS (SELECT FROM imagekit.purges), "
+    "EXISTS (SELECT FROM pg_catalog.pg_prepared_xacts"
+    "  WHERE database OPERATOR(pg_catalog.=) pg_catalog.current_database())";
+
+enum class Standing { kNoExtension, kMayNot, kMay };
+
+// What the worker knows when it goes.
+struct Parting {
+  Ticks look_again_at;
+  bool prepared;  // there are prepared transactions
+  bool make_way;  // in the middle of the work, for others
+};
+
+Standing ReadStanding() {
   SetCurrentStatementStartTimestamp();
   StartTransactionCommand();
   PushActiveSnapshot(GetTransactionSnapshot());
-  bool may = settings::enabled && pg::HoldExtension() && SettleArming() == nullptr;
+  Standing standing = !pg::HoldExtension()                             ? Standing::kNoExtension
+                      : settings::enabled && SettleArming() == nullptr ? Standing::kMay
+                                                                       : Standing::kMayNot;
   PopActiveSnapshot();
   CommitTransactionCommand();
-  return may;
+  return standing;
 }
 
-TimestampTz Later(int ms) { return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms); }
+Ticks Later(Ticks wait) { return NowTicks() + wait; }
+
+Ticks InTicks(TimestampTz due) {
+  return due == DT_NOEND ? kNever : Later(TimestampDifferenceMilliseconds(GetCurrentTimestamp(), due));
+}
+
+// What to say on leaving, when the next file is due at `due`. Only a queue in which something waits is polled: its files may
+// wait for a key, or have been made due by hand.
+Parting PartingAt(Ticks due) {
+  Parting parting = {kNever, false, false};
+  SetCurrentStatementStartTimestamp();
+  StartTransactionCommand();
+  PushActiveSnapshot(GetTransactionSnapshot());
+  if (pg::HoldExtension()) {
+    pg::SqlSession session;
+    pg::OpenSql(&session);
+    pg::RunSql(kWhatWaits, SPI_OK_SELECT);
+    bool null;
+    bool waits = DatumGetBool(pg::Field(0, 1, &null));
+    parting.prepared = DatumGetBool(pg::Field(0, 2, &null));
+    pg::CloseSql(&session);
+    Ticks poll = settings::poll_interval;
+    parting.look_again_at = Min(due, Later(waits || parting.prepared ? poll : Max(poll, kUnaskedLook)));
+  }
+  PopActiveSnapshot();
+  CommitTransactionCommand();
+  return parting;
+}
 
 // Sleeps until woken, or until `until`. True when woken.
-bool Sleep(TimestampTz until, uint32 wait_event) {
+bool Sleep(Ticks until, uint32 wait_event) {
   pgstat_report_stat(true);
   pgstat_report_activity(STATE_IDLE, nullptr);
-  long timeout = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+  long timeout = static_cast<long>(Max(until - NowTicks(), Ticks{0}));
   int events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout, wait_event);
   ResetLatch(MyLatch);
   CHECK_FOR_INTERRUPTS();
@@ -72,27 +124,51 @@ void PinSettings() {
   for (const auto &setting : kPinned) SetConfigOption(setting.name, setting.value, PGC_SUSET, PGC_S_OVERRIDE);
 }
 
-// Works until there is nothing to do; returns when the launcher shall look again.
-TimestampTz WorkUntilIdle(Drain *drain) {
+// Works until there is nothing to do, or others want the place.
+Parting WorkUntilIdle(Drain *drain, Ticks turn_ends) {
   uint32 wait_event = pg::WaitEventFor("ImageKitIdle");
-  TimestampTz idle_since = GetCurrentTimestamp();
+  Ticks idle_since = NowTicks();
   for (;;) {
     CHECK_FOR_INTERRUPTS();
     ObeyReload();
     (void)TakeWake();  // before looking: what is committed from here on wakes again
+    Standing standing = ReadStanding();
+    if (standing == Standing::kNoExtension) return {kNever, false, false};
     // While the kill switch is off the launcher starts nobody, so a switch that was turned on again meanwhile is seen soon.
-    if (!MaySend()) return Later(settings::enabled ? kDisarmedPoll : settings::poll_interval);
+    if (standing == Standing::kMayNot)
+      return {Later(settings::enabled ? kUnaskedLook : Ticks{settings::poll_interval}), false, false};
     pgstat_report_activity(STATE_RUNNING, "imagekit_cleanup: draining");
     Round round = DrainRound(drain, PG_INT64_MAX);
-    TimestampTz now = GetCurrentTimestamp();
-    if (round.files > 0) idle_since = now;
-    if (!round.busy && !round.idle && round.next_due <= now) continue;
+    if (round.files > 0) idle_since = NowTicks();
+    if (!round.busy && !round.idle && round.next_due <= GetCurrentTimestamp()) {
+      if (OthersWait() && NowTicks() >= turn_ends) return {NowTicks(), false, true};
+      continue;
+    }
 
     // Another process has the drain, or somebody has locked the rows that are due: look again, but do not spin.
-    TimestampTz due = round.busy ? Later(1000) : Max(round.next_due, Later(round.idle ? 500 : 0));
-    TimestampTz leave_at = TimestampTzPlusMilliseconds(idle_since, settings::worker_idle_timeout);
+    Ticks due = round.busy ? Later(1000) : Max(InTicks(round.next_due), Later(round.idle ? 500 : 0));
+    Ticks leave_at = OthersWait() ? NowTicks() : idle_since + settings::worker_idle_timeout;
     bool woken = Sleep(Min(due, leave_at), wait_event);
-    if (!woken && due > GetCurrentTimestamp()) return Min(due, Later(settings::poll_interval));
+    if (!woken && due > NowTicks()) return PartingAt(due);
+  }
+}
+
+// Told to go by a command that needs the database for itself: nothing that the log must have as FATAL.
+emit_log_hook_type next_log_hook = nullptr;
+
+void LogQuietly(ErrorData *error) {
+  if (error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN && WasSetAside()) error->output_to_server = false;
+  if (next_log_hook != nullptr) next_log_hook(error);
+}
+
+void Work() {
+  Drain drain = {};
+  drain.parent = TopMemoryContext;
+  Ticks turn_ends = Later(kTurn);
+  for (;;) {
+    Parting parting = WorkUntilIdle(&drain, turn_ends);
+    if (parting.make_way) return MakeWay();
+    if (Leave(parting.look_again_at, parting.prepared)) return;
   }
 }
 
@@ -108,17 +184,24 @@ void imagekit_worker_main(Datum database) {
   using namespace imagekit::worker;
   pqsignal(SIGHUP, SignalHandlerForConfigReload);
   pqsignal(SIGTERM, die);
+  pqsignal(SIGINT, SIG_IGN);  // cancelled work would only be begun anew; pg_terminate_backend() ends the process
   BackgroundWorkerUnblockSignals();
   BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(database), InvalidOid, 0);
   if (!PublishWorker(MyDatabaseId)) proc_exit(0);
+  next_log_hook = emit_log_hook;
+  emit_log_hook = LogQuietly;
   pgstat_report_appname(kWorkerType);
   PinSettings();
 
-  Drain drain = {};
-  drain.parent = TopMemoryContext;
-  TimestampTz look_again_at;
-  do look_again_at = WorkUntilIdle(&drain);
-  while (!Leave(look_again_at));
+  // An error ends the process, but its message is all that the log needs: exit status 1 would be a second one.
+  PG_TRY();
+  { Work(); }
+  PG_CATCH();
+  {
+    HOLD_INTERRUPTS();
+    EmitErrorReport();
+  }
+  PG_END_TRY();
   proc_exit(0);
 }
 }
