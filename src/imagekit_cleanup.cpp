@@ -16,6 +16,7 @@
 #include "capture/watched_relation.h"
 #include "pg/server.h"
 #include "pg/settings.h"
+#include "worker/database_commands.h"
 #include "worker/launcher.h"
 #include "worker/shared_pace.h"
 #include "worker/shared_state.h"
@@ -41,6 +42,7 @@ void _PG_init(void) {
   imagekit::worker::ForgetStandbyWhenRestoring();
   imagekit::worker::RequestSharedState();
   imagekit::worker::RequestSharedPace();
+  imagekit::worker::WatchDatabaseCommands();
   imagekit::worker::RegisterLauncher();
 }
 }
