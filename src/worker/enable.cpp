@@ -94,6 +94,7 @@ Datum imagekit_enable(PG_FUNCTION_ARGS) {
               {NAMEOID, NameGetDatum(role)}});
   pg::RunSql(kSortBacklog, SPI_OK_UPDATE);
   pg::CloseSql(&session);
+  ForgetFailures(MyDatabaseId);
   WakeAtCommit();
   WarnOfObstacles();
   PG_RETURN_TEXT_P(cstring_to_text(psprintf("database \"%s\" is armed", get_database_name(MyDatabaseId))));

@@ -21,7 +21,7 @@ namespace imagekit::worker {
 namespace {
 
 constexpr Ticks kDatabasesAgain = 3600 * 1000;  // ms, when nothing was said of them
-constexpr Ticks kNoSlotAgain = 10 * 1000;       // ms, when no worker could be ordered
+constexpr Ticks kNoSlotAgain = 2 * 1000;        // ms, when no worker could be ordered
 constexpr Ticks kSayAgain = 3600 * 1000;        // ms, what goes on being so
 
 // True when what is to be said has not been said for long.
@@ -91,9 +91,23 @@ void ConcludeOrders() {
   }
 }
 
-// True when the postmaster took the order. Slots may be taken by others; that is said once, not once a try.
+// Slots may be taken by others; that is said once, not once a try. Nor at the first: a worker of ours that has left may have
+// its slot for a moment still.
+void SayWhenNoSlotIsFree(bool is_free) {
+  static Ticks none_since = 0, said_at = 0;
+  if (is_free) {
+    none_since = 0;
+    return;
+  }
+  if (none_since == 0) none_since = NowTicks();
+  if (NowTicks() - none_since < kNoSlotAgain / 2 || !SayNow(&said_at)) return;
+  ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+                    errmsg("imagekit_cleanup cannot start a worker: no background worker slot is free"),
+                    errdetail("Queued deletions wait until one is."), errhint("Raise max_worker_processes.")));
+}
+
+// True when the postmaster took the order.
 bool OrderWorker(Oid database) {
-  static Ticks said_at = 0;
   if (order_count == kMostOrders) return false;
   BackgroundWorker worker = {};
   worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION | pg::kWorkerInterruptible;
@@ -112,11 +126,8 @@ bool OrderWorker(Oid database) {
   if (ordered) {
     order->database = database;
     order_count++;
-  } else if (SayNow(&said_at)) {
-    ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-                      errmsg("imagekit_cleanup cannot start a worker: no background worker slot is free"),
-                      errdetail("Queued deletions wait until one is."), errhint("Raise max_worker_processes.")));
   }
+  SayWhenNoSlotIsFree(ordered);
   return ordered;
 }
 

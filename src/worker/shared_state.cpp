@@ -15,7 +15,7 @@ namespace imagekit::worker {
 namespace {
 
 // A worker that fails is followed by another after this, and twice as long each time, up to the other: what fails in
-// earnest, as on a full disk, must not fill the log. A reload of the configuration shortens the wait.
+// earnest, as on a full disk, must not fill the log. A reload of the configuration and enable() end the wait.
 constexpr Ticks kFirstRest = 1000;
 constexpr Ticks kLongestRest = 300 * 1000;
 
@@ -219,6 +219,13 @@ void Wake(Oid database) {
     WakeSlot(slot);
   else
     WakeLauncher();
+}
+
+void ForgetFailures(Oid database) {
+  if (state == nullptr) return;
+  Locked locked;
+  DatabaseSlot *slot = FindSlot(database);
+  if (slot != nullptr) slot->failures = 0;
 }
 
 void NotePrepared(Oid database) {

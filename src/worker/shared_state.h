@@ -28,6 +28,9 @@ bool SharedStateExists();
 /// There may be work in `database`: its worker is woken, or the launcher to start one.
 void Wake(Oid database);
 
+/// Somebody has set `database` right: its next worker need not wait because others have failed.
+void ForgetFailures(Oid database);
+
 /// A transaction that has captured something is prepared. Somebody else will commit it, perhaps one who has never heard
 /// of us (a subscription), so the database is polled until no prepared transaction is left.
 void NotePrepared(Oid database);
