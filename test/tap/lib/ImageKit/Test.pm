@@ -40,12 +40,12 @@ my %settings = (
 	'imagekit_cleanup.retry_delay_max' => '1s');
 
 # OPTIONS: settings => {name => value or undef to leave it out}, init => [arguments of Cluster::init],
-# ready => 0 (an empty database postgres; prepare() makes a database ready).
+# ready => 0 (an empty database postgres; prepare() makes a database ready), cluster => [arguments of Cluster::new].
 sub new
 {
 	my ($class, %options) = @_;
 	my %conf = (%settings, %{ $options{settings} // {} });
-	my $node = PostgreSQL::Test::Cluster->new($options{name} // 'main');
+	my $node = PostgreSQL::Test::Cluster->new($options{name} // 'main', @{ $options{cluster} // [] });
 	$node->init(@{ $options{init} // [] });
 	$node->append_conf('postgresql.conf',
 		join('', map { "$_ = $conf{$_}\n" } grep { defined $conf{$_} } sort keys %conf));
