@@ -85,6 +85,16 @@ for my $by ($day, -$day)
 	$imagekit->release;
 	gone("hung-$where", 'and its file is deleted, once');
 
+	# The next worker is to come in a second, by a clock that nobody sets.
+	jump(0);
+	$imagekit->fault(kind => 'stall', contains => "stopped-$where.jpg");
+	remove("stopped-$where");
+	wait_for { $imagekit->stalled } 'a request hangs';
+	$t->sql('SELECT pg_terminate_backend(' . $t->worker . ')');
+	jump($by);
+	cmp_ok(gone("stopped-$where", "a day $where, the one that follows a worker that was stopped comes"), '<', 5, 'when it should');
+	$imagekit->release;
+
 	# A file that failed waits for its next attempt.
 	jump(0);
 	$imagekit->fault(kind => 'text_500', contains => "retried-$where.jpg", count => 2);
