@@ -14,7 +14,7 @@ my $t = ImageKit::Test->new(ready => 0, settings => {
 	# The launcher, that of logical replication, and two more.
 	max_worker_processes => '4' });
 my $imagekit = $t->imagekit;
-for my $db (@databases) { $t->sql("CREATE DATABASE $db"); $t->prepare(db => $db); }
+for my $db (@databases) { $t->sql("CREATE DATABASE $db"); $t->prepare(db => $db, server => { bulk_size => 1, write_rate => 100, write_burst => 10 }); }
 
 sub workers { return $t->sql(q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'imagekit_cleanup worker'}); }
 
@@ -29,8 +29,7 @@ sub remove
 
 # One that never has done -------------------------------------------------------------------------------------------------------
 
-# Endless work, at a pace: each of its requests takes 100 ms.
-$imagekit->switch(latency_ms => 100);
+# Endless work, at a hundred files a second.
 $imagekit->seed(map { "/endless/$_.jpg" } 1 .. 5000);
 $t->sql(qq{SELECT imagekit.enqueue(ARRAY(SELECT '$ENDPOINT/endless/' || i || '.jpg' FROM generate_series(1, 5000) i))}, 'db1');
 wait_for { $t->worker('db1') ne '' && $imagekit->count(prefix => '/endless/') < 5000 } 'the first database has begun';
@@ -43,7 +42,6 @@ my $left = $imagekit->count(prefix => '/endless/');
 eventually { $imagekit->count(prefix => '/endless/') < $left ? 'less' : 'as much' } 'less', 'and goes on when it is its turn again', 40;
 cmp_ok($t->sql('SELECT max(attempts) FROM imagekit.backlog', 'db1'), '<=', 1, 'its files lose no attempt by that');
 $t->sql(q{SELECT imagekit.cancel(captured_from => '-infinity')}, 'db1');
-$imagekit->switch(latency_ms => 0);
 wait_for { workers() eq '0' } 'all have left';
 
 # No slot ------------------------------------------------------------------------------------------------------------------------
