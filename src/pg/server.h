@@ -248,6 +248,17 @@ constexpr int kWorkerInterruptible = BGWORKER_INTERRUPTIBLE;
 constexpr int kWorkerInterruptible = 0;
 #endif
 
+// --- Signals ---------------------------------------------------------------------------------------------------------
+// Since 19 handlers take a second argument, and SIG_IGN is none.
+
+inline void IgnoreSignal(int number) {
+#ifdef PG_SIG_IGN
+  pqsignal(number, PG_SIG_IGN);
+#else
+  pqsignal(number, SIG_IGN);
+#endif
+}
+
 // --- Recovery --------------------------------------------------------------------------------------------------------
 
 /// The timeline this standby is receiving from a primary at this moment; 0 when it is not. WalRcvStreaming() is no answer:

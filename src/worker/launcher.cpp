@@ -172,7 +172,7 @@ void imagekit_launcher_main(Datum) {
   using namespace imagekit::worker;
   pqsignal(SIGHUP, SignalHandlerForConfigReload);
   pqsignal(SIGTERM, die);
-  pqsignal(SIGINT, SIG_IGN);  // there is no statement to cancel
+  imagekit::pg::IgnoreSignal(SIGINT);  // there is no statement to cancel
   BackgroundWorkerUnblockSignals();
   BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
   PublishLauncher();

@@ -31,7 +31,8 @@ struct DatabaseSlot {
   Latch *worker_latch;
   Ticks woken_at;
   Ticks look_again_at;
-  int failures;  // workers that ended without leaving, since one last left
+  int failures;     // workers that ended without leaving, since one last left
+  int quiet_looks;  // workers that found nothing to do, since somebody woke one
 };
 
 struct SharedState {
@@ -130,6 +131,7 @@ void WakeLauncher() {
 
 void WakeSlot(DatabaseSlot *slot) {
   if (!slot->woken) slot->woken_at = NowTicks();
+  slot->quiet_looks = 0;
   slot->woken = true;
   if (slot->worker_latch != nullptr)
     SetLatch(slot->worker_latch);
@@ -406,13 +408,16 @@ bool OthersWait() {
 
 bool WasSetAside() { return my_slot != nullptr && my_slot->stopped; }
 
-bool Leave(Ticks look_again_at, bool prepared) {
+int QuietLooks() { return my_slot->quiet_looks; }
+
+bool Leave(const Parting &parting) {
   Locked locked;
   // Noted after the worker has looked.
   if (my_slot->woken) return false;
   my_slot->failures = 0;
-  my_slot->prepared = prepared;
-  my_slot->look_again_at = look_again_at;
+  my_slot->quiet_looks = parting.quiet ? my_slot->quiet_looks + 1 : 0;
+  my_slot->prepared = parting.prepared;
+  my_slot->look_again_at = parting.look_again_at;
   WithdrawMySlot();
   return true;
 }

@@ -95,9 +95,18 @@ bool OthersWait();
 /// Why this worker is being stopped: true when SetAside did it.
 bool WasSetAside();
 
-/// Withdraws the worker, unless it was woken meanwhile: then false, and it must look again. `look_again_at` is when
-/// the launcher shall start another without being asked; `prepared` tells whether prepared transactions are left.
-bool Leave(Ticks look_again_at, bool prepared);
+/// How many workers in a row have come unasked and found nothing to do.
+int QuietLooks();
+
+/// What a worker leaves behind.
+struct Parting {
+  Ticks look_again_at;  // the launcher shall start another then, without being asked
+  bool prepared;        // prepared transactions are left
+  bool quiet;           // it has found nothing to do
+};
+
+/// Withdraws the worker, unless it was woken meanwhile: then false, and it must look again.
+bool Leave(const Parting &parting);
 
 /// Withdraws the worker in the middle of its work: its database queues up behind those that wait.
 void MakeWay();

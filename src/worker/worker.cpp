@@ -27,27 +27,27 @@ namespace imagekit::worker {
 namespace {
 
 // A database in which nothing waits is looked at again after this without being woken; so is one that may not send.
-// Everything that makes work wakes: this is for what nobody has thought of.
+// Everything that makes work wakes: this is for what nobody has thought of, and for what is to be forgotten in time.
 constexpr Ticks kUnaskedLook = 3600 * 1000;
 
 // With others waiting for a place, a worker that always finds work goes to the end of the queue after this.
 constexpr Ticks kTurn = 5000;
 
+// Between looks at a queue in which all is due later: they grow from poll_interval to this. Whatever makes a file due earlier
+// wakes, but for a hand in the table.
+constexpr Ticks kLongestPoll = 600 * 1000;
+
+// What waits for more than its time (a key, an account that is stopped, another session); anything; prepared transactions.
 constexpr char kWhatWaits[] =
-    "SELECT EXISTS (SELECT FROM imagekit.outbox) OR EXISTS (SELECT FROM imagekit.backlog"
-    "  WHERE state IN ('waiting', 'retrying')) "
-    "OR EXISTS (SELECT FROM imagekit.claims) OR EXISTS (SELECT FROM imagekit.purges), "
+    "SELECT EXISTS (SELECT FROM imagekit.outbox) OR EXISTS (SELECT FROM imagekit.claims) OR EXISTS ("
+    "  SELECT FROM imagekit.backlog WHERE state IN ('waiting', 'retrying')"
+    "  AND due_at OPERATOR(pg_catalog.<=) pg_catalog.now()), "
+    "EXISTS (SELECT FROM imagekit.backlog WHERE state IN ('waiting', 'retrying')) OR EXISTS (SELECT FROM "
+    "imagekit.purges), "
     "EXISTS (SELECT FROM pg_catalog.pg_prepared_xacts"
     "  WHERE database OPERATOR(pg_catalog.=) pg_catalog.current_database())";
 
 enum class Standing { kNoExtension, kMayNot, kMay };
-
-// What the worker knows when it goes.
-struct Parting {
-  Ticks look_again_at;
-  bool prepared;  // there are prepared transactions
-  bool make_way;  // in the middle of the work, for others
-};
 
 Standing ReadStanding() {
   SetCurrentStatementStartTimestamp();
@@ -67,10 +67,17 @@ Ticks InTicks(TimestampTz due) {
   return due == DT_NOEND ? kNever : Later(TimestampDifferenceMilliseconds(GetCurrentTimestamp(), due));
 }
 
-// What to say on leaving, when the next file is due at `due`. Only a queue in which something waits is polled: its files may
-// wait for a key, or have been made due by hand.
-Parting PartingAt(Ticks due) {
-  Parting parting = {kNever, false, false};
+// When to look again unasked, with something due at `due`.
+Ticks LookAgainAt(Ticks due, bool stuck, bool waits) {
+  const Ticks poll = settings::poll_interval;
+  if (stuck) return Min(due, Later(poll));
+  if (waits) return Min(due, Later(Max(poll, Min(poll << Min(QuietLooks(), 10), kLongestPoll))));
+  return Min(due, Later(Max(poll, kUnaskedLook)));
+}
+
+// What to leave behind, when the next file is due at `due`.
+Parting PartingAt(Ticks due, bool quiet) {
+  Parting parting = {kNever, false, quiet};
   SetCurrentStatementStartTimestamp();
   StartTransactionCommand();
   PushActiveSnapshot(GetTransactionSnapshot());
@@ -79,11 +86,10 @@ Parting PartingAt(Ticks due) {
     pg::OpenSql(&session);
     pg::RunSql(kWhatWaits, SPI_OK_SELECT);
     bool null;
-    bool waits = DatumGetBool(pg::Field(0, 1, &null));
-    parting.prepared = DatumGetBool(pg::Field(0, 2, &null));
+    bool stuck = DatumGetBool(pg::Field(0, 1, &null)), waits = DatumGetBool(pg::Field(0, 2, &null));
+    parting.prepared = DatumGetBool(pg::Field(0, 3, &null));
     pg::CloseSql(&session);
-    Ticks poll = settings::poll_interval;
-    parting.look_again_at = Min(due, Later(waits || parting.prepared ? poll : Max(poll, kUnaskedLook)));
+    parting.look_again_at = LookAgainAt(due, stuck || parting.prepared, waits);
   }
   PopActiveSnapshot();
   CommitTransactionCommand();
@@ -124,24 +130,27 @@ void PinSettings() {
   for (const auto &setting : kPinned) SetConfigOption(setting.name, setting.value, PGC_SUSET, PGC_S_OVERRIDE);
 }
 
-// Works until there is nothing to do, or others want the place.
-Parting WorkUntilIdle(Drain *drain, Ticks turn_ends) {
+// Works until there is nothing to do: then true. False when others are to have the place.
+bool WorkUntilIdle(Drain *drain, Ticks turn_ends, Parting *parting) {
   uint32 wait_event = pg::WaitEventFor("ImageKitIdle");
   Ticks idle_since = NowTicks();
+  bool quiet = true;
   for (;;) {
     CHECK_FOR_INTERRUPTS();
     ObeyReload();
     (void)TakeWake();  // before looking: what is committed from here on wakes again
     Standing standing = ReadStanding();
-    if (standing == Standing::kNoExtension) return {kNever, false, false};
+    *parting = {kNever, false, quiet};
+    if (standing == Standing::kNoExtension) return true;
     // While the kill switch is off the launcher starts nobody, so a switch that was turned on again meanwhile is seen soon.
-    if (standing == Standing::kMayNot)
-      return {Later(settings::enabled ? kUnaskedLook : Ticks{settings::poll_interval}), false, false};
+    parting->look_again_at = Later(settings::enabled ? kUnaskedLook : Ticks{settings::poll_interval});
+    if (standing == Standing::kMayNot) return true;
     pgstat_report_activity(STATE_RUNNING, "imagekit_cleanup: draining");
     Round round = DrainRound(drain, PG_INT64_MAX);
     if (round.files > 0) idle_since = NowTicks();
+    quiet &= round.files == 0;
     if (!round.busy && !round.idle && round.next_due <= GetCurrentTimestamp()) {
-      if (OthersWait() && NowTicks() >= turn_ends) return {NowTicks(), false, true};
+      if (OthersWait() && NowTicks() >= turn_ends) return false;
       continue;
     }
 
@@ -149,7 +158,9 @@ Parting WorkUntilIdle(Drain *drain, Ticks turn_ends) {
     Ticks due = round.busy ? Later(1000) : Max(InTicks(round.next_due), Later(round.idle ? 500 : 0));
     Ticks leave_at = OthersWait() ? NowTicks() : idle_since + settings::worker_idle_timeout;
     bool woken = Sleep(Min(due, leave_at), wait_event);
-    if (!woken && due > NowTicks()) return PartingAt(due);
+    if (woken || due <= NowTicks()) continue;
+    *parting = PartingAt(due, quiet);
+    return true;
   }
 }
 
@@ -165,11 +176,10 @@ void Work() {
   Drain drain = {};
   drain.parent = TopMemoryContext;
   Ticks turn_ends = Later(kTurn);
-  for (;;) {
-    Parting parting = WorkUntilIdle(&drain, turn_ends);
-    if (parting.make_way) return MakeWay();
-    if (Leave(parting.look_again_at, parting.prepared)) return;
-  }
+  Parting parting;
+  do {
+    if (!WorkUntilIdle(&drain, turn_ends, &parting)) return MakeWay();
+  } while (!Leave(parting));
 }
 
 }  // namespace
@@ -184,7 +194,8 @@ void imagekit_worker_main(Datum database) {
   using namespace imagekit::worker;
   pqsignal(SIGHUP, SignalHandlerForConfigReload);
   pqsignal(SIGTERM, die);
-  pqsignal(SIGINT, SIG_IGN);  // cancelled work would only be begun anew; pg_terminate_backend() ends the process
+  imagekit::pg::IgnoreSignal(
+      SIGINT);  // cancelled work would only be begun anew; pg_terminate_backend() ends the process
   BackgroundWorkerUnblockSignals();
   BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(database), InvalidOid, 0);
   if (!PublishWorker(MyDatabaseId)) proc_exit(0);
