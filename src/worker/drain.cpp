@@ -29,9 +29,10 @@ constexpr int kMovesShare = 20;
 constexpr int64 kLongestPace = 2000;    // ms
 constexpr int64 kLongestFound = 15000;  // ms
 
-// After so long the drain lets what it has in hand run out, so that another process gets its turn, and configuration that
-// only an idle drain takes up is taken up.
+// After so long the drain lets what it has in hand run out, so that the worker looks about; sooner where another database
+// waits for its place.
 constexpr int kLongestTurn = 60000;  // ms
+constexpr int kSharedTurn = 5000;    // ms
 
 // So many files are settled at once; fewer, when they have waited.
 constexpr int kSettleAtOnce = 200;
@@ -89,6 +90,7 @@ struct Hand {
   bool letting_go;       // and what is not on the wire goes back
   bool dry;              // the last claim took all there was
   TimestampTz claim_at;  // not before
+  TimestampTz share_at;  // from then on the place is for others who wait for it
   TimestampTz close_at;
   Waiter waiter;
   bool woken;
@@ -366,7 +368,8 @@ pg_noinline void RunRound(Hand *hand) {
   bool first = true;
   for (;;) {
     CHECK_FOR_INTERRUPTS();
-    hand->closing |= hand->close_at <= GetCurrentTimestamp();
+    const TimestampTz now = GetCurrentTimestamp();
+    hand->closing |= hand->close_at <= now || (!drain->procedure && hand->share_at <= now && OthersWait());
     bool moved = false;
     if (first || WantsMore(*hand)) {
       hand->woken = false;
@@ -396,6 +399,7 @@ Round DrainRound(Drain *drain, int64 limit) {
   hand.drain = drain;
   hand.round = &round;
   hand.limit = limit;
+  hand.share_at = In(kSharedTurn);
   hand.close_at = In(kLongestTurn);
   PG_TRY();
   {

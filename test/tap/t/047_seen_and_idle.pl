@@ -34,8 +34,12 @@ while (time() < $deadline && $session->query_safe('SELECT count(*) FROM imagekit
 	# Answered one after the other, so that every stage is a wait.
 	wait_for { $imagekit->stalled || $session->query_safe('SELECT count(*) FROM imagekit.pending') eq '0' } 'it waits for ImageKit';
 	next unless $imagekit->stalled;
+	# It may still be busy with other files, in short transactions; then it waits, and goes on waiting.
+	wait_for { $session->query_safe(q{SELECT count(*) FROM pg_stat_activity
+		WHERE backend_type = 'imagekit_cleanup worker' AND datname = 'postgres' AND state = 'active' AND wait_event_type = 'Extension'}) eq '1' || !$imagekit->stalled } 'it waits';
 	for (1 .. 5)
 	{
+		last unless $imagekit->stalled && $session->query_safe('SELECT count(*) FROM imagekit.pending') ne '0';
 		my $sample = $session->query_safe(q{
 			SELECT concat_ws(' ', application_name, state, wait_event_type, wait_event, coalesce(xact_start::text, '-'), coalesce(backend_xid::text, '-'), coalesce(backend_xmin::text, '-'),
 				(SELECT count(*) FROM pg_locks l WHERE l.pid = a.pid AND l.locktype <> 'advisory'))
