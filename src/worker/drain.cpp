@@ -43,6 +43,9 @@ constexpr int64 kSettlePartly = 1000;  // ms: files of a claim that has others i
 constexpr int64 kTendEvery = 10000;  // ms
 constexpr int64 kLookAgain = 500;    // ms
 
+// Purges that have been sent are waited for so long, when there is nothing else; ImageKit may have put them off for minutes.
+constexpr int64 kLongestPurge = 10000;  // ms
+
 // A short transaction with SQL open in it. In a procedure, one is always open: it is committed at the end, and the next
 // begins.
 struct Step {
@@ -90,6 +93,7 @@ struct Hand {
   bool letting_go;       // and what is not on the wire goes back
   bool dry;              // the last claim took all there was
   TimestampTz claim_at;  // not before
+  TimestampTz purged_by;  // purges are not waited for any longer
   TimestampTz share_at;  // from then on the place is for others who wait for it
   TimestampTz close_at;
   Waiter waiter;
@@ -147,9 +151,13 @@ void ForgetPauses(Hand *hand) {
   }
 }
 
-void TendHistory(Drain *drain) {
-  if (GetCurrentTimestamp() < TimestampTzPlusMilliseconds(drain->tended_at, kTendEvery)) return;
-  if (!outbox::PruneHistory()) drain->tended_at = GetCurrentTimestamp();
+// True when there is more to be forgotten.
+bool TendHistory(Drain *drain) {
+  const TimestampTz now = GetCurrentTimestamp();
+  if (now >= drain->tended_at && now < TimestampTzPlusMilliseconds(drain->tended_at, kTendEvery)) return false;
+  if (outbox::PruneHistory()) return true;
+  drain->tended_at = now;
+  return false;
 }
 
 // Claims what there is room for. True when that was anything.
@@ -192,7 +200,7 @@ bool ClaimFiles(Hand *hand, bool first) {
   if (hand->dry && drain->procedure) hand->claim_at = Min(hand->claim_at, In(kLookAgain));
   // What is due and not to be had is in another session's hands.
   if (!any && hand->claim_at <= GetCurrentTimestamp()) hand->claim_at = In(kLookAgain);
-  if (hand->dry && !any) TendHistory(drain);
+  if (TendHistory(drain)) hand->claim_at = 0;
   End(&step);
   if (intake.claim != nullptr) {
     MemoryContext before = MemoryContextSwitchTo(batch->context);
@@ -328,6 +336,7 @@ bool PurgeInTurn(Hand *hand) {
   else
     hand->closing = true;
   End(&step);
+  hand->purged_by = In(kLongestPurge);
   return Purges(drain->purging);
 }
 
@@ -365,6 +374,7 @@ long LongestWait(const Hand &hand) {
 pg_noinline void RunRound(Hand *hand) {
   Drain *drain = hand->drain;
   auto *answer = pg::Own<Answer>(hand->batch.context);
+  drain->purging.due_at = 0;
   bool first = true;
   for (;;) {
     CHECK_FOR_INTERRUPTS();
@@ -377,7 +387,8 @@ pg_noinline void RunRound(Hand *hand) {
       first = false;
     }
     moved |= Turn(hand, answer);
-    if (hand->claims == NIL && (hand->closing || (!WantsMore(*hand) && !Purges(drain->purging)))) break;
+    const bool purging = Purges(drain->purging) && GetCurrentTimestamp() < hand->purged_by;
+    if (hand->claims == NIL && (hand->closing || (!WantsMore(*hand) && !purging))) break;
     if (drain->sender.client != nullptr)
       WaitForImageKit(&hand->waiter, drain->sender.client, moved ? 0 : LongestWait(*hand), &hand->woken);
   }

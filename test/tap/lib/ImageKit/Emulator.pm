@@ -112,6 +112,9 @@ sub deleted
 	return map { @{ $_->{removed} } } $self->journal(%filter);
 }
 
+# The purges that were accepted, each {requestId, account, url}.
+sub purges { my ($self) = @_; return @{ $self->_get('purges') }; }
+
 # The requests that delete: one file, or many.
 sub deletes
 {
