@@ -248,6 +248,7 @@ TEST_F(LookUpBook, WhoeverWentAlongWithAListingIsSearchedForWhenItIsGivenUpOrRef
     if (refused) {
       listing = Next();
       ASSERT_TRUE(listing.listing);
+      EXPECT_EQ(listing.files.size(), 2u);
       answers = Give(std::move(listing), ReplyBody(), Verdict::kRejected);
     } else {
       answers = GiveFullPages("x", 20, &listing);
@@ -260,6 +261,24 @@ TEST_F(LookUpBook, WhoeverWentAlongWithAListingIsSearchedForWhenItIsGivenUpOrRef
     EXPECT_FALSE(search.listing);
     EXPECT_EQ(Give(std::move(search), List({FileJson("a", "/pets", "cat.jpg")}))[0].verdict, Verdict::kFound);
   }
+}
+
+TEST_F(LookUpBook, AListingServesCommonNamesToo) {
+  Add(1, "/far", "x");
+  Add(2, "/further", "x");
+  GiveFullPages("x", 5);
+  while (book.Waiting()) Next();
+  // Whose turn it is depends on what was asked before; of two rounds the listing is first in one.
+  size_t together = 0;
+  for (int round = 0; round < 2; ++round) {
+    Add(3, "/pets", "x");
+    Add(4, "/pets", "a\"b");
+    while (book.Waiting()) {
+      const Search search = Next();
+      if (search.listing) together = std::max(together, search.files.size());
+    }
+  }
+  EXPECT_EQ(together, 2u);
 }
 
 TEST_F(LookUpBook, AServiceThatDoesNotUnderstandIdsIsNotAskedForThemAgain) {
