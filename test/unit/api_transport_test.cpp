@@ -205,7 +205,7 @@ TEST(ApiTransport, ProxyAndPasswordFilesOfTheEnvironmentAreIgnored) {
 
 TEST(ApiTransport, EncryptedRequestsGoThroughTheProxyAndTheKeyIsNotForIt) {
   ScriptedServer proxy([](const SeenRequest&, Connection& connection) {
-    connection.Send(Reply(407, "wrong pass%77ord, passw0rd", "X-RateLimit-Reset: 9000\r\n", "text/plain"));
+    connection.Send(Reply(407, "wrong pass%77ord, passw0rd", "x-request-id: the-proxys\r\n", "text/plain"));
     connection.Close();
   });
   for (const std::string& user_info : {std::string(), std::string("user:pass%770rd@")}) {
@@ -218,6 +218,7 @@ TEST(ApiTransport, EncryptedRequestsGoThroughTheProxyAndTheKeyIsNotForIt) {
     EXPECT_NE(answer.detail.find("api.imagekit.io through the proxy " + proxy.authority()), std::string::npos)
         << answer.detail;
     EXPECT_EQ(answer.detail.find("passw"), std::string::npos) << answer.detail;
+    EXPECT_EQ(answer.detail.find("the-proxys"), std::string::npos) << "its headers are not ImageKit's";
     const SeenRequest request = proxy.requests().back();
     EXPECT_EQ(request.method, "CONNECT");
     EXPECT_EQ(request.target, "api.imagekit.io:443");

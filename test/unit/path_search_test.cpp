@@ -263,6 +263,27 @@ TEST_F(LookUpBook, WhoeverWentAlongWithAListingIsSearchedForWhenItIsGivenUpOrRef
   }
 }
 
+TEST(FolderQueue, TakesWhatFitsAndPutsTheRestBehindTheOtherFolders) {
+  FolderQueue queue;
+  for (uint64_t ticket = 0; ticket < 5; ++ticket) queue.Push({ticket, {"/a", "x"}, "", 0});
+  queue.Push({5, {"/b", "x"}, "", 0});
+  const auto take = [&](size_t most) {
+    size_t taken = 0;
+    std::string tickets;
+    for (const LookUp& file : queue.Take([&](const LookUp&) { return taken++ < most; })) {
+      tickets += std::to_string(file.ticket);
+    }
+    return tickets;
+  };
+  EXPECT_EQ(take(2), "01");
+  EXPECT_EQ(queue.first_folder(), "/b");
+  EXPECT_EQ(take(2), "5");
+  EXPECT_EQ(take(0), "2") << "one at least, or it would never end";
+  EXPECT_EQ(queue.TakeAll("/a").size(), 2u);
+  EXPECT_TRUE(queue.TakeAll("/a").empty());
+  EXPECT_TRUE(queue.empty());
+}
+
 TEST_F(LookUpBook, AListingServesCommonNamesToo) {
   Add(1, "/far", "x");
   Add(2, "/further", "x");
