@@ -19,9 +19,9 @@ struct Account {
   char *api_url;
   List *protect;  // char *: library paths or globs that are never deleted
   bool dry_run;
-  bool purge_cache;    // the URLs of what was deleted are purged from the CDN
+  bool purge_cache;        // the URLs of what was deleted are purged from the CDN
   int64 purges_per_month;  // 0: no limit
-  bool allow_missing;  // however many files are not found, the account goes on
+  bool allow_missing;      // however many files are not found, the account goes on
   double read_rate, read_burst, write_rate, write_burst;
   int search_size, bulk_size;  // files in one request
   int64 hold_above;            // files; 0: no limit

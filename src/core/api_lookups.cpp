@@ -118,7 +118,8 @@ bool LookUps::IdsReady() const noexcept {
 }
 
 bool LookUps::Waiting() const noexcept {
-  return !begun_.empty() || !halves_.empty() || IdsReady() || NamesReady() || !by_folder_.empty() || !by_listing_.empty();
+  return !begun_.empty() || !halves_.empty() || IdsReady() || NamesReady() || !by_folder_.empty() ||
+         !by_listing_.empty();
 }
 
 Search LookUps::TakeNext() {

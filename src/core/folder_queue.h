@@ -19,9 +19,9 @@ namespace imagekit {
 struct LookUp {
   uint64_t ticket = 0;
   LibraryPath path;
-  std::string known_id;  // empty: none, or none that may still be asked for
+  std::string known_id;         // empty: none, or none that may still be asked for
   int most_together = 1 << 20;  // files that may share its search, itself included
-  size_t target = 0;     // its place in Search::paths
+  size_t target = 0;            // its place in Search::paths
 };
 
 /// Files by their folder, first come, first served.

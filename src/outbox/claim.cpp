@@ -115,7 +115,8 @@ int MostInHand(const account::Account &account) {
 // Those that are decided only wait to be settled, with others of their claim that may be waiting for what is claimed next.
 int RoomOf(const Batch &batch, const SenderAccount *entry) {
   int open = 0;
-  for (int i = 0; i < batch.count; i++) open += worker::Open(batch.files[i]) && batch.files[i].account == entry->account;
+  for (int i = 0; i < batch.count; i++)
+    open += worker::Open(batch.files[i]) && batch.files[i].account == entry->account;
   return MostInHand(*entry->account) - open;
 }
 
@@ -282,7 +283,8 @@ TimestampTz NextDue(const Batch &batch, const Sender &sender, const worker::Jour
   ListCell *cell;
   foreach (cell, sender.accounts) {
     auto *entry = static_cast<SenderAccount *>(lfirst(cell));
-    if (entry->starved || (entry->tried && InHand(batch, entry) > 0)) servers.usable = list_delete_oid(servers.usable, entry->account->server);
+    if (entry->starved || (entry->tried && InHand(batch, entry) > 0))
+      servers.usable = list_delete_oid(servers.usable, entry->account->server);
   }
   pg::RunSql(kNextDue, SPI_OK_SELECT,
              {{OIDARRAYOID, OidArray(servers.usable)},

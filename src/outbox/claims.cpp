@@ -19,7 +19,8 @@ using worker::Stage;
 constexpr int kSlots = 2048;
 
 constexpr char kWrite[] =
-    "INSERT INTO imagekit.claims (ids, urls, file_ids, servers, transactions, relations, roles, origins, captured, due, "
+    "INSERT INTO imagekit.claims (ids, urls, file_ids, servers, transactions, relations, roles, origins, captured, "
+    "due, "
     "                             attempts, in_doubt, approved, last_errors) "
     "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) RETURNING id";
 
@@ -36,7 +37,8 @@ constexpr char kTakeBackOrphans[] =
     "       pg_catalog.now() OPERATOR(pg_catalog.+) LEAST('1 millisecond'::pg_catalog.interval "
     "         OPERATOR(pg_catalog.*) $1, '1 second'::pg_catalog.interval OPERATOR(pg_catalog.*) "
     "         (pg_catalog.power(2, LEAST(f.attempts, 12) OPERATOR(pg_catalog.-) 1) OPERATOR(pg_catalog.-) 1)),"
-    "       CASE WHEN f.attempts OPERATOR(pg_catalog.>=) $2 THEN 'failed' ELSE 'retrying' END, f.attempts, true, f.approved,"
+    "       CASE WHEN f.attempts OPERATOR(pg_catalog.>=) $2 THEN 'failed' ELSE 'retrying' END, f.attempts, true, "
+    "f.approved,"
     "       'the process that was working on it ended before it had an answer' "
     "FROM orphaned o CROSS JOIN LATERAL imagekit.files_of(o) f";
 
@@ -132,8 +134,9 @@ void FinishClaims(const Batch &batch, List *claims) {
 }
 
 void TakeBackOrphans() {
-  pg::RunSql(kTakeBackOrphans, SPI_OK_INSERT,
-             {{FLOAT8OID, Float8GetDatum(settings::retry_delay_max)}, {INT4OID, Int32GetDatum(settings::max_attempts)}});
+  pg::RunSql(
+      kTakeBackOrphans, SPI_OK_INSERT,
+      {{FLOAT8OID, Float8GetDatum(settings::retry_delay_max)}, {INT4OID, Int32GetDatum(settings::max_attempts)}});
 }
 
 }  // namespace imagekit::outbox

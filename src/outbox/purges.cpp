@@ -29,11 +29,13 @@ constexpr char kClaim[] =
     "    ORDER BY q.due_at, q.id LIMIT o.most FOR UPDATE SKIP LOCKED) p LIMIT $3), "
     "counted AS ("
     "  INSERT INTO imagekit.purge_months AS m (server, month, purges)"
-    "  SELECT d.server, pg_catalog.date_trunc('month', pg_catalog.now())::pg_catalog.date, pg_catalog.count(*) FROM due d"
+    "  SELECT d.server, pg_catalog.date_trunc('month', pg_catalog.now())::pg_catalog.date, pg_catalog.count(*) FROM "
+    "due d"
     "  GROUP BY d.server"
     "  ON CONFLICT (server, month) DO UPDATE SET purges = m.purges OPERATOR(pg_catalog.+) excluded.purges) "
     "UPDATE imagekit.purges p SET attempts = p.attempts OPERATOR(pg_catalog.+) 1, due_at = pg_catalog.now() "
-    "  OPERATOR(pg_catalog.+) LEAST('1 day'::pg_catalog.interval, '1 minute'::pg_catalog.interval OPERATOR(pg_catalog.*) "
+    "  OPERATOR(pg_catalog.+) LEAST('1 day'::pg_catalog.interval, '1 minute'::pg_catalog.interval "
+    "OPERATOR(pg_catalog.*) "
     "  pg_catalog.power(2, LEAST(p.attempts, 12))) "
     "FROM due d WHERE p.id OPERATOR(pg_catalog.=) d.id RETURNING p.id, p.server, p.url, p.attempts";
 
@@ -46,13 +48,15 @@ constexpr char kDone[] = "DELETE FROM imagekit.purges WHERE id OPERATOR(pg_catal
 
 constexpr char kFailed[] =
     "UPDATE imagekit.purges p SET last_error = u.error "
-    "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS u(id, error) WHERE p.id OPERATOR(pg_catalog.=) u.id";
+    "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS u(id, error) WHERE p.id OPERATOR(pg_catalog.=) "
+    "u.id";
 
 constexpr char kSpent[] =
     "UPDATE imagekit.purge_months SET spent = true WHERE server OPERATOR(pg_catalog.=) $1 "
     "AND month OPERATOR(pg_catalog.=) pg_catalog.date_trunc('month', pg_catalog.now())::pg_catalog.date";
 
-constexpr char kNext[] = "SELECT pg_catalog.min(due_at) FROM imagekit.purges WHERE server OPERATOR(pg_catalog.=) ANY ($1)";
+constexpr char kNext[] =
+    "SELECT pg_catalog.min(due_at) FROM imagekit.purges WHERE server OPERATOR(pg_catalog.=) ANY ($1)";
 
 // What each account may still send, in the order of `servers`.
 struct Budgets {
@@ -116,7 +120,8 @@ List *ClaimPurges(const Sender &sender, int limit, MemoryContext context) {
   const Budgets budgets = ReadBudgets(sender);
   if (budgets.servers.values == nullptr) return NIL;
   const uint64 count = pg::RunSql(kClaim, SPI_OK_UPDATE_RETURNING,
-                                  {pg::AsParam(budgets.servers, OIDARRAYOID), pg::AsParam(budgets.left, INT8ARRAYOID),
+                                  {pg::AsParam(budgets.servers, OIDARRAYOID),
+                                   pg::AsParam(budgets.left, INT8ARRAYOID),
                                    {INT4OID, Int32GetDatum(limit)}});
   List *purges = NIL;
   MemoryContext before = MemoryContextSwitchTo(context);

@@ -24,8 +24,8 @@ struct PurgeToSend {
 struct PurgeResult {
   int64 id;
   bool done;
-  char *error;        // in words; NULL: purged
-  Oid spent;          // the account whose budget ImageKit says is spent; InvalidOid: none
+  char *error;  // in words; NULL: purged
+  Oid spent;    // the account whose budget ImageKit says is spent; InvalidOid: none
 };
 
 // All of these need an open SqlSession.

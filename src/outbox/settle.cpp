@@ -73,7 +73,8 @@ constexpr char kResume[] = "DELETE FROM imagekit.account_state WHERE server OPER
 constexpr char kPrune[] =
     "DELETE FROM imagekit.history WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
     "  SELECT h.ctid FROM imagekit.history h WHERE h.settled_at OPERATOR(pg_catalog.<) "
-    "  (pg_catalog.now() OPERATOR(pg_catalog.-) pg_catalog.make_interval(0, 0, 0, $1)) LIMIT $2 FOR UPDATE SKIP LOCKED))";
+    "  (pg_catalog.now() OPERATOR(pg_catalog.-) pg_catalog.make_interval(0, 0, 0, $1)) LIMIT $2 FOR UPDATE SKIP "
+    "LOCKED))";
 
 int64 RetryWait(const QueuedFile &file) {
   uint64 random = pg_prng_uint64(&pg_global_prng_state);
@@ -92,7 +93,8 @@ void AddState(const QueuedFile &file, Column *states, Column *attempts, Column *
 }
 
 void PutBack(const Batch &batch) {
-  Column ids = {INT8OID, nullptr}, urls = {TEXTOID, nullptr}, file_ids = {TEXTOID, nullptr}, servers = {OIDOID, nullptr};
+  Column ids = {INT8OID, nullptr}, urls = {TEXTOID, nullptr}, file_ids = {TEXTOID, nullptr},
+         servers = {OIDOID, nullptr};
   Column transactions = {XID8OID, nullptr}, relations = {OIDOID, nullptr}, roles = {OIDOID, nullptr};
   Column origins = {CHAROID, nullptr}, captured = {TIMESTAMPTZOID, nullptr}, due = {TIMESTAMPTZOID, nullptr};
   Column states = {TEXTOID, nullptr}, attempts = {INT4OID, nullptr}, errors = {TEXTOID, nullptr};
@@ -226,8 +228,9 @@ void Settle(const Batch &batch, List *claims, Sender *sender) {
 bool PruneHistory() {
   constexpr int kAtOnce = 5000;
   if (settings::history_retention <= 0) return false;
-  const uint64 gone = pg::RunSql(kPrune, SPI_OK_DELETE, {{INT4OID, Int32GetDatum(settings::history_retention)},
-                                                         {INT4OID, Int32GetDatum(kAtOnce)}});
+  const uint64 gone =
+      pg::RunSql(kPrune, SPI_OK_DELETE,
+                 {{INT4OID, Int32GetDatum(settings::history_retention)}, {INT4OID, Int32GetDatum(kAtOnce)}});
   return gone == kAtOnce;
 }
 

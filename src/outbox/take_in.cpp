@@ -21,7 +21,8 @@ using worker::Batch;
 using worker::QueuedFile;
 
 constexpr char kLook[] =
-    "SELECT o.ctid, o.captured_at, o.written_at, o.written_at OPERATOR(pg_catalog.+) o.grace, o.transaction, o.relation,"
+    "SELECT o.ctid, o.captured_at, o.written_at, o.written_at OPERATOR(pg_catalog.+) o.grace, o.transaction, "
+    "o.relation,"
     "       o.role, o.origin, o.files, o.total, o.pack "
     "FROM imagekit.outbox o WHERE o.origin OPERATOR(pg_catalog.<>) 'M' AND o.ctid OPERATOR(pg_catalog.>) $2 "
     "LIMIT $1 FOR UPDATE SKIP LOCKED";
@@ -131,10 +132,12 @@ void SayDamaged(const Tuple &tuple) {
   if (said) return;
   said = true;
   char *place = DatumGetCString(DirectFunctionCall1(tidout, PointerGetDatum(&tuple.place)));
-  ereport(WARNING, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("a tuple of imagekit.outbox is damaged, and is passed by"),
-                    errdetail("It holds what no version of imagekit_cleanup known to this library has written."),
-                    errhint("Its images stay at ImageKit. Look at it with SELECT * FROM imagekit.outbox WHERE ctid = '%s', "
-                            "and delete it there.", place)));
+  ereport(WARNING,
+          (errcode(ERRCODE_DATA_CORRUPTED), errmsg("a tuple of imagekit.outbox is damaged, and is passed by"),
+           errdetail("It holds what no version of imagekit_cleanup known to this library has written."),
+           errhint("Its images stay at ImageKit. Look at it with SELECT * FROM imagekit.outbox WHERE ctid = '%s', "
+                   "and delete it there.",
+                   place)));
 }
 
 struct Look {
@@ -154,9 +157,12 @@ Look LookInto(int tuples, ItemPointer after) {
 
 void JudgeAll(Tuple *tuples, int count, Removal *removals, List **trips) {
   for (int i = 0; i < count; i++)
-    removals[i] = {tuples[i].relation,    U64FromFullTransactionId(tuples[i].transaction),
-                   tuples[i].files,       tuples[i].total,
-                   tuples[i].written_at,  tuples[i].servers,
+    removals[i] = {tuples[i].relation,
+                   U64FromFullTransactionId(tuples[i].transaction),
+                   tuples[i].files,
+                   tuples[i].total,
+                   tuples[i].written_at,
+                   tuples[i].servers,
                    nullptr};
   Judge(removals, count, trips);
 }

@@ -80,18 +80,20 @@ void Define() {
       "A file that was uploaded after its row was deleted, or less than this before, is kept. What the clocks differ "
       "by according to ImageKit's answers is taken off first.",
       &clock_skew, 0, 24 * 3600000, GUC_UNIT_MS);
-  DefineInt("imagekit_cleanup.search_lag", "How long ImageKit's search may not know a file that was uploaded.",
-            "A file that is not found so soon after its row was deleted is looked up once more at the end of this time.",
-            &search_lag, 0, 24 * 3600000, GUC_UNIT_MS);
+  DefineInt(
+      "imagekit_cleanup.search_lag", "How long ImageKit's search may not know a file that was uploaded.",
+      "A file that is not found so soon after its row was deleted is looked up once more at the end of this time.",
+      &search_lag, 0, 24 * 3600000, GUC_UNIT_MS);
   DefineInt("imagekit_cleanup.max_attempts", "Attempts at a file before it is left to a person.",
-            "It is then failed in imagekit.pending; imagekit.retry() begins anew. What stops a whole account counts no attempt.",
+            "It is then failed in imagekit.pending; imagekit.retry() begins anew. What stops a whole account counts no "
+            "attempt.",
             &max_attempts, 1, 1000000, 0);
   DefineInt("imagekit_cleanup.history_retention", "Days after which outcomes are forgotten.",
-            "0 keeps imagekit.history for ever. max_deletes_per_hour and imagekit.explain() read it.", &history_retention, 0,
-            36500, 0);
+            "0 keeps imagekit.history for ever. max_deletes_per_hour and imagekit.explain() read it.",
+            &history_retention, 0, 36500, 0);
   DefineCustomStringVariable("imagekit_cleanup.proxy", "URL of the proxy to ImageKit.",
-                             "Like http://proxy.example:3128. Empty: none, whatever the server's environment says.", &proxy, "",
-                             PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
+                             "Like http://proxy.example:3128. Empty: none, whatever the server's environment says.",
+                             &proxy, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
   DefineCustomStringVariable("imagekit_cleanup.ca_file", "PEM file of the certificate authorities to trust.",
                              "Empty: the system's. Certificates are always verified.", &ca_file, "", PGC_SIGHUP,
                              GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);

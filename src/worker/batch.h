@@ -74,7 +74,7 @@ struct QueuedFile {
 
   // As looked up
   Stage stage;
-  int answers_due;  // of questions to ImageKit about it
+  int answers_due;   // of questions to ImageKit about it
   bool asked_again;  // as one of them was put off
   bool looked_up;
   char *refused;              // what ImageKit says against looking it up

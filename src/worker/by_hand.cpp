@@ -19,7 +19,7 @@ const char *OutcomeWord(Fate fate) {
 }
 
 // Somebody waits for the answer, so the account's pace is waited for as well, though not for ever.
-constexpr int64 kLongestPace = 60 * 1000;        // ms
+constexpr int64 kLongestPace = 60 * 1000;       // ms
 constexpr int64 kLongestCall = 10 * 60 * 1000;  // ms
 
 bool AnyOpen(const Batch &batch) {
@@ -68,8 +68,9 @@ void DeleteNow(Batch *batch, char **urls, int count) {
   static Waiter waiter;
   static Flow flow;
   waiter = {};
-  flow = {batch, sender, [](void *, Batch *proving) { KeepReferenced(proving); }, nullptr, nullptr, kLongestPace, 0, false,
-          false, nullptr};
+  flow = {
+      batch, sender, [](void *, Batch *proving) { KeepReferenced(proving); }, nullptr, nullptr, kLongestPace, 0, false,
+      false, nullptr};
   MemoryContext before = MemoryContextSwitchTo(batch->context);
   PG_TRY();
   { LeadOn(&flow, &waiter); }

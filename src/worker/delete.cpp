@@ -107,7 +107,8 @@ bool DecideUnready(Flow *flow, SenderAccount *entry) {
     } else if (entry->limited && entry->deletes_left <= 0) {
       Decide(flow->batch, file, Fate::kReleased, "waits: max_deletes_per_hour of the account is reached");
     } else if (wait > flow->longest_wait_ms && !entry->account->dry_run) {
-      Decide(flow->batch, file, Fate::kReleased, "waits for its turn: the account's write_rate, or ImageKit's, is spent");
+      Decide(flow->batch, file, Fate::kReleased,
+             "waits for its turn: the account's write_rate, or ImageKit's, is spent");
       file->release_wait_ms = wait;
     } else if (flow->longest_found_ms > 0 &&
                TimestampDifferenceMilliseconds(file->found_at, now) > flow->longest_found_ms) {
@@ -295,8 +296,9 @@ bool IsRepeated(const char *detail) {
 void CountFailure(Sender *sender, SenderAccount *entry, const Answer &answer) {
   entry->failures += 1.0 / Max(answer.shared_by, 1);
   if (entry->failures >= kMostFailures - 0.001)
-    StopAccount(sender, entry, psprintf("ImageKit does not answer as it should, the last %d requests failed, with: %s",
-                                        static_cast<int>(kMostFailures), answer.detail.c_str()));
+    StopAccount(sender, entry,
+                psprintf("ImageKit does not answer as it should, the last %d requests failed, with: %s",
+                         static_cast<int>(kMostFailures), answer.detail.c_str()));
 }
 
 void DecideFailure(Batch *batch, Sender *sender, QueuedFile *file, const Answer &answer) {

@@ -87,14 +87,14 @@ struct Hand {
   Round *round;
   Batch batch;
   Flow flow;
-  List *claims;          // Claim *
-  int64 limit;           // files that may still be claimed
-  bool closing;          // no more are claimed
-  bool letting_go;       // and what is not on the wire goes back
-  bool dry;              // the last claim took all there was
-  TimestampTz claim_at;  // not before
+  List *claims;           // Claim *
+  int64 limit;            // files that may still be claimed
+  bool closing;           // no more are claimed
+  bool letting_go;        // and what is not on the wire goes back
+  bool dry;               // the last claim took all there was
+  TimestampTz claim_at;   // not before
   TimestampTz purged_by;  // purges are not waited for any longer
-  TimestampTz share_at;  // from then on the place is for others who wait for it
+  TimestampTz share_at;   // from then on the place is for others who wait for it
   TimestampTz close_at;
   Waiter waiter;
   bool woken;
@@ -111,9 +111,10 @@ bool ReviewMovesInTurn(Drain *drain) {
   if (begun < drain->moves_at) return false;
   const MovesReview review = ReviewMoves(&drain->sender, kMovesPerLook, &drain->moves_place);
   const int64 took = GetCurrentTimestamp() - begun;
-  drain->moves_at = begun + took + (review == MovesReview::kUndecided ? Max(kAgainAfter, took * kMovesShare)
-                                    : review == MovesReview::kDone    ? took
-                                                                      : took * kMovesShare);
+  drain->moves_at = begun + took +
+                    (review == MovesReview::kUndecided ? Max(kAgainAfter, took * kMovesShare)
+                     : review == MovesReview::kDone    ? took
+                                                       : took * kMovesShare);
   return review == MovesReview::kDone;
 }
 
@@ -122,7 +123,8 @@ void AskAboutWaiting(Batch *batch) {
   bool any = false;
   for (int i = 0; i < batch->count; i++) {
     QueuedFile *file = &batch->files[i];
-    if (!IsAt(*file, Stage::kClaimed) || file->last_error == nullptr || strncmp(file->last_error, kWaits, strlen(kWaits)) != 0)
+    if (!IsAt(*file, Stage::kClaimed) || file->last_error == nullptr ||
+        strncmp(file->last_error, kWaits, strlen(kWaits)) != 0)
       continue;
     file->stage = Stage::kProving;
     any = true;
@@ -134,7 +136,8 @@ void AskAboutWaiting(Batch *batch) {
 
 void LogParked(const Batch &batch, const Claim *claim) {
   for (int i = 0; i < batch.count; i++)
-    if (batch.files[i].claim == claim && batch.files[i].stage == Stage::kClaimed && batch.files[i].fate == Fate::kParked)
+    if (batch.files[i].claim == claim && batch.files[i].stage == Stage::kClaimed &&
+        batch.files[i].fate == Fate::kParked)
       LogError(batch.files[i], batch.files[i].detail);
 }
 
@@ -392,7 +395,8 @@ pg_noinline void RunRound(Hand *hand) {
     if (drain->sender.client != nullptr)
       WaitForImageKit(&hand->waiter, drain->sender.client, moved ? 0 : LongestWait(*hand), &hand->woken);
   }
-  hand->round->next_due = hand->closing ? GetCurrentTimestamp() : Min(hand->claim_at, NextPurgeAt(drain->purging, drain->sender));
+  hand->round->next_due =
+      hand->closing ? GetCurrentTimestamp() : Min(hand->claim_at, NextPurgeAt(drain->purging, drain->sender));
 }
 
 }  // namespace
@@ -416,8 +420,8 @@ Round DrainRound(Drain *drain, int64 limit) {
   {
     hand.batch.context = AllocSetContextCreate(drain->parent, "imagekit batch", ALLOCSET_DEFAULT_SIZES);
     outbox::MakeSlots(&hand.batch);
-    hand.flow = {&hand.batch,  &drain->sender, Prove, MarkDeletedBefore, drain, kLongestPace, kLongestFound, true, false,
-                 &drain->purging};
+    hand.flow = {&hand.batch,   &drain->sender, Prove, MarkDeletedBefore, drain, kLongestPace,
+                 kLongestFound, true,           false, &drain->purging};
     RunRound(&hand);
     MemoryContextDelete(hand.batch.context);
   }

@@ -59,9 +59,9 @@ void LogElsewhere(const QueuedFile &file) {
 }
 
 void LogUsedMeanwhile(const QueuedFile &file) {
-  ereport(WARNING, (errmsg("ImageKit file was deleted while a row came to use it: %s", Printable(file.url)),
-                    errdetail("%s.", file.detail),
-                    errhint("Upload the image again to \"%s\", or change the row.", file.path)));
+  ereport(WARNING,
+          (errmsg("ImageKit file was deleted while a row came to use it: %s", Printable(file.url)),
+           errdetail("%s.", file.detail), errhint("Upload the image again to \"%s\", or change the row.", file.path)));
 }
 
 void LogError(const QueuedFile &file, const char *detail) {
@@ -70,7 +70,8 @@ void LogError(const QueuedFile &file, const char *detail) {
   ereport(WARNING,
           (errmsg("Error deleting ImageKit file: %s %s", Printable(file.url), detail),
            !file.by_hand && unsaid > 0
-               ? errdetail("%d more such errors were not logged since the last; see last_error in imagekit.pending.", unsaid)
+               ? errdetail("%d more such errors were not logged since the last; see last_error in imagekit.pending.",
+                           unsaid)
                : 0));
 }
 

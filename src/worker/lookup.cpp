@@ -51,7 +51,8 @@ void TakeFound(Batch *batch, Sender *sender, QueuedFile *file, const FoundFile &
 // ImageKit does not say that a search knows what was uploaded a moment ago. A row that goes soon after its upload would leave its
 // file for ever: it is looked up again when it must be known. By hand, somebody sees the answer, and in doubt it is gone by us.
 bool MayNotBeKnownYet(QueuedFile *file) {
-  if (!file->looked_up || file->file_id != nullptr || file->by_hand || file->in_doubt || file->deleted_before) return false;
+  if (!file->looked_up || file->file_id != nullptr || file->by_hand || file->in_doubt || file->deleted_before)
+    return false;
   TimestampTz known_at = TimestampTzPlusMilliseconds(file->captured_at, settings::search_lag);
   file->release_wait_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), known_at);
   return file->release_wait_ms > 0;
@@ -68,15 +69,17 @@ void TakeAnswerTo(Batch *batch, Sender *sender, QueuedFile *file, bool other_rea
     file->other_reading_exists = true;
   } else if (answer.verdict == Verdict::kFound) {
     TakeFound(batch, sender, file, answer.file);
-  } else if (answer.verdict == Verdict::kRejected && FindAccount(sender, file->account->server)->library != Library::kOurs) {
+  } else if (answer.verdict == Verdict::kRejected &&
+             FindAccount(sender, file->account->server)->library != Library::kOurs) {
     // Of this file, or of all that is asked of this account? Whether anything can be had of it is not known yet.
     file->refused = MemoryContextStrdup(MemoryOf(batch, file), answer.detail.c_str());
   } else if (!answered) {
     DecideFailure(batch, sender, file, answer);
   } else if (!other_reading) {
-    file->detail = answer.verdict == Verdict::kElsewhere
-                       ? MemoryContextStrdup(MemoryOf(batch, file), "the name exists in the library, but not at this path")
-                       : nullptr;
+    file->detail =
+        answer.verdict == Verdict::kElsewhere
+            ? MemoryContextStrdup(MemoryOf(batch, file), "the name exists in the library, but not at this path")
+            : nullptr;
   }
 }
 
@@ -86,7 +89,8 @@ void Conclude(Batch *batch, QueuedFile *file) {
     file->stage = Stage::kAnswered;
   } else if (MayNotBeKnownYet(file)) {
     file->detail = nullptr;
-    Decide(batch, file, Fate::kReleased, "not found yet: looked up again, for ImageKit's search may lag behind an upload");
+    Decide(batch, file, Fate::kReleased,
+           "not found yet: looked up again, for ImageKit's search may lag behind an upload");
   } else if (file->other_reading_exists) {
     Decide(
         batch, file, Fate::kParked,
@@ -132,7 +136,8 @@ bool AskForFiles(Batch *batch, Sender *sender) {
     auto *entry = static_cast<SenderAccount *>(lfirst(cell));
     if (entry->number < 0) continue;
     // Unless ImageKit has been silent for long: then what is to come does not come soon.
-    const bool more = entry->starved && !TimestampDifferenceExceeds(entry->answered_at, GetCurrentTimestamp(), kLongestFill);
+    const bool more =
+        entry->starved && !TimestampDifferenceExceeds(entry->answered_at, GetCurrentTimestamp(), kLongestFill);
     pg::CallCxx([&] { sender->client->ExpectMore(entry->number, more); });
   }
   for (int i = 0; i < batch->count; i++) {
@@ -153,7 +158,8 @@ void TakeLookUp(Batch *batch, Sender *sender, const Answer &answer, int64 longes
   MemoryContext before = MemoryContextSwitchTo(MemoryOf(batch, file));
   file->answers_due--;
   // Not worth giving it back for: it waits in the account's lane.
-  if (answer.verdict == Verdict::kThrottled && answer.retry_after_ms <= longest_wait_ms && ++file->undecided < kMostUndecided)
+  if (answer.verdict == Verdict::kThrottled && answer.retry_after_ms <= longest_wait_ms &&
+      ++file->undecided < kMostUndecided)
     file->asked_again = true;
   else
     TakeAnswerTo(batch, sender, file, answer.ticket % kReadings != 0, answer);

@@ -53,7 +53,8 @@ bool IsIn(List *tuples, const ItemPointerData &tuple) {
 Moves ReadMoves(MemoryContext context, int tuples, ItemPointer after) {
   Moves moves = {};
   moves.batch.context = context;
-  uint64 count = pg::RunSql(kReadMoves, SPI_OK_SELECT, {{INT4OID, Int32GetDatum(tuples)}, {TIDOID, PointerGetDatum(after)}});
+  uint64 count =
+      pg::RunSql(kReadMoves, SPI_OK_SELECT, {{INT4OID, Int32GetDatum(tuples)}, {TIDOID, PointerGetDatum(after)}});
   moves.batch.files = static_cast<QueuedFile *>(
       MemoryContextAllocExtended(context, sizeof(QueuedFile) * (count + 1), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
   moves.due_at = static_cast<TimestampTz *>(MemoryContextAllocHuge(context, sizeof(TimestampTz) * (count + 1)));

@@ -135,8 +135,9 @@ void Keep(void *argument, const TableSearch &where, int file, bool certain) {
     asked->unwitnessed = false;
     asked->detail = MemoryContextStrdup(
         MemoryOf(batch, asked),
-        psprintf(where.uncommitted ? "while it was deleted, table %s came to use it, source %s, in a row that is not committed yet"
-                                   : "while it was deleted, table %s came to use it, source %s",
+        psprintf(where.uncommitted
+                     ? "while it was deleted, table %s came to use it, source %s, in a row that is not committed yet"
+                     : "while it was deleted, table %s came to use it, source %s",
                  NameOf(where.watched), where.source));
     LogUsedMeanwhile(*asked);
   }

@@ -40,8 +40,10 @@ char *KeyOf(const TableSearch &where) {
 void ListUse(void *argument, const TableSearch &where, int file, bool certain) {
   auto *listing = static_cast<Listing *>(argument);
   Datum values[6] = {CStringGetTextDatum(listing->batch.files[file].url),
-                     ObjectIdGetDatum(RelationGetRelid(where.heap)), CStringGetTextDatum(KeyOf(where)),
-                     CStringGetTextDatum(where.source), BoolGetDatum(certain),
+                     ObjectIdGetDatum(RelationGetRelid(where.heap)),
+                     CStringGetTextDatum(KeyOf(where)),
+                     CStringGetTextDatum(where.source),
+                     BoolGetDatum(certain),
                      BoolGetDatum(!where.uncommitted)};
   bool nulls[6] = {};
   tuplestore_putvalues(listing->result->setResult, listing->result->setDesc, values, nulls);

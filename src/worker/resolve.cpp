@@ -12,8 +12,8 @@ namespace imagekit::worker {
 
 namespace {
 
-using PathOf = std::pair<int, std::string>;                            // account and path
-using NamedPath = std::tuple<int, std::string, std::string>;           // and the fileId that the row named
+using PathOf = std::pair<int, std::string>;                   // account and path
+using NamedPath = std::tuple<int, std::string, std::string>;  // and the fileId that the row named
 
 // Of files that were read before and are not settled: who comes later waits for them.
 std::map<PathOf, int> PathsInHand(const Batch &batch) {
@@ -29,7 +29,8 @@ std::map<PathOf, int> PathsInHand(const Batch &batch) {
 
 // Fills readings, same_as and behind of what is new. C++ throughout: nothing here may raise an error of the server's.
 void ReadUrls(Batch *batch, const EndpointMap &endpoints) {
-  if (batch->readings->size() < static_cast<size_t>(batch->count)) batch->readings->resize(static_cast<size_t>(batch->count));
+  if (batch->readings->size() < static_cast<size_t>(batch->count))
+    batch->readings->resize(static_cast<size_t>(batch->count));
   const std::map<PathOf, int> in_hand = PathsInHand(*batch);
   // A row with another fileId is judged by itself.
   std::map<NamedPath, int> first_with;

@@ -33,8 +33,12 @@ uint64 MixAccount(uint64 fingerprint, const account::Account *account) {
   fingerprint = MixText(fingerprint, account->name);
   fingerprint = MixText(fingerprint, account->api_url);
   fingerprint = MixText(fingerprint, account->problem);
-  double rates[] = {account->read_rate, account->read_burst, account->write_rate, account->write_burst,
-                    static_cast<double>(account->search_size), static_cast<double>(account->bulk_size)};
+  double rates[] = {account->read_rate,
+                    account->read_burst,
+                    account->write_rate,
+                    account->write_burst,
+                    static_cast<double>(account->search_size),
+                    static_cast<double>(account->bulk_size)};
   fingerprint = Mix(fingerprint, rates, sizeof rates);
   fingerprint = Mix(fingerprint, &account->dry_run, sizeof account->dry_run);
   fingerprint = Mix(fingerprint, &account->purge_cache, sizeof account->purge_cache);

@@ -16,16 +16,16 @@ enum class Library { kUnknown, kOurs, kEmpty };
 struct SenderAccount {
   const account::Account *account;
   int number;
-  char *problem;       // in words; NULL when it can be sent to
-  char *pause_cause;   // what ImageKit said that stops the account; NULL: nothing
-  bool pause_written;  // for all to see. It can be tried again once nothing of it is in hand.
-  bool answered;       // ImageKit gave a proper answer since that was last written down
-  double failures;     // requests that failed since one was answered
-  bool limited;        // by max_deletes_per_hour
-  int64 deletes_left;  // of it
-  int room;            // how many of its files may be claimed
-  bool starved;        // more might have been claimed
-  bool tried;          // with one file, after a stop
+  char *problem;            // in words; NULL when it can be sent to
+  char *pause_cause;        // what ImageKit said that stops the account; NULL: nothing
+  bool pause_written;       // for all to see. It can be tried again once nothing of it is in hand.
+  bool answered;            // ImageKit gave a proper answer since that was last written down
+  double failures;          // requests that failed since one was answered
+  bool limited;             // by max_deletes_per_hour
+  int64 deletes_left;       // of it
+  int room;                 // how many of its files may be claimed
+  bool starved;             // more might have been claimed
+  bool tried;               // with one file, after a stop
   TimestampTz answered_at;  // when ImageKit last answered, or first had reason to
   Library library;
   bool probing;          // any file of the library is being asked for

@@ -64,8 +64,9 @@ AccountPace *FindAccountPace(uint64 name) {
   LWLockRelease(table->lock);
   static bool complained = false;
   if (pace == nullptr && !complained)
-    ereport(LOG, (errmsg("imagekit_cleanup has no room for the pace of another account"),
-                  errdetail("Processes that send for it keep to its limits each by itself, until the server restarts.")));
+    ereport(LOG,
+            (errmsg("imagekit_cleanup has no room for the pace of another account"),
+             errdetail("Processes that send for it keep to its limits each by itself, until the server restarts.")));
   complained |= pace == nullptr;
   return pace;
 }

@@ -180,8 +180,9 @@ bool InserterWaits(Relation relation) {
 
 void FailIfInserterWaits(Relation relation) {
   if (InserterWaits(relation))
-    ereport(ERROR, (errcode(kAskAgain), errmsg("a row of table \"%s\" is being inserted and waits for another transaction",
-                                               RelationGetRelationName(relation))));
+    ereport(ERROR,
+            (errcode(kAskAgain), errmsg("a row of table \"%s\" is being inserted and waits for another transaction",
+                                        RelationGetRelationName(relation))));
 }
 
 // An index points to the first version of a chain that shares its indexed values; all of them are looked at.

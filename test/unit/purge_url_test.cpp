@@ -9,7 +9,8 @@ namespace {
 
 TEST(PurgeUrl, DropsQueryAndFragmentAndTakesWhatContinuesTheFile) {
   EXPECT_EQ(PurgeUrl("https://ik.imagekit.io/acme/pets/cat.jpg"), "https://ik.imagekit.io/acme/pets/cat.jpg*");
-  EXPECT_EQ(PurgeUrl("https://ik.imagekit.io/acme/cat.jpg?tr=w-300&updatedAt=1"), "https://ik.imagekit.io/acme/cat.jpg*");
+  EXPECT_EQ(PurgeUrl("https://ik.imagekit.io/acme/cat.jpg?tr=w-300&updatedAt=1"),
+            "https://ik.imagekit.io/acme/cat.jpg*");
   EXPECT_EQ(PurgeUrl("https://ik.imagekit.io/acme/cat.jpg#a?b"), "https://ik.imagekit.io/acme/cat.jpg*");
 }
 
