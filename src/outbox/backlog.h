@@ -93,7 +93,7 @@ bool PruneHistory();
 
 /// When there will be work next; DT_NOEND when nothing waits. Moved rows are not due before `moves_at`.
 TimestampTz NextDue(const worker::Batch &batch, const worker::Sender &sender, const worker::JournalPlace &place,
-                    TimestampTz moves_at);
+                    worker::Ticks moves_at);
 
 }  // namespace imagekit::outbox
 

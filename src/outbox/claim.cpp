@@ -186,6 +186,11 @@ int ShareRoom(Claiming *claiming, Sender *sender, List **one_each) {
   return room;
 }
 
+// On the wall's clock; not before now.
+TimestampTz At(worker::Ticks ticks) {
+  return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), Max(ticks - worker::NowTicks(), worker::Ticks{0}));
+}
+
 }  // namespace
 
 bool TryDrainLock() {
@@ -266,7 +271,7 @@ Intake Claim(Batch *batch, Sender *sender, int64 limit, worker::JournalPlace *pl
   foreach (cell, sender->accounts) {
     auto *entry = static_cast<SenderAccount *>(lfirst(cell));
     entry->starved |= intake.more && entry->room > 0;
-    if (entry->answered_at == 0) entry->answered_at = GetCurrentTimestamp();
+    if (entry->answered_at == 0) entry->answered_at = worker::NowTicks();
   }
   if (claiming.claim->files > 0) {
     WriteClaim(*batch, claiming.claim);
@@ -277,7 +282,8 @@ Intake Claim(Batch *batch, Sender *sender, int64 limit, worker::JournalPlace *pl
   return intake;
 }
 
-TimestampTz NextDue(const Batch &batch, const Sender &sender, const worker::JournalPlace &place, TimestampTz moves_at) {
+TimestampTz NextDue(const Batch &batch, const Sender &sender, const worker::JournalPlace &place,
+                    worker::Ticks moves_at) {
   Servers servers = SortServers(sender);
   // Those that have all they may are asked for when there is room again.
   ListCell *cell;
@@ -294,9 +300,9 @@ TimestampTz NextDue(const Batch &batch, const Sender &sender, const worker::Jour
   bool null;
   Datum datum = pg::Field(0, 1, &null);
   TimestampTz due = null ? DT_NOEND : DatumGetTimestampTz(datum);
-  if (place.again_at != 0) due = Min(due, place.again_at);
+  if (place.again_at != 0) due = Min(due, At(place.again_at));
   pg::RunSql(kInJournal, SPI_OK_SELECT);
-  if (DatumGetBool(pg::Field(0, 2, &null))) due = Min(due, Max(moves_at, GetCurrentTimestamp()));
+  if (DatumGetBool(pg::Field(0, 2, &null))) due = Min(due, At(moves_at));
   if (DatumGetBool(pg::Field(0, 1, &null)) && !place.left) due = Min(due, GetCurrentTimestamp());
   return due;
 }

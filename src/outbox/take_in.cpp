@@ -29,7 +29,7 @@ constexpr char kLook[] =
 
 // What was written before this is due, of each account.
 constexpr char kDueBefore[] =
-    "SELECT s.oid, pg_catalog.now() OPERATOR(pg_catalog.-) imagekit.grace_of(s.oid) "
+    "SELECT s.oid, pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) imagekit.grace_of(s.oid) "
     "FROM pg_catalog.pg_foreign_server s JOIN pg_catalog.pg_foreign_data_wrapper w "
     "ON w.oid OPERATOR(pg_catalog.=) s.srvfdw WHERE w.fdwname OPERATOR(pg_catalog.=) 'imagekit'";
 
@@ -197,7 +197,8 @@ List *ReadDueBefore() {
 }
 
 bool IsDue(const Tuple &tuple, List *due_before) {
-  if (tuple.due_at != DT_NOBEGIN) return tuple.due_at <= GetCurrentTransactionStartTimestamp();
+  // By the clock, not by the transaction's start: what was committed a moment ago is due as well.
+  if (tuple.due_at != DT_NOBEGIN) return tuple.due_at <= GetCurrentTimestamp();
   ListCell *cell;
   foreach (cell, due_before) {
     auto *due = static_cast<DueBefore *>(lfirst(cell));
@@ -255,14 +256,14 @@ int Choose(Look *look, const JournalRoom &room, ItemPointer passed) {
 
 // Where the next look begins.
 void MovePlace(worker::JournalPlace *place, const Look &look, const ItemPointerData &passed, bool from_beginning) {
-  constexpr int64 kSoonest = USECS_PER_SEC;
-  constexpr int64 kShare = 20;
+  constexpr worker::Ticks kSoonest = 1000;  // ms
+  constexpr worker::Ticks kShare = 20;
   place->after = passed;
   if (!look.end) return;
   if (from_beginning) {
     place->again_at = 0;
   } else if (place->again_at == 0) {
-    place->again_at = GetCurrentTimestamp() + Max(kSoonest, place->took * kShare);
+    place->again_at = worker::NowTicks() + Max(kSoonest, place->took * kShare);
   }
 }
 
@@ -289,14 +290,14 @@ void TakeFromJournal(Batch *batch, worker::Claim *claim, const JournalRoom &room
   place->left = room.files <= 0 && !room.one;
   if (place->left) return;
   const int tuples = Min(Max(room.files, 0) / kUsualFiles + 1, kMostTuples);
-  if (place->again_at != 0 && place->again_at <= GetCurrentTimestamp()) place->after = {};
+  if (place->again_at != 0 && place->again_at <= worker::NowTicks()) place->after = {};
   Look look = {};
   bool from_beginning;
   for (;;) {
     from_beginning = !OffsetNumberIsValid(place->after.ip_posid);
-    const TimestampTz begun = GetCurrentTimestamp();
+    const worker::Ticks begun = worker::NowTicks();
     look = LookInto(tuples, &place->after);
-    if (from_beginning) place->took = GetCurrentTimestamp() - begun;
+    if (from_beginning) place->took = worker::NowTicks() - begun;
     if (look.count > 0 || from_beginning) break;
     place->after = {};  // it may have come into room that was freed
   }

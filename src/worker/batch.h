@@ -11,6 +11,7 @@
 #include "account/account.h"
 #include "core/url.h"
 #include "pg/server.h"
+#include "worker/shared_state.h"
 
 namespace imagekit::worker {
 
@@ -42,9 +43,9 @@ enum class Fate : uint8 {
 struct Claim {
   int64 id;
   MemoryContext context;
-  int files;               // in the batch, not settled yet
-  int decided;             // of them, with a fate and free to be settled; counted when it is asked
-  TimestampTz decided_at;  // when the first of these was seen; 0: none
+  int files;         // in the batch, not settled yet
+  int decided;       // of them, with a fate and free to be settled; counted when it is asked
+  Ticks decided_at;  // when the first of these was seen; 0: none
 };
 
 struct QueuedFile {
@@ -82,7 +83,7 @@ struct QueuedFile {
   bool other_reading_exists;  // another file the URL could mean is in the library
   char *file_id;              // NULL: no file at the path
   char *name;
-  TimestampTz found_at;  // when it came to kFound
+  Ticks found_at;  // when it came to kFound
 
   // As sent
   bool alone;     // only a delete of its own can decide it

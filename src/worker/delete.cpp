@@ -97,7 +97,7 @@ bool MoreToCome(const Flow &flow, const SenderAccount *entry) {
 // What cannot be sent now, whatever the pace, is decided. True when anything was.
 bool DecideUnready(Flow *flow, SenderAccount *entry) {
   bool any = false;
-  const TimestampTz now = GetCurrentTimestamp();
+  const Ticks now = NowTicks();
   const int64 wait = pg::CallCxx([&] { return flow->sender->client->DeleteWaitMs(entry->number); });
   for (int i = 0; i < flow->batch->count; i++) {
     QueuedFile *file = &flow->batch->files[i];
@@ -110,8 +110,7 @@ bool DecideUnready(Flow *flow, SenderAccount *entry) {
       Decide(flow->batch, file, Fate::kReleased,
              "waits for its turn: the account's write_rate, or ImageKit's, is spent");
       file->release_wait_ms = wait;
-    } else if (flow->longest_found_ms > 0 &&
-               TimestampDifferenceMilliseconds(file->found_at, now) > flow->longest_found_ms) {
+    } else if (flow->longest_found_ms > 0 && now - file->found_at > flow->longest_found_ms) {
       file->stage = Stage::kClaimed;  // what was found is getting old
     } else {
       continue;
@@ -125,7 +124,7 @@ bool DecideUnready(Flow *flow, SenderAccount *entry) {
 void PlanTurn(const Flow &flow, SenderAccount *entry, bool more, Turn *turn) {
   Batch *batch = flow.batch;
   bool waited = false;
-  const TimestampTz fill_since = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), -kLongestFill);
+  const Ticks fill_since = NowTicks() - kLongestFill;
   for (int i = 0; i < batch->count; i++) {
     if (!IsReady(batch->files[i], entry)) continue;
     turn->ready.push_back(i);
@@ -163,6 +162,11 @@ void SendProven(const Flow &flow, SenderAccount *entry, Turn *turn) {
   for (int index : turn->ready)
     if (IsAt(batch->files[index], Stage::kProving)) proven.push_back(index);
   Group(*batch, proven, client->BulkSize(entry->number), &turn->groups);
+  // As many as were planned, or fewer; what is more than there is room for waits for another turn.
+  while (turn->groups.size() > static_cast<size_t>(turn->reserved)) {
+    for (int index : turn->groups.back()) batch->files[index].stage = Stage::kFound;
+    turn->groups.pop_back();
+  }
   for (const std::vector<int> &group : turn->groups) {
     std::vector<FileToDelete> files;
     for (int index : group) {
@@ -270,7 +274,7 @@ void TakeDelete(Batch *batch, Sender *sender, const Answer &answer, int64 longes
 
 void NoteAnswer(SenderAccount *entry) {
   entry->answered = true;
-  entry->answered_at = GetCurrentTimestamp();
+  entry->answered_at = NowTicks();
   entry->failures = 0;
 }
 

@@ -20,8 +20,8 @@ struct MovesPlace {
 /// is looked at from the beginning again when the end is reached.
 struct JournalPlace {
   ItemPointerData after;  // zero: at the beginning
-  TimestampTz again_at;   // from the beginning then; 0: no need
-  int64 took;             // microseconds, the last look from the beginning
+  Ticks again_at;         // from the beginning then; 0: no need
+  Ticks took;             // the last look from the beginning
   bool left;              // it was not looked into, for want of room, or of an account that can be sent to
 };
 
@@ -29,11 +29,11 @@ struct Drain {
   bool procedure;        // in CALL imagekit.drain(): transactions are the procedure's
   MemoryContext parent;  // outlives every transaction
   Sender sender;
-  TimestampTz moves_at;  // the moved rows are reviewed then
+  Ticks moves_at;  // the moved rows are reviewed then
   MovesPlace moves_place;
   JournalPlace journal_place;
   Purging purging;
-  TimestampTz tended_at;  // when history and counts were last pruned
+  Ticks tended_at;  // when history and counts were last pruned
 };
 
 struct Round {

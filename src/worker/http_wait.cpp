@@ -22,6 +22,14 @@ void Build(Waiter *waiter, const ApiClient *client) {
   }
 }
 
+// With nothing on its way to ImageKit, what is waited for is the pace.
+uint32 WaitEventOf(const ApiClient *client) {
+  static uint32 http = 0, pace = 0;
+  if (http == 0) http = pg::WaitEventFor("ImageKitHttp");
+  if (pace == 0) pace = pg::WaitEventFor("ImageKitPace");
+  return client->Busy() ? http : pace;
+}
+
 }  // namespace
 
 void FreeWaiter(Waiter *waiter) {
@@ -35,7 +43,7 @@ void WaitForImageKit(Waiter *waiter, ApiClient *client, long longest_ms, bool *w
   long timeout = pg::CallCxx([&] { return client->TimeoutMs(); });
   if (timeout < 0 || (longest_ms >= 0 && longest_ms < timeout)) timeout = longest_ms;
   if (waiter->set == nullptr || waiter->version != client->SocketsVersion()) Build(waiter, client);
-  int ready = WaitEventSetWait(waiter->set, timeout, events, kMostEvents, pg::WaitEventFor("ImageKitHttp"));
+  int ready = WaitEventSetWait(waiter->set, timeout, events, kMostEvents, WaitEventOf(client));
   for (int i = 0; i < ready; i++) {
     if (events[i].events & WL_LATCH_SET) {
       *woken = true;

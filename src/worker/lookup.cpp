@@ -136,8 +136,7 @@ bool AskForFiles(Batch *batch, Sender *sender) {
     auto *entry = static_cast<SenderAccount *>(lfirst(cell));
     if (entry->number < 0) continue;
     // Unless ImageKit has been silent for long: then what is to come does not come soon.
-    const bool more =
-        entry->starved && !TimestampDifferenceExceeds(entry->answered_at, GetCurrentTimestamp(), kLongestFill);
+    const bool more = entry->starved && NowTicks() - entry->answered_at < kLongestFill;
     pg::CallCxx([&] { sender->client->ExpectMore(entry->number, more); });
   }
   for (int i = 0; i < batch->count; i++) {

@@ -92,7 +92,7 @@ bool ConcludeLookUps(Batch *batch, const Sender *sender) {
     }
     if (file->file_id != nullptr) {
       file->stage = Stage::kFound;
-      file->found_at = GetCurrentTimestamp();
+      file->found_at = NowTicks();
       continue;
     }
     if (file->detail != nullptr)

@@ -26,7 +26,7 @@ struct SenderAccount {
   int room;                 // how many of its files may be claimed
   bool starved;             // more might have been claimed
   bool tried;               // with one file, after a stop
-  TimestampTz answered_at;  // when ImageKit last answered, or first had reason to
+  Ticks answered_at;  // when ImageKit last answered, or first had reason to
   Library library;
   bool probing;          // any file of the library is being asked for
   uint64 identity;       // fingerprint of what decides which library is meant: key, api_url, prefixes
