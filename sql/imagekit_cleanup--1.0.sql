@@ -122,6 +122,7 @@ CREATE TABLE imagekit.backlog (
   approved boolean NOT NULL DEFAULT false
 ) WITH (autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX backlog_due ON imagekit.backlog (due_at, id) WHERE state IN ('waiting', 'retrying');
+CREATE INDEX backlog_retrying ON imagekit.backlog (due_at) WHERE state = 'retrying';
 CREATE INDEX backlog_failed ON imagekit.backlog (server) WHERE state = 'failed';
 -- For a row that another transaction has not committed.
 CREATE INDEX backlog_waits ON imagekit.backlog (server, captured_at) WHERE last_error LIKE 'waits: a row of %';

@@ -50,6 +50,10 @@ const char *ProtectedBy(const Account &account, const char *path);
 /// server changes. Valid until the next call.
 const EndpointMap *Endpoints();
 
+/// Grows whenever a foreign server, a user mapping or the wrapper has changed, or may have. Up to date once a transaction has
+/// begun.
+uint64 ChangeCount();
+
 /// Registers the cache's invalidation. Once, from _PG_init.
 void Initialize();
 

@@ -41,6 +41,9 @@ void TakeBackOrphans();
 /// The same, unless a drain is at work.
 void TakeBackOrphansOfNobody();
 
+/// A file that failed is due within retry_delay_max, also when the clock was put back since.
+void MendDueTimes();
+
 /// Moves up to `tuples` journal tuples into the backlog, a row a URL, those of a mass change as held. Returns how many tuples
 /// were moved. Needs the queue lock.
 uint64 TakeIn(int tuples);

@@ -42,6 +42,12 @@ constexpr char kTakeBackOrphans[] =
     "       'the process that was working on it ended before it had an answer' "
     "FROM orphaned o CROSS JOIN LATERAL imagekit.files_of(o) f";
 
+// $1: milliseconds
+constexpr char kMendDueTimes[] =
+    "UPDATE imagekit.backlog SET due_at = pg_catalog.now() WHERE state OPERATOR(pg_catalog.=) 'retrying' "
+    "AND due_at OPERATOR(pg_catalog.>) (pg_catalog.now() OPERATOR(pg_catalog.+) "
+    "  ('1 millisecond'::pg_catalog.interval OPERATOR(pg_catalog.*) $1))";
+
 struct Columns {
   pg::Column ids = {INT8OID, nullptr}, urls = {TEXTOID, nullptr}, file_ids = {TEXTOID, nullptr};
   pg::Column servers = {OIDOID, nullptr}, transactions = {XID8OID, nullptr}, relations = {OIDOID, nullptr};
@@ -137,6 +143,13 @@ void TakeBackOrphans() {
   pg::RunSql(
       kTakeBackOrphans, SPI_OK_INSERT,
       {{FLOAT8OID, Float8GetDatum(settings::retry_delay_max)}, {INT4OID, Int32GetDatum(settings::max_attempts)}});
+}
+
+void MendDueTimes() {
+  // ImageKit itself may put an account off for a quarter of an hour, whatever the setting.
+  constexpr double kAtLeast = 15 * 60 * 1000;
+  pg::RunSql(kMendDueTimes, SPI_OK_UPDATE,
+             {{FLOAT8OID, Float8GetDatum(Max(static_cast<double>(settings::retry_delay_max), kAtLeast))}});
 }
 
 }  // namespace imagekit::outbox

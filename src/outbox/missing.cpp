@@ -19,13 +19,16 @@ constexpr char kWrite[] =
     "INSERT INTO imagekit.missing_runs (server, lookups, deletes) VALUES ($1, $2, $3) "
     "ON CONFLICT (server) DO UPDATE SET lookups = excluded.lookups, deletes = excluded.deletes";
 
-// By path, as rows may spell one file in many ways. A month: who drains a queue again does it soon, and the BRIN index
+// Or perhaps: whose delete was never answered. By path, as rows may spell one file in many ways. A month: who drains a queue again does it soon, and the BRIN index
 // keeps the rest of a long history out.
 constexpr char kDeletedBefore[] =
     "SELECT DISTINCT p.path FROM imagekit.history h CROSS JOIN LATERAL imagekit.library_path(h.url) AS p(path) "
     "WHERE h.server OPERATOR(pg_catalog.=) $1 AND h.outcome OPERATOR(pg_catalog.=) 'deleted' "
     "AND h.settled_at OPERATOR(pg_catalog.>) (pg_catalog.now() OPERATOR(pg_catalog.-) '30 days'::pg_catalog.interval) "
-    "AND p.path OPERATOR(pg_catalog.=) ANY ($2)";
+    "AND p.path OPERATOR(pg_catalog.=) ANY ($2) "
+    "UNION "
+    "SELECT p.path FROM imagekit.backlog b CROSS JOIN LATERAL imagekit.library_path(b.url) AS p(path) "
+    "WHERE b.in_doubt AND p.path OPERATOR(pg_catalog.=) ANY ($2)";
 
 bool IsMissing(const QueuedFile &file, const account::Account &account) {
   return worker::IsAt(file, worker::Stage::kAnswered) && file.account == &account && file.file_id == nullptr;

@@ -89,9 +89,14 @@ bool ClaimFiles(Hand *hand, bool first) {
   // row back after its file has gone. Our commit record comes after the user's.
   ForceSyncCommit();
   outbox::LockQueue();
-  if (first) outbox::TakeBackOrphans();
+  if (first) {
+    outbox::TakeBackOrphans();
+    outbox::MendDueTimes();
+  }
   // In a procedure the operator's word may have come since the last time.
   const bool may_send = settings::enabled && WhyDisarmed() == nullptr;
+  drain->change_count = account::ChangeCount();
+  drain->accounts_changed = false;
   const ApiClient *client = drain->sender.client;
   hand->letting_go = Refresh(&drain->sender, drain->parent, hand->claims == NIL) || !may_send;
   if (drain->sender.client != client) ForgetPurges(&drain->purging);
@@ -120,6 +125,8 @@ bool ClaimFiles(Hand *hand, bool first) {
   if (!any && hand->claim_at <= GetCurrentTimestamp()) hand->claim_at = In(kLookAgain);
   if (TendHistory(drain)) hand->claim_at = 0;
   End(&step);
+  // Should this session end before it has settled them, the worker is awake to take them back.
+  if (intake.claim != nullptr && drain->procedure) Wake(MyDatabaseId);
   if (intake.claim != nullptr) {
     MemoryContext before = MemoryContextSwitchTo(batch->context);
     hand->claims = lappend(hand->claims, intake.claim);

@@ -131,7 +131,8 @@ void FollowOthers(Batch *batch) {
   for (int i = 0; i < batch->count; i++) {
     QueuedFile *file = &batch->files[i];
     if (file->stage == Stage::kFree || file->behind < 0 || batch->files[file->behind].fate == Fate::kOpen) continue;
-    file->deleted_before |= batch->files[file->behind].fate == Fate::kDeleted;
+    const QueuedFile &before = batch->files[file->behind];
+    file->deleted_before |= before.fate == Fate::kDeleted || before.in_doubt;
     file->behind = -1;
   }
 }

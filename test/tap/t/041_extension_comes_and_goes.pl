@@ -77,11 +77,7 @@ $t->sql('SET client_min_messages = error; DROP OWNED BY shopkeeper CASCADE');
 cmp_ok(time() - $start, '<', 1, 'DROP OWNED of an account does not wait for a request to it');
 $imagekit->release;
 eventually { $t->pending . $t->history =~ s/.*(4\.jpg).*/$1/r } qr/^1|4\.jpg/, 'what was under way is parked for a person, or settled';
-TODO:
-{
-	local $TODO = 'the account is not asked for again between look-up and delete';
-	is($t->files, '/4.jpg', 'and nothing is deleted for an account that is no more');
-}
+is($t->files, '/4.jpg', 'and nothing is deleted for an account that is no more');
 is(complaints(), '', 'the worker does not fail of it');
 
 # Of the extension's owner. Superusers own extensions.
