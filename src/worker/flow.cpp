@@ -48,8 +48,9 @@ bool MoveOn(Flow *flow, Answer *answer) {
   moved |= ConcludeLookUps(batch, flow->sender);
   moved |= AskForFiles(batch, flow->sender);
   moved |= SendDeletes(flow);
-  FollowOthers(batch);
+  // In this order: the fate of a double is one that others may wait for, and its slot is soon another file's.
   DecideDoubles(batch);
+  FollowOthers(batch);
   return moved;
 }
 

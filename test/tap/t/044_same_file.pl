@@ -1,0 +1,30 @@
+# Rows that name one file in different ways, in transactions one after the other: each is settled, and nobody waits for ever.
+
+use strict;
+use warnings;
+
+use ImageKit::Test;
+use Test::More;
+
+my $t = ImageKit::Test->new(ready => 0);
+$t->prepare(server => { protect => '/keep/*' });
+my $imagekit = $t->imagekit;
+$t->sql(q{CREATE TABLE pairs (id int PRIMARY KEY, url text, file_id text); SELECT imagekit.watch('pairs', '{url:file_id}')});
+sub in_hand { return $t->sql('SELECT coalesce(sum(cardinality(urls)), 0) FROM imagekit.claims'); }
+
+# By its path, and by its fileId as well: found to be one when both are there. A third row waits behind the second of them; with
+# the protected one, whose fate is known at once, all of the first claim are settled the moment the file has gone.
+my ($id) = $imagekit->seed('/same.jpg');
+my $url = "$ENDPOINT/same.jpg";
+$t->sql("INSERT INTO pairs VALUES (1, '$url', NULL), (2, '$url', '$id'), (3, '$ENDPOINT/keep/logo.png', NULL), (4, '$url', NULL)");
+$t->sql('SELECT imagekit.disable()');
+$t->sql("DELETE FROM pairs WHERE id = $_") for 1 .. 3;
+$imagekit->fault(kind => 'stall', ms => 500, method => 'GET', count => 2);
+$t->sql('SELECT imagekit.enable()');
+wait_for { $imagekit->stalled == 2 } 'the file is looked up by its path, and by its fileId';
+$t->sql('DELETE FROM pairs WHERE id = 4');
+wait_for { in_hand() eq '4' || $t->files eq '' } 'the other row is in hand as well';
+eventually { $t->files . $t->pending } '0', 'whoever waited behind a file that turned out to be another row\'s goes on';
+is($t->sql(q{SELECT string_agg(outcome, ' ' ORDER BY outcome) FROM imagekit.history}), 'deleted deleted not_found skipped', 'each is settled once');
+
+done_testing();
