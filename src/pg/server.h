@@ -27,6 +27,7 @@ extern "C" {
 #include <access/timeline.h>
 #include <access/xact.h>
 #include <access/xlog.h>
+#include <access/xlog_internal.h>
 #include <catalog/catalog.h>
 #include <catalog/dependency.h>
 #include <catalog/indexing.h>

@@ -208,6 +208,18 @@ void AskAboutChanges(List *tables, Search *search) {
   }
 }
 
+// A commit is seen before it is on disk, with synchronous_commit off. What let a file go must be there before the file goes: a
+// crash would bring its row back.
+void FlushWhatWasSeen() {
+  XLogRecPtr end = GetXLogInsertRecPtr();
+  // On the border of two pages that is behind the header of a page that is not begun.
+  if (XLogSegmentOffset(end, wal_segment_size) == SizeOfXLogLongPHD)
+    end -= SizeOfXLogLongPHD;
+  else if (end % XLOG_BLCKSZ == SizeOfXLogShortPHD)
+    end -= SizeOfXLogShortPHD;
+  XLogFlush(end);
+}
+
 }  // namespace
 
 void KeepReferenced(Batch *batch) {
@@ -227,6 +239,7 @@ void KeepReferenced(Batch *batch) {
   AskAll(list_difference_oid(capture::WatchedTables(), tables), &search, Pass::kAll);
   for (int i = 0; i < batch->count; i++) batch->files[i].unwitnessed = false;
   UnregisterSnapshot(search.snapshot);
+  if (Any(*batch, IsProving)) FlushWhatWasSeen();
   MemoryContextSwitchTo(before);
   MemoryContextDelete(scratch);
 }
