@@ -16,15 +16,15 @@ namespace {
 EndpointMap *cached_endpoints = nullptr;
 bool endpoints_fresh = false;
 bool endpoints_touched = false;  // invalidated since they were last begun to be read
-uint64 change_count = 0;
+uint64 version = 1;
 
 void InvalidateEndpoints(Datum, pg::SyscacheId, uint32) {
   endpoints_fresh = false;
   endpoints_touched = true;
-  change_count++;
+  version++;
 }
 
-void CountChange(Datum, pg::SyscacheId, uint32) { change_count++; }
+void InvalidateKeys(Datum, pg::SyscacheId, uint32) { version++; }
 
 void ReadOption(Account *account, const char *name, const char *value) {
   if (strcmp(name, "url_endpoint") == 0) {
@@ -178,12 +178,15 @@ const EndpointMap *Endpoints() {
   return cached_endpoints;
 }
 
-uint64 ChangeCount() { return change_count; }
+uint64 Version() {
+  AcceptInvalidationMessages();
+  return version;
+}
 
 void Initialize() {
   CacheRegisterSyscacheCallback(FOREIGNSERVEROID, InvalidateEndpoints, 0);
   CacheRegisterSyscacheCallback(FOREIGNDATAWRAPPEROID, InvalidateEndpoints, 0);
-  CacheRegisterSyscacheCallback(USERMAPPINGOID, CountChange, 0);
+  CacheRegisterSyscacheCallback(USERMAPPINGOID, InvalidateKeys, 0);
 }
 
 // A pattern protects the path it matches; one that ends in a slash protects all below it.

@@ -50,9 +50,8 @@ const char *ProtectedBy(const Account &account, const char *path);
 /// server changes. Valid until the next call.
 const EndpointMap *Endpoints();
 
-/// Grows whenever a foreign server, a user mapping or the wrapper has changed, or may have. Up to date once a transaction has
-/// begun.
-uint64 ChangeCount();
+/// Another one than before whenever an account's options or its key may have changed.
+uint64 Version();
 
 /// Registers the cache's invalidation. Once, from _PG_init.
 void Initialize();

@@ -42,6 +42,10 @@ pg_noinline void LeadOn(Flow *flow, Waiter *waiter) {
   }
 }
 
+void Prove(void *argument, Batch *batch) {
+  if (!ReleaseWhenChanged(batch, static_cast<Sender *>(argument))) KeepReferenced(batch);
+}
+
 // All steps for the given URLs, within the caller's transaction; ImageKit is asked meanwhile. What was done is recorded
 // in the history, and comes back with the batch.
 void DeleteNow(Batch *batch, char **urls, int count) {
@@ -68,9 +72,7 @@ void DeleteNow(Batch *batch, char **urls, int count) {
   static Waiter waiter;
   static Flow flow;
   waiter = {};
-  flow = {
-      batch, sender, [](void *, Batch *proving) { KeepReferenced(proving); }, nullptr, nullptr, kLongestPace, 0, false,
-      false, nullptr};
+  flow = {batch, sender, Prove, nullptr, sender, kLongestPace, 0, false, false, nullptr};
   MemoryContext before = MemoryContextSwitchTo(batch->context);
   PG_TRY();
   { LeadOn(&flow, &waiter); }

@@ -65,12 +65,10 @@ void Prove(void *argument, Batch *batch) {
   Step step;
   Begin(&step, drain);
   const char *stopped = !settings::enabled ? "imagekit_cleanup.enabled is off" : WhyDisarmed();
-  // An account may be gone, or have another key, or be protected: not a word of it is older than the proof.
-  drain->accounts_changed |= account::ChangeCount() != drain->change_count;
-  if (stopped != nullptr || drain->accounts_changed) {
+  if (stopped != nullptr) {
     for (int i = 0; i < batch->count; i++)
       if (IsAt(batch->files[i], Stage::kProving)) Decide(batch, &batch->files[i], Fate::kReleased, stopped);
-  } else {
+  } else if (!ReleaseWhenChanged(batch, &drain->sender)) {
     KeepReferenced(batch);
   }
   End(&step);
@@ -116,7 +114,6 @@ bool Turn(Hand *hand, Answer *answer) {
 bool WantsMore(const Hand &hand) {
   const Sender &sender = hand.drain->sender;
   if (hand.closing) return false;
-  if (hand.drain->accounts_changed) return true;
   if (outbox::HasRoom(hand.batch, sender, true)) return true;
   return (hand.woken || hand.claim_at <= GetCurrentTimestamp()) && outbox::HasRoom(hand.batch, sender, false);
 }

@@ -29,8 +29,6 @@ struct Drain {
   bool procedure;        // in CALL imagekit.drain(): transactions are the procedure's
   MemoryContext parent;  // outlives every transaction
   Sender sender;
-  uint64 change_count;    // of the accounts' catalogs, when they were last read
-  bool accounts_changed;  // since: they are to be read again before anything is sent
   Ticks moves_at;         // the moved rows are reviewed then
   MovesPlace moves_place;
   JournalPlace journal_place;

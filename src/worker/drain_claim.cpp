@@ -95,8 +95,6 @@ bool ClaimFiles(Hand *hand, bool first) {
   }
   // In a procedure the operator's word may have come since the last time.
   const bool may_send = settings::enabled && WhyDisarmed() == nullptr;
-  drain->change_count = account::ChangeCount();
-  drain->accounts_changed = false;
   const ApiClient *client = drain->sender.client;
   hand->letting_go = Refresh(&drain->sender, drain->parent, hand->claims == NIL) || !may_send;
   if (drain->sender.client != client) ForgetPurges(&drain->purging);

@@ -120,6 +120,7 @@ int AddToClient(ApiClient *client, const account::Account *account, const char *
 }  // namespace
 
 bool Refresh(Sender *sender, MemoryContext parent, bool may) {
+  const uint64 version = account::Version();
   MemoryContext fresh = AllocSetContextCreate(parent, "imagekit sender", ALLOCSET_DEFAULT_SIZES);
   Configuration configuration = ReadConfiguration(fresh);
   const bool changed = sender->client == nullptr || configuration.fingerprint != sender->fingerprint;
@@ -142,13 +143,18 @@ bool Refresh(Sender *sender, MemoryContext parent, bool may) {
     }
     MemoryContextSwitchTo(before);
     MemoryContext old = sender->context;
-    *sender = {fresh, client, accounts, configuration.fingerprint};
+    *sender = {fresh, client, accounts, configuration.fingerprint, version};
     if (old != nullptr) MemoryContextDelete(old);
   }
   for (int i = 0; i < list_length(configuration.accounts); i++)
     if (configuration.keys[i] != nullptr) explicit_bzero(configuration.keys[i], strlen(configuration.keys[i]));
   if (!renew) MemoryContextDelete(fresh);
+  if (!changed) sender->version = version;
   return changed && !may;
+}
+
+bool IsOld(Sender *sender, MemoryContext scratch) {
+  return account::Version() != sender->version && Refresh(sender, scratch, false);
 }
 
 SenderAccount *FindAccount(const Sender *sender, Oid server) {

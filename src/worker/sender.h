@@ -41,12 +41,16 @@ struct Sender {
   ApiClient *client;
   List *accounts;  // SenderAccount *
   uint64 fingerprint;
+  uint64 version;  // of the accounts, when they were last seen to be as they are here
 };
 
 /// Reads accounts, keys and settings. When any of them has changed, makes a new client and new accounts if it `may`; true
 /// when it may not, and what the sender has is old. Needs a transaction. The sender itself is zeroed memory at first, and
 /// lives in `parent`.
 bool Refresh(Sender *sender, MemoryContext parent, bool may = true);
+
+/// True when the configuration is not any more what the sender was made with. Cheap. Needs a transaction.
+bool IsOld(Sender *sender, MemoryContext scratch);
 
 SenderAccount *FindAccount(const Sender *sender, Oid server);
 
