@@ -83,6 +83,7 @@ struct QueuedFile {
   bool other_reading_exists;  // another file the URL could mean is in the library
   char *file_id;              // NULL: no file at the path
   char *name;
+  TimestampTz looked_up_at;  // when it came to kFound, by the wall's clock
   Ticks found_at;  // when it came to kFound
 
   // As sent

@@ -49,10 +49,10 @@ void TakeFound(Batch *batch, Sender *sender, QueuedFile *file, const FoundFile &
 }
 
 // ImageKit does not say that a search knows what was uploaded a moment ago. A row that goes soon after its upload would leave its
-// file for ever: it is looked up again when it must be known. By hand, somebody sees the answer, and in doubt it is gone by us.
+// file for ever: it is looked up again when it must be known, also in doubt whether it is gone by us: whose process ended had
+// perhaps not asked for it yet. By hand, somebody sees the answer.
 bool MayNotBeKnownYet(QueuedFile *file) {
-  if (!file->looked_up || file->file_id != nullptr || file->by_hand || file->in_doubt || file->deleted_before)
-    return false;
+  if (!file->looked_up || file->file_id != nullptr || file->by_hand || file->deleted_before) return false;
   TimestampTz known_at = TimestampTzPlusMilliseconds(file->captured_at, settings::search_lag);
   file->release_wait_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), known_at);
   return file->release_wait_ms > 0;

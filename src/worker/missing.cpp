@@ -93,6 +93,7 @@ bool ConcludeLookUps(Batch *batch, const Sender *sender) {
     if (file->file_id != nullptr) {
       file->stage = Stage::kFound;
       file->found_at = NowTicks();
+      file->looked_up_at = GetCurrentTimestamp();
       continue;
     }
     if (file->detail != nullptr)

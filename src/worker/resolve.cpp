@@ -131,8 +131,10 @@ void FollowOthers(Batch *batch) {
   for (int i = 0; i < batch->count; i++) {
     QueuedFile *file = &batch->files[i];
     if (file->stage == Stage::kFree || file->behind < 0 || batch->files[file->behind].fate == Fate::kOpen) continue;
-    const QueuedFile &before = batch->files[file->behind];
-    file->deleted_before |= before.fate == Fate::kDeleted || before.in_doubt;
+    const QueuedFile &other = batch->files[file->behind];
+    // A row that went later may have had a file that was uploaded after that.
+    file->deleted_before |= other.fate == Fate::kDeleted && file->captured_at <= other.looked_up_at;
+    file->in_doubt |= other.in_doubt;
     file->behind = -1;
   }
 }
@@ -148,6 +150,7 @@ void DecideDoubles(Batch *batch) {
     file->detail = first.detail;
     file->file_id = first.file_id;
     file->release_wait_ms = first.release_wait_ms;
+    file->in_doubt |= first.in_doubt;
   }
 }
 

@@ -40,6 +40,34 @@ eventually { outcome('old.jpg') } 'not_found|', 'one that has waited longer anyw
 is(scalar(grep { ($_->{query}{searchQuery} // '') =~ /old\.jpg/ } $imagekit->journal), 1, 'is looked up once');
 $t->sql(q{ALTER SERVER acme OPTIONS (DROP grace_period)});
 
+$t->setting('imagekit_cleanup.search_lag', "'10s'");
+wait_for { $t->sql('SHOW imagekit_cleanup.search_lag') eq '10s' } 'the reload';
+# A worker that ends leaves its files in doubt, also those of which it had not asked.
+$t->sql('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = \'imagekit_cleanup worker\'');
+$imagekit->switch(index_delay_new_ms => 5000);
+$imagekit->fault(kind => 'stall', method => 'GET');
+$t->insert(4, 'orphan.jpg');
+$t->sql('DELETE FROM patches WHERE id = 4');
+wait_for { $imagekit->stalled == 1 } 'the look-up hangs';
+$t->sql('SELECT pg_terminate_backend(' . $t->worker . ')');
+eventually { outcome('orphan.jpg') } 'deleted|', 'in doubt, what is not found yet is looked up again';
+is($t->files, '', 'and nothing is left');
+
+# Another row's delete at the same path says nothing about what was uploaded there afterwards.
+$imagekit->switch(index_delay_new_ms => 0);
+$t->insert(6, 'first.jpg');
+$imagekit->fault(kind => 'stall_after', method => 'DELETE');
+$t->sql('DELETE FROM patches WHERE id = 6');
+wait_for { $imagekit->stalled == 1 } 'the first one is deleted, and nobody knows yet';
+$imagekit->switch(index_delay_new_ms => 1500);
+$t->insert(7, 'first.jpg');
+$t->sql('DELETE FROM patches WHERE id = 7');
+wait_for { $t->sql('SELECT sum(cardinality(urls)) FROM imagekit.claims') eq '2' } 'the second one waits behind it';
+$imagekit->release;
+eventually { outcome('first.jpg') } "deleted|\ndeleted|", 'what was uploaded since is looked up again';
+is($t->files, '', 'and goes as well');
+$imagekit->switch(index_delay_new_ms => 0);
+
 # Somebody who asks by hand gets the answer of the moment.
 like($t->messages("SELECT imagekit.delete_file('$ENDPOINT/by_hand.jpg')"), qr/^$/, 'by hand nothing waits');
 is(outcome('by_hand.jpg'), 'not_found|', 'and it is said');

@@ -27,4 +27,15 @@ wait_for { in_hand() eq '4' || $t->files eq '' } 'the other row is in hand as we
 eventually { $t->files . $t->pending } '0', 'whoever waited behind a file that turned out to be another row\'s goes on';
 is($t->sql(q{SELECT string_agg(outcome, ' ' ORDER BY outcome) FROM imagekit.history}), 'deleted deleted not_found skipped', 'each is settled once');
 
+# Of two rows that name one file one stands for both: what is in doubt of it is so of the other.
+$t->setting('imagekit_cleanup.retry_delay', "'10min'");
+$t->setting('imagekit_cleanup.retry_delay_max', "'10min'");
+wait_for { $t->sql('SHOW imagekit_cleanup.retry_delay_max') eq '10min' } 'the reload';
+$t->sql('SELECT imagekit.disable()');
+$t->insert($_, 'doubt.jpg') for 1 .. 2;
+$t->sql("DELETE FROM patches WHERE id = $_") for 1 .. 2;
+$imagekit->fault(kind => 'text_500', method => 'DELETE');
+$t->sql('SELECT imagekit.enable()');
+eventually { $t->sql('SELECT state, in_doubt, count(*) FROM imagekit.backlog GROUP BY 1, 2') } 'retrying|t|2', 'both are in doubt when the answer does not tell whether it has gone';
+
 done_testing();
