@@ -30,13 +30,14 @@ my $t = ImageKit::Test->new(
 	ready => 0,
 	settings => {
 		restart_after_crash => 'on', max_prepared_transactions => 100, track_commit_timestamp => 'on', log_min_error_statement => 'panic',
-		'imagekit_cleanup.request_timeout' => '2s', 'imagekit_cleanup.retry_delay_max' => '300ms' });
+		'imagekit_cleanup.request_timeout' => '2s', 'imagekit_cleanup.retry_delay_max' => '300ms', 'imagekit_cleanup.max_attempts' => 1_000_000 });
 my %fast = map { $_ => 1000 } qw(read_rate read_burst write_rate write_burst);
-$t->prepare(server => { url_aliases => $ImageKit::ModelFiles::ALIAS, protect => $ImageKit::ModelFiles::PROTECTED, %fast });
+my %sizes = (search_size => 25, bulk_size => 50);
+$t->prepare(server => { url_aliases => $ImageKit::ModelFiles::ALIAS, protect => $ImageKit::ModelFiles::PROTECTED, %fast, %sizes });
 $t->sql(ImageKit::ModelTables::create_sql());
 my $files = ImageKit::ModelFiles->new($t->imagekit);
 $files->upload_unreadable;
-my $disturbances = ImageKit::ModelDisturbances->new($t);
+my $disturbances = ImageKit::ModelDisturbances->new($t, $files);
 my $truth = ImageKit::ModelTruth->new($t, $files);
 my (%kinds, %errors, @unexpected);
 
@@ -95,6 +96,8 @@ sub disturb
 		my $what = rand;
 		if ($what < 0.35) { $disturbances->fault; }
 		elsif ($what < 0.5) { $disturbances->hand; }
+		elsif ($what < 0.65) { $disturbances->habit; }
+		elsif ($what < 0.68) { $disturbances->drain_beside; }
 		sleep(rand(0.1));
 	}
 	return;

@@ -1,5 +1,5 @@
-# What happens to server and ImageKit while the clients of the model test work: death in every form, an operator's hand,
-# and answers as a bad day brings them.
+# What happens to server and ImageKit while the clients of the model test work: death in every form, an operator's hand, answers as
+# a bad day brings them, and other sizes and limits of requests.
 
 package ImageKit::ModelDisturbances;
 
@@ -9,12 +9,33 @@ use warnings;
 use ImageKit::Crash;
 use ImageKit::Test;
 use JSON::PP ();
+use POSIX ();
 use Time::HiRes qw(sleep time);
 
 # COUNTS what it has done, by name.
-sub new { my ($class, $t) = @_; return bless { t => $t, counts => {} }, $class; }
+sub new { my ($class, $t, $files) = @_; return bless { t => $t, files => $files, counts => {} }, $class; }
 
 sub counts { return $_[0]{counts}; }
+
+# A drain of a session of its own, for as long as it has anything to do.
+sub drain_beside
+{
+	my ($self) = @_;
+	my $pid = fork() // die "fork: $!";
+	if ($pid == 0)
+	{
+		# Without END blocks: they are the test's.
+		open(STDOUT, '>', '/dev/null');
+		open(STDERR, '>', '/dev/null');
+		exec('psql', '-X', '-q', $self->{t}->node->connstr('postgres'), '-c', q{SET statement_timeout = '10s'}, '-c', 'CALL imagekit.drain()') or POSIX::_exit(1);
+	}
+	push @{ $self->{beside} }, $pid;
+	$self->{counts}{'CALL drain() beside'}++;
+	$self->wait_beside if @{ $self->{beside} } > 3;
+	return;
+}
+
+sub wait_beside { my ($self) = @_; waitpid($_, 0) for splice @{ $self->{beside} // [] }; return; }
 
 my @deaths = ('kill -9 worker', 'kill -9 worker', 'kill -9 client', 'kill -9 every process', 'immediate stop');
 
@@ -65,6 +86,40 @@ sub fault
 	return;
 }
 
+# What ImageKit makes of deletes of many, how many requests it wants, and how many files share one by the server's options. Each
+# stands until another comes, and in the end all is as usual.
+my %usual_switches = (bulk_404 => 'atomic', bulk_omit => 'off', bulk_207_ids => [], bulk_limit => 100);
+my %usual_limits = (account => 'acme', read_rate => 0, read_burst => 0, write_rate => 0, write_burst => 0);
+my %usual_options = (search_size => 25, bulk_size => 50);
+sub _some_of { my ($name, @values) = @_; return sub { return ($name => $values[ rand @values ]); }; }
+my @habits = (
+	[ switch => _some_of(bulk_404 => 'deletes_found', 'deletes_found', 'atomic') ], [ switch => _some_of(bulk_omit => 'on', 'on_deleted', 'off') ],
+	[ switch => sub { return (bulk_207_ids => [ $_[0]->_some_ids ]); } ], [ switch => _some_of(bulk_limit => 1, 2, 5, 30, 100) ],
+	[ options => _some_of(bulk_size => 1, 2, 3, 10, 100) ], [ options => _some_of(search_size => 1, 2, 5, 50) ],
+	[ limits => sub { return rand() < 0.5 ? (read_rate => 20 + int rand 60, read_burst => 5) : (write_rate => 10 + int rand 40, write_burst => 3); } ]);
+
+sub habit
+{
+	my ($self) = @_;
+	my ($what, $values) = @{ $habits[ rand @habits ] };
+	my ($name, $value, @more) = $values->($self);
+	if ($what eq 'switch') { $self->{t}->imagekit->switch($name => $value); }
+	elsif ($what eq 'limits') { $self->{t}->imagekit->limits(%usual_limits, $name => $value, @more); }
+	else { $self->{t}->messages("SET lock_timeout = '300ms'; " . _set_options($name => $value)); }
+	$self->{counts}{ "$what $name" . (ref $value ? '' : $what eq 'limits' ? '' : " $value") }++;
+	return;
+}
+
+sub _set_options { my (%options) = @_; return 'ALTER SERVER acme OPTIONS (' . join(', ', map { "SET $_ '$options{$_}'" } sort keys %options) . ')'; }
+
+# fileIds of some files of this round, most of them still there.
+sub _some_ids
+{
+	my ($self) = @_;
+	my $last = $self->{files}->last;
+	return map { $self->{files}->id($last - int rand($last < 400 ? $last : 400)) } 1 .. 10 + int rand 60;
+}
+
 # Gentler hands. What an operator asks to be deleted is what rows hold, or held a moment ago.
 my $some_urls = q{(SELECT coalesce(array_agg(url), '{}') FROM (
 	SELECT url FROM (SELECT unnest(images) AS url FROM gallery UNION ALL SELECT url FROM pairs UNION ALL SELECT unnest(images) FROM parts UNION ALL SELECT url FROM pins) a
@@ -73,7 +128,9 @@ my @hands = (
 	[ 'terminated worker' => q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'imagekit_cleanup worker'} ],
 	[ 'terminated client' => q{SELECT pg_terminate_backend(pid) FROM (SELECT pid FROM pg_stat_activity WHERE application_name = 'client' ORDER BY random() LIMIT 1) a} ],
 	[ 'cancelled client' => q{SELECT pg_cancel_backend(pid) FROM (SELECT pid FROM pg_stat_activity WHERE application_name = 'client' ORDER BY random() LIMIT 1) a} ],
-	[ 'CALL drain()' => 'CALL imagekit.drain(20)' ],
+	[ 'CALL drain(20)' => 'CALL imagekit.drain(20)' ],
+	[ 'CALL drain()' => q{SET statement_timeout = '3s'; CALL imagekit.drain()} ],
+	[ 'terminated drain' => q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'CALL imagekit.drain%' OR backend_type = 'imagekit_cleanup worker'} ],
 	[ 'delete_files() of rows' => "SELECT count(*) FROM imagekit.delete_files($some_urls)" ],
 	[ 'enqueue() of rows' => "SELECT imagekit.enqueue($some_urls)" ],
 	[ 'disable() and enable()' => 'SELECT imagekit.disable(); SELECT pg_sleep(0.2); SELECT imagekit.enable()' ],
@@ -101,9 +158,11 @@ sub quiet
 	my $imagekit = $self->{t}->imagekit;
 	$imagekit->no_faults;
 	$imagekit->release;
-	$imagekit->switch(latency_ms => 0, index_delay_deleted_ms => 0);
+	$self->wait_beside;
+	$imagekit->switch(latency_ms => 0, index_delay_deleted_ms => 0, %usual_switches);
+	$imagekit->limits(%usual_limits);
 	wait_for { $imagekit->stalled == 0 } 'no request is held';
-	$self->ask('SELECT imagekit.enable()');
+	$self->ask('SELECT imagekit.enable(); ' . _set_options(%usual_options));
 	return;
 }
 
