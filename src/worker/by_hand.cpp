@@ -43,7 +43,8 @@ pg_noinline void LeadOn(Flow *flow, Waiter *waiter) {
 }
 
 void Prove(void *argument, Batch *batch) {
-  if (!ReleaseWhenChanged(batch, static_cast<Sender *>(argument))) KeepReferenced(batch);
+  KeepReferenced(batch);
+  ReleaseWhenChanged(batch, static_cast<Sender *>(argument));
 }
 
 // All steps for the given URLs, within the caller's transaction; ImageKit is asked meanwhile. What was done is recorded

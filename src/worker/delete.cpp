@@ -226,12 +226,11 @@ bool SendDeletes(Flow *flow) {
   return any;
 }
 
-bool ReleaseWhenChanged(Batch *batch, Sender *sender) {
-  if (!IsOld(sender, CurrentMemoryContext)) return false;
+void ReleaseWhenChanged(Batch *batch, Sender *sender) {
+  if (!IsOld(sender, CurrentMemoryContext)) return;
   for (int i = 0; i < batch->count; i++)
     if (IsAt(batch->files[i], Stage::kProving))
       Decide(batch, &batch->files[i], Fate::kReleased, "waits: the options or the key of an account have been changed meanwhile");
-  return true;
 }
 
 void TakeDelete(Batch *batch, Sender *sender, const Answer &answer, int64 longest_wait_ms) {

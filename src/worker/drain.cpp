@@ -16,13 +16,20 @@
 
 namespace imagekit::worker {
 
+namespace {
+
+// Also in a procedure, however long it runs: the kill switch must reach it.
+void ObeyReload() {
+  if (!ConfigReloadPending) return;
+  ConfigReloadPending = false;
+  ProcessConfigFile(PGC_SIGHUP);
+}
+
+}  // namespace
+
 void Begin(Step *step, const Drain *drain) {
   step->drain = drain;
-  // Also in a procedure, however long it runs: the kill switch must reach it.
-  if (ConfigReloadPending) {
-    ConfigReloadPending = false;
-    ProcessConfigFile(PGC_SIGHUP);
-  }
+  ObeyReload();
   if (drain->procedure) {
     EnsurePortalSnapshotExists();
   } else {
@@ -58,19 +65,18 @@ constexpr Ticks kSharedTurn = 5000;    // ms
 // Purges that have been sent are waited for so long, when there is nothing else; ImageKit may have put them off for minutes.
 constexpr Ticks kLongestPurge = 10000;  // ms
 
-// The proof, and the operator's word, asked again right before each delete.
+// The proof, and the operator's word, asked again right before each delete: after the proof, which may take long.
 void Prove(void *argument, Batch *batch) {
   auto *drain = static_cast<Drain *>(argument);
   MemoryContext before = CurrentMemoryContext;
   Step step;
   Begin(&step, drain);
+  KeepReferenced(batch);
+  ObeyReload();
   const char *stopped = !settings::enabled ? "imagekit_cleanup.enabled is off" : WhyDisarmed();
-  if (stopped != nullptr) {
-    for (int i = 0; i < batch->count; i++)
-      if (IsAt(batch->files[i], Stage::kProving)) Decide(batch, &batch->files[i], Fate::kReleased, stopped);
-  } else if (!ReleaseWhenChanged(batch, &drain->sender)) {
-    KeepReferenced(batch);
-  }
+  for (int i = 0; stopped != nullptr && i < batch->count; i++)
+    if (IsAt(batch->files[i], Stage::kProving)) Decide(batch, &batch->files[i], Fate::kReleased, stopped);
+  ReleaseWhenChanged(batch, &drain->sender);
   End(&step);
   MemoryContextSwitchTo(before);
 }

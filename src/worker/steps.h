@@ -84,8 +84,8 @@ bool ConcludeLookUps(Batch *batch, const Sender *sender);
 /// writes, but it is said, in the log and in the history.
 void KeepReferenced(Batch *batch);
 
-/// Gives up on what is at kProving when an operator has changed the accounts since: protect, dry_run, prefixes. True then.
-bool ReleaseWhenChanged(Batch *batch, Sender *sender);
+/// Gives up on what is at kProving when an operator has changed the accounts since: protect, dry_run, prefixes.
+void ReleaseWhenChanged(Batch *batch, Sender *sender);
 
 /// How the words of a file begin that waits for another transaction. The view status and an index of the backlog know it too.
 constexpr char kWaits[] = "waits: a row of ";
