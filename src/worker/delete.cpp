@@ -230,7 +230,8 @@ void ReleaseWhenChanged(Batch *batch, Sender *sender) {
   if (!IsOld(sender, CurrentMemoryContext)) return;
   for (int i = 0; i < batch->count; i++)
     if (IsAt(batch->files[i], Stage::kProving))
-      Decide(batch, &batch->files[i], Fate::kReleased, "waits: the options or the key of an account have been changed meanwhile");
+      Decide(batch, &batch->files[i], Fate::kReleased,
+             "waits: the options or the key of an account have been changed meanwhile");
 }
 
 void TakeDelete(Batch *batch, Sender *sender, const Answer &answer, int64 longest_wait_ms) {
