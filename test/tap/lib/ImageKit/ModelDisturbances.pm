@@ -158,9 +158,9 @@ sub quiet
 	my $imagekit = $self->{t}->imagekit;
 	$imagekit->no_faults;
 	$imagekit->release;
-	$self->wait_beside;
 	$imagekit->switch(latency_ms => 0, index_delay_deleted_ms => 0, %usual_switches);
 	$imagekit->limits(%usual_limits);
+	$self->wait_beside;
 	wait_for { $imagekit->stalled == 0 } 'no request is held';
 	$self->ask('SELECT imagekit.enable(); ' . _set_options(%usual_options));
 	return;
