@@ -26,11 +26,16 @@ my $rounds = $transactions < 5000 ? 3 : int($transactions / 2000);
 my $each = int($transactions / $rounds / $clients) + 1;
 note "IMAGEKIT_SEED=$seed IMAGEKIT_TRANSACTIONS=$transactions: $clients clients, $rounds rounds of $each transactions each";
 
+# As many requests at once as one, or more than there is to ask; and files that are not found are looked up again, or not.
+my ($requests, $lag) = ((1, 2, 3, 8, 30)[ rand 5 ], (0, 0, 400)[ rand 3 ]);
+note "max_requests $requests, search_lag $lag ms";
+
 my $t = ImageKit::Test->new(
 	ready => 0,
 	settings => {
 		restart_after_crash => 'on', max_prepared_transactions => 100, track_commit_timestamp => 'on', log_min_error_statement => 'panic',
-		'imagekit_cleanup.request_timeout' => '2s', 'imagekit_cleanup.retry_delay_max' => '300ms', 'imagekit_cleanup.max_attempts' => 1_000_000 });
+		'imagekit_cleanup.request_timeout' => '2s', 'imagekit_cleanup.retry_delay_max' => '300ms', 'imagekit_cleanup.max_attempts' => 1_000_000,
+		'imagekit_cleanup.max_requests' => $requests, 'imagekit_cleanup.search_lag' => "'${lag}ms'" });
 my %fast = map { $_ => 1000 } qw(read_rate read_burst write_rate write_burst);
 my %sizes = (search_size => 25, bulk_size => 50);
 $t->prepare(server => { url_aliases => $ImageKit::ModelFiles::ALIAS, protect => $ImageKit::ModelFiles::PROTECTED, %fast, %sizes });
