@@ -33,4 +33,12 @@ wait_for { $t->files eq '' } 'the file has gone, and nobody knows yet';
 kill_every_process($t->node);
 is($t->sql('SELECT count(*) FROM patches'), '0', 'no row that used it is back after a crash');
 
+# Where the WAL ends at the beginning of a segment, behind a header that nobody has written yet, or anywhere else in a page.
+for my $id (10 .. 12)
+{
+	$imagekit->no_faults;
+	$imagekit->seed("/segment$id.jpg");
+	is($t->sql("SELECT pg_switch_wal() IS NOT NULL; SELECT imagekit.delete_file('$ENDPOINT/segment$id.jpg')"), "t\nt", 'a delete at the end of a segment');
+}
+
 done_testing();
