@@ -84,7 +84,7 @@ struct QueuedFile {
   char *file_id;              // NULL: no file at the path
   char *name;
   TimestampTz looked_up_at;  // when it came to kFound, by the wall's clock
-  Ticks found_at;  // when it came to kFound
+  Ticks found_at;            // when it came to kFound
 
   // As sent
   bool alone;     // only a delete of its own can decide it
