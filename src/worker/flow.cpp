@@ -20,7 +20,7 @@ bool TakeAnswers(Flow *flow, Answer *answer) {
         TakeDelete(flow->batch, flow->sender, *answer, flow->longest_wait_ms);
         break;
       case Operation::kProbe:
-        TakeProbe(flow->batch, flow->sender, *answer);
+        TakeProbe(flow->batch, flow->sender, answer);
         break;
       case Operation::kPurge:
         if (flow->purging != nullptr) TakePurge(flow->purging, *flow->sender, *answer);

@@ -74,10 +74,10 @@ bool IsWaitingFor(const QueuedFile &file, const SenderAccount *entry) {
   return IsAt(file, Stage::kAnswered) && file.account == entry->account;
 }
 
-bool AnyWaitsFor(const Batch *batch, const SenderAccount *entry) {
-  for (int i = 0; i < batch->count; i++)
-    if (IsWaitingFor(batch->files[i], entry)) return true;
-  return false;
+int CountWaitingFor(const Batch *batch, const SenderAccount *entry) {
+  int files = 0;
+  for (int i = 0; i < batch->count; i++) files += IsWaitingFor(batch->files[i], entry);
+  return files;
 }
 
 }  // namespace
@@ -103,22 +103,24 @@ bool VerifyLibrary(Sender *sender, SenderAccount *entry, const FoundFile &file) 
   return false;
 }
 
-// The account's files share the fate of the probe. One that is refused says nothing about them, so it stops the account.
-void TakeProbe(Batch *batch, Sender *sender, const Answer &answer) {
-  auto *entry = static_cast<SenderAccount *>(list_nth(sender->accounts, static_cast<int>(answer.ticket)));
+// The account's files share the fate of the probe: one request failed, however many they are. One that is refused says nothing
+// about them, so it stops the account.
+void TakeProbe(Batch *batch, Sender *sender, Answer *answer) {
+  auto *entry = static_cast<SenderAccount *>(list_nth(sender->accounts, static_cast<int>(answer->ticket)));
   entry->probing = false;
-  if (answer.verdict == Verdict::kNotFound) {
+  if (answer->verdict == Verdict::kNotFound) {
     if (entry->library == Library::kUnknown) entry->library = Library::kEmpty;
     return;
   }
-  if (answer.verdict == Verdict::kFound && VerifyLibrary(sender, entry, answer.file)) return;
-  const bool of_files = answer.verdict == Verdict::kTransient || answer.verdict == Verdict::kThrottled;
-  if (!of_files) StopAccount(sender, entry, answer.detail.c_str());
+  if (answer->verdict == Verdict::kFound && VerifyLibrary(sender, entry, answer->file)) return;
+  const bool of_files = answer->verdict == Verdict::kTransient || answer->verdict == Verdict::kThrottled;
+  if (!of_files) StopAccount(sender, entry, answer->detail.c_str());
+  answer->shared_by = CountWaitingFor(batch, entry);
   for (int i = 0; i < batch->count; i++) {
     QueuedFile *file = &batch->files[i];
     if (!IsWaitingFor(*file, entry)) continue;
     if (of_files)
-      DecideFailure(batch, sender, file, answer);
+      DecideFailure(batch, sender, file, *answer);
     else
       Decide(batch, file, Fate::kReleased, entry->pause_cause);
   }
@@ -129,7 +131,7 @@ bool CheckLibraries(Batch *batch, Sender *sender) {
   for (int i = 0; i < list_length(sender->accounts); i++) {
     auto *entry = static_cast<SenderAccount *>(list_nth(sender->accounts, i));
     if (entry->number < 0 || entry->library != Library::kUnknown || entry->probing || entry->pause_cause != nullptr ||
-        !AnyWaitsFor(batch, entry))
+        CountWaitingFor(batch, entry) == 0)
       continue;
     entry->probing = any = true;
     pg::CallCxx([&] { sender->client->Probe(static_cast<uint64_t>(i), entry->number); });

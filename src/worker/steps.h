@@ -58,7 +58,7 @@ void TakeLookUp(Batch *batch, Sender *sender, const Answer &answer, int64 longes
 /// 3. Is the library the account's? The first file found says it. Where none was, any file is asked for, before it is
 /// believed that those asked for are not there. Where it is not ours, the account stops, and its files stay as they were.
 bool CheckLibraries(Batch *batch, Sender *sender);
-void TakeProbe(Batch *batch, Sender *sender, const Answer &answer);
+void TakeProbe(Batch *batch, Sender *sender, Answer *answer);
 
 /// The same by a file that was found. False: the account is stopped.
 bool VerifyLibrary(Sender *sender, SenderAccount *entry, const FoundFile &file);
