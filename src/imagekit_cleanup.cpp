@@ -18,6 +18,7 @@
 #include "pg/settings.h"
 #include "worker/database_commands.h"
 #include "worker/launcher.h"
+#include "worker/complaints.h"
 #include "worker/shared_pace.h"
 #include "worker/shared_state.h"
 #include "worker/standby.h"
@@ -42,6 +43,7 @@ void _PG_init(void) {
   imagekit::worker::ForgetStandbyWhenRestoring();
   imagekit::worker::RequestSharedState();
   imagekit::worker::RequestSharedPace();
+  imagekit::worker::RequestSharedComplaints();
   imagekit::worker::WatchDatabaseCommands();
   imagekit::worker::RegisterLauncher();
 }

@@ -6,6 +6,7 @@
 #include "outbox/purges.h"
 #include "pg/settings.h"
 #include "pg/sql.h"
+#include "worker/complaints.h"
 
 namespace imagekit::outbox {
 
@@ -127,6 +128,17 @@ void PutBack(const Batch &batch) {
               AsParam(approved, BOOLARRAYOID)});
 }
 
+// What tells one cause from another: not the text of a page that is another each time, with its time or number in it.
+char *TellingPart(const char *cause) {
+  for (const char *before : {"not an answer of ImageKit: ", "requests failed, with: HTTP "}) {
+    const char *found = strstr(cause, before);
+    if (found == nullptr) continue;
+    const char *end = found + strlen(before);
+    return pnstrdup(cause, static_cast<size_t>(end - cause) + strspn(end, "0123456789"));
+  }
+  return pstrdup(cause);
+}
+
 // Says a cause once, not at every try.
 void Pause(const SenderAccount &entry, const char *cause, bool retry_later) {
   bool known = false;
@@ -134,7 +146,9 @@ void Pause(const SenderAccount &entry, const char *cause, bool retry_later) {
   if (pg::RunSql(kReadPause, SPI_OK_SELECT, {{OIDOID, ObjectIdGetDatum(entry.account->server)}}) > 0) {
     bool null;
     failures = DatumGetInt32(pg::Field(0, 1, &null));
-    known = strcmp(pg::FieldText(0, 2, CurrentMemoryContext), cause) == 0;
+    char *before = pg::FieldText(0, 2, CurrentMemoryContext);
+    known = strcmp(TellingPart(before), TellingPart(cause)) == 0;
+    if (known) cause = before;
   }
   constexpr int64 kLongest = 15 * 60 * 1000;
   int64 wait = !retry_later ? 0
@@ -145,7 +159,7 @@ void Pause(const SenderAccount &entry, const char *cause, bool retry_later) {
               {INT8OID, Int64GetDatum(wait)},
               {TEXTOID, CStringGetTextDatum(cause)},
               {INT8OID, Int64GetDatum(static_cast<int64>(entry.configuration))}});
-  if (!known)
+  if (!known && worker::MaySayStopped(entry.account->server, TellingPart(cause)))
     ereport(WARNING,
             (errmsg("imagekit_cleanup stops sending for server \"%s\"", entry.account->name), errdetail("%s", cause),
              errhint("Queued deletions wait. See imagekit.status; sending resumes by itself once this is mended.")));
@@ -161,7 +175,8 @@ void SettleAccounts(Sender *sender) {
       entry->pause_written = true;
     } else if (entry->answered &&
                pg::RunSql(kResume, SPI_OK_DELETE, {{OIDOID, ObjectIdGetDatum(entry->account->server)}}) > 0) {
-      ereport(LOG, (errmsg("imagekit_cleanup sends for server \"%s\" again", entry->account->name)));
+      if (worker::MaySayResumed())
+        ereport(LOG, (errmsg("imagekit_cleanup sends for server \"%s\" again", entry->account->name)));
     }
     entry->answered = false;
   }

@@ -1,6 +1,7 @@
 // What the drain says in the server log.
 
 #include "pg/settings.h"
+#include "worker/complaints.h"
 #include "worker/steps.h"
 
 namespace imagekit::worker {
@@ -17,32 +18,7 @@ char *Printable(const char *url) {
   return copy;
 }
 
-// Complaints: a handful at once, and then one every ten minutes, so that what fails for good says less than a dozen lines
-// an hour.
-constexpr int kComplaints = 5;
-constexpr int64 kComplaintEvery = 10 * USECS_PER_MINUTE;
-
 }  // namespace
-
-bool MayComplain(int *unsaid) {
-  static int left = kComplaints;
-  static int withheld = 0;
-  static TimestampTz filled_at = 0;
-  const TimestampTz now = GetCurrentTimestamp();
-  const int64 refilled = filled_at == 0 ? 0 : (now - filled_at) / kComplaintEvery;
-  if (refilled != 0 || filled_at == 0) {
-    left = static_cast<int>(Min(int64{left} + Max(refilled, int64{0}), int64{kComplaints}));
-    filled_at = now;
-  }
-  *unsaid = withheld;
-  if (left == 0) {
-    withheld++;
-    return false;
-  }
-  left--;
-  withheld = 0;
-  return true;
-}
 
 void LogDeleted(const QueuedFile &file) {
   if (settings::log_deletions)

@@ -3,6 +3,7 @@
 #include "outbox/purges.h"
 #include "pg/bridge.h"
 #include "pg/settings.h"
+#include "worker/complaints.h"
 #include "worker/steps.h"
 
 namespace imagekit::worker {

@@ -16,6 +16,7 @@
 #include "pg/bridge.h"
 #include "pg/settings.h"
 #include "pg/sql.h"
+#include "worker/complaints.h"
 #include "worker/references.h"
 #include "worker/steps.h"
 

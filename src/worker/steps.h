@@ -112,8 +112,6 @@ void LogElsewhere(const QueuedFile &file);
 void LogUsedMeanwhile(const QueuedFile &file);
 /// Few an hour of an account: what fails for good must not fill the log. imagekit.pending has them all.
 void LogError(const QueuedFile &file, const char *detail);
-/// True when a warning of such a kind may be written; `*unsaid` gets how many were not since the last.
-bool MayComplain(int *unsaid);
 
 }  // namespace imagekit::worker
 

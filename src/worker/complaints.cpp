@@ -1,0 +1,136 @@
+// The shared memory behind complaints.h: lock-free counters for each database (core/pace.h), and the causes that were said last.
+
+#include "worker/complaints.h"
+
+#include "core/pace.h"
+#include "worker/shared_state.h"
+
+namespace imagekit::worker {
+
+namespace {
+
+// A handful at once, and then one every ten minutes.
+constexpr double kComplaints = 5;
+constexpr double kComplaintsPerSecond = 1.0 / 600;
+
+constexpr Ticks kSaidLately = 3600 * 1000;
+
+// Databases that find no room share the last place, and causes that do not are forgotten sooner.
+constexpr int kMostDatabases = 1024;
+constexpr int kMostCauses = 256;
+
+struct DatabaseComplaints {
+  Oid database;  // InvalidOid: free
+  PaceState complaints;
+  PaceState resumptions;
+  std::atomic<uint32> unsaid;
+};
+
+struct SaidCause {
+  uint64 what;
+  Ticks at;  // 0: free
+};
+
+struct Table {
+  LWLock *lock;  // NULL where it is one process's own
+  DatabaseComplaints databases[kMostDatabases];
+  SaidCause causes[kMostCauses];
+};
+
+Table own_table;
+Table *table = &own_table;
+shmem_request_hook_type next_request_hook = nullptr;
+shmem_startup_hook_type next_startup_hook = nullptr;
+
+void OnRequest() {
+  if (next_request_hook != nullptr) next_request_hook();
+  RequestAddinShmemSpace(MAXALIGN(sizeof(Table)));
+  RequestNamedLWLockTranche("imagekit_cleanup_complaints", 1);
+}
+
+void OnStartup() {
+  if (next_startup_hook != nullptr) next_startup_hook();
+  bool found;
+  LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+  table = static_cast<Table *>(ShmemInitStruct("imagekit_cleanup complaints", sizeof(Table), &found));
+  if (!found) {
+    memset(static_cast<void *>(table), 0, sizeof(Table));  // full buckets, nothing said
+    table->lock = &GetNamedLWLockTranche("imagekit_cleanup_complaints")->lock;
+  }
+  LWLockRelease(AddinShmemInitLock);
+}
+
+void Lock() {
+  if (table->lock != nullptr) LWLockAcquire(table->lock, LW_EXCLUSIVE);
+}
+
+void Unlock() {
+  if (table->lock != nullptr) LWLockRelease(table->lock);
+}
+
+DatabaseComplaints *Mine() {
+  static DatabaseComplaints *mine = nullptr;
+  if (mine != nullptr) return mine;
+  Lock();
+  for (DatabaseComplaints &one : table->databases) {
+    mine = &one;
+    if (!OidIsValid(one.database)) one.database = MyDatabaseId;
+    if (one.database == MyDatabaseId) break;
+  }
+  Unlock();
+  return mine;
+}
+
+bool TryTake(PaceState *state) {
+  const Pace pace(kComplaintsPerSecond, kComplaints);
+  return pace.TryTake(&state, 1, NowTicks() * 1000);
+}
+
+// Notes the cause as said now. True when it was not said lately; the oldest makes room for it.
+bool IsNews(uint64 what) {
+  const Ticks now = NowTicks();
+  Lock();
+  SaidCause *place = &table->causes[0];
+  for (SaidCause &cause : table->causes) {
+    if (cause.at != 0 && cause.what == what) {
+      place = &cause;
+      break;
+    }
+    if (cause.at < place->at) place = &cause;
+  }
+  const bool news = place->at == 0 || place->what != what || now - place->at > kSaidLately;
+  if (news) *place = {what, now};
+  Unlock();
+  return news;
+}
+
+}  // namespace
+
+void RequestSharedComplaints() {
+  next_request_hook = shmem_request_hook;
+  shmem_request_hook = OnRequest;
+  next_startup_hook = shmem_startup_hook;
+  shmem_startup_hook = OnStartup;
+}
+
+bool MayComplain(int *unsaid) {
+  DatabaseComplaints *mine = Mine();
+  if (!TryTake(&mine->complaints)) {
+    mine->unsaid.fetch_add(1, std::memory_order_relaxed);
+    return false;
+  }
+  *unsaid = static_cast<int>(mine->unsaid.exchange(0, std::memory_order_relaxed));
+  return true;
+}
+
+bool MaySayStopped(Oid server, const char *cause) {
+  const Oid whose[] = {MyDatabaseId, server};
+  const uint64 what =
+      hash_combine64(hash_bytes_extended(reinterpret_cast<const unsigned char *>(whose), sizeof whose, 0),
+                     hash_bytes_extended(reinterpret_cast<const unsigned char *>(cause), static_cast<int>(strlen(cause)), 0));
+  return IsNews(what) || TryTake(&Mine()->complaints);
+}
+
+bool MaySayResumed() { return TryTake(&Mine()->resumptions); }
+
+}  // namespace imagekit::worker

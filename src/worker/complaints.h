@@ -1,0 +1,28 @@
+// How much may be said in the server log about what fails for good: less than a dozen warnings an hour for a database, however
+// many files meet it, and however many processes work for the database one after the other.
+//
+// What has been said is kept in shared memory; without it, by each process.
+
+#ifndef IMAGEKIT_WORKER_COMPLAINTS_H
+#define IMAGEKIT_WORKER_COMPLAINTS_H
+
+#include "pg/server.h"
+
+namespace imagekit::worker {
+
+/// Hooks for the postmaster. Once, from _PG_init under shared_preload_libraries.
+void RequestSharedComplaints();
+
+/// True when a warning about a file may be written: a handful at once, and then one every ten minutes. `*unsaid` gets how
+/// many were not since the last.
+bool MayComplain(int *unsaid);
+
+/// True when it may be said that an account has stopped. A cause that has not been said for an hour always may; one that comes
+/// and goes is a complaint like any other.
+bool MaySayStopped(Oid server, const char *cause);
+/// True when it may be said that an account goes on: as often as MayComplain().
+bool MaySayResumed();
+
+}  // namespace imagekit::worker
+
+#endif  // IMAGEKIT_WORKER_COMPLAINTS_H
