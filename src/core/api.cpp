@@ -254,7 +254,7 @@ int ApiClient::Impl::TimeoutMs() const {
       const int64_t quiet_us = account->deletes_wanted_us + kQuietUs;
       at_most(MayPurge(*account, now)
                   ? 0
-                  : std::max({account->writes.WaitUs(now), quiet_us - now, account->purges_paused_until_us - now}));
+                  : std::max({account->writes.WaitUs(now), quiet_us - now, account->purge_pause.WaitUs(now)}));
     }
   }
   return wait;
@@ -267,7 +267,7 @@ bool ApiClient::Impl::RoomForRead(int64_t now_us) const noexcept {
 
 /// A purge is for later: it must not cost a delete its token.
 bool ApiClient::Impl::MayPurge(const Account& account, int64_t now_us) const noexcept {
-  if (now_us < account.purges_paused_until_us) return false;
+  if (account.purge_pause.WaitUs(now_us) > 0) return false;
   const int tokens = account.writes.Ready(now_us);
   return tokens >= 2 || (tokens >= 1 && now_us - account.deletes_wanted_us >= kQuietUs);
 }

@@ -41,6 +41,7 @@ struct AccountAccess {
   /// outlive the client. nullptr: the client keeps its own.
   PaceState* read_pace[kPaceNames] = {};
   PaceState* write_pace[kPaceNames] = {};
+  PaceState* purge_pace[kPaceNames] = {};  // only for how long ImageKit wants none
 };
 
 struct TransportOptions {

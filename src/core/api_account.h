@@ -55,6 +55,7 @@ struct Account {
         key(View(access.private_key)),
         reads(access.read_rate, access.read_burst, access.read_pace),
         writes(access.write_rate, access.write_burst, access.write_pace),
+        purge_pause(kUnpaced, kUnpaced, access.purge_pace),
         look_ups(base.path.size(), access.search_size),
         bulk_size(access.bulk_size) {}
 
@@ -63,6 +64,7 @@ struct Account {
   ClockOffset clock;
   PacedClass reads;
   PacedClass writes;
+  PacedClass purge_pause;  // purges take their tokens from the writes; here only a pause is kept
 
   std::deque<uint64_t> probes;  // tickets
   LookUps look_ups;
@@ -71,7 +73,9 @@ struct Account {
   int bulk_size;
   int reserved = 0;               // deletes
   int64_t deletes_wanted_us = 0;  // when some were last asked for
-  int64_t purges_paused_until_us = 0;
+
+ private:
+  static constexpr double kUnpaced = 1e6;
 };
 
 }  // namespace imagekit

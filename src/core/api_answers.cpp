@@ -48,7 +48,7 @@ void Throttle(Account* account, const Sent& sent, int64_t wait_ms) {
   const int64_t until = MonotonicUs() + wait_ms * 1000;
   if (sent.request == Request::kPurge) {
     // Purges have a budget of their own (section 6.4): what they are refused for need not hold up a delete.
-    account->purges_paused_until_us = std::max(account->purges_paused_until_us, until);
+    account->purge_pause.PauseUntil(until);
   } else if (sent.is_delete()) {
     account->writes.PauseUntil(until);
   } else {

@@ -112,6 +112,7 @@ int AddToClient(ApiClient *client, const account::Account *account, const char *
     for (int i = 0; i < kPaceNames; i++) {
       access.read_pace[i] = paces[i] == nullptr ? nullptr : &paces[i]->reads;
       access.write_pace[i] = paces[i] == nullptr ? nullptr : &paces[i]->writes;
+      access.purge_pace[i] = paces[i] == nullptr ? nullptr : &paces[i]->purges;
     }
     return client->AddAccount(access);
   });

@@ -14,6 +14,7 @@ namespace imagekit::worker {
 struct AccountPace {
   PaceState reads;
   PaceState writes;
+  PaceState purges;  // how long ImageKit wants none
 };
 
 /// Hooks for the postmaster. Once, from _PG_init under shared_preload_libraries.
