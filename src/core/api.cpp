@@ -71,6 +71,7 @@ class ApiClient::Impl {
   int AddAccount(const AccountAccess& access);
   void Find(uint64_t ticket, int account, const LibraryPath& path, const std::string& known_id, int most_together);
   void ExpectMore(int account, bool more) { Checked(account).look_ups.ExpectMore(more); }
+  void GiveBackLookUps(int account, int64_t longest_ms);
   int ReserveDeletes(int account, int most);
   void ReturnDeletes(int account, int count);
   void Delete(int account, const std::vector<FileToDelete>& files);
@@ -140,6 +141,25 @@ void ApiClient::Impl::Find(uint64_t ticket, int account, const LibraryPath& path
                            int most_together) {
   const std::string why_not = Checked(account).look_ups.Add({ticket, path, known_id, most_together, 0});
   if (!why_not.empty()) Refuse(ticket, Operation::kFind, why_not);
+}
+
+void ApiClient::Impl::GiveBackLookUps(int account, int64_t longest_ms) {
+  Account& from = Checked(account);
+  Answer answer;
+  answer.verdict = Verdict::kThrottled;
+  answer.retry_after_ms = CeilMs(from.reads.WaitUs(MonotonicUs()));
+  if (longest_ms >= 0 && answer.retry_after_ms <= longest_ms) return;
+  answer.detail = "waits for its turn: the account's read_rate, or ImageKit's, is spent";
+  for (const LookUp& look_up : from.look_ups.TakeAll()) {
+    answer.ticket = look_up.ticket;
+    answers_.push_back(answer);
+  }
+  answer.operation = Operation::kProbe;
+  for (const uint64_t ticket : from.probes) {
+    answer.ticket = ticket;
+    answers_.push_back(answer);
+  }
+  from.probes.clear();
 }
 
 int ApiClient::Impl::ReserveDeletes(int account, int most) {
@@ -345,6 +365,7 @@ void ApiClient::Find(uint64_t ticket, int account, const LibraryPath& path, cons
   impl_->Find(ticket, account, path, known_id, most_together);
 }
 void ApiClient::ExpectMore(int account, bool more) { impl_->ExpectMore(account, more); }
+void ApiClient::GiveBackLookUps(int account, int64_t longest_ms) { impl_->GiveBackLookUps(account, longest_ms); }
 int ApiClient::ReserveDeletes(int account, int most) { return impl_->ReserveDeletes(account, most); }
 void ApiClient::ReturnDeletes(int account, int count) { impl_->ReturnDeletes(account, count); }
 void ApiClient::Delete(int account, const std::vector<FileToDelete>& files) { impl_->Delete(account, files); }

@@ -139,6 +139,10 @@ class ApiClient {
   /// them.
   void ExpectMore(int account, bool more);
 
+  /// Hands back what waits to be looked up, and probes: each is answered kThrottled, as it was not asked. Only when the
+  /// account's pace lets no read through for longer than `longest_ms`; below zero: in any case.
+  void GiveBackLookUps(int account, int64_t longest_ms);
+
   /// Takes up to `most` delete requests from the account's pace and from the wire, to be sent at once: returns how many.
   /// So that a proof is made only for what can be sent, and sent when it is made. They are to be used by Delete() or given
   /// back before OnSocket() or OnTimer() is called again.

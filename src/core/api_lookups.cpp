@@ -32,7 +32,7 @@ constexpr size_t kMaxIdsInSearch = 120;  // of the usual length, somewhat fewer 
 // Names remembered as common. When there are more they are all forgotten, and found out again.
 constexpr size_t kMaxCommonNames = 1000;
 
-std::vector<LookUp> TakeAll(std::deque<LookUp>* queue) {
+std::vector<LookUp> TakeAllOf(std::deque<LookUp>* queue) {
   std::vector<LookUp> files(std::make_move_iterator(queue->begin()), std::make_move_iterator(queue->end()));
   queue->clear();
   return files;
@@ -367,7 +367,7 @@ void LookUps::Split(std::vector<LookUp> files) {
 
 void LookUps::StopAskingById() {
   ids_refused_ = true;
-  for (LookUp& file : TakeAll(&by_id_)) {
+  for (LookUp& file : TakeAllOf(&by_id_)) {
     file.known_id.clear();
     Queue(std::move(file));
   }
@@ -376,7 +376,23 @@ void LookUps::StopAskingById() {
 void LookUps::Remember(const std::vector<std::string>& common_names) {
   if (common_names_.size() + common_names.size() > kMaxCommonNames) common_names_.clear();
   common_names_.insert(common_names.begin(), common_names.end());
-  for (LookUp& file : TakeAll(&by_name_)) Queue(std::move(file));
+  for (LookUp& file : TakeAllOf(&by_name_)) Queue(std::move(file));
+}
+
+std::vector<LookUp> LookUps::TakeAll() {
+  std::vector<LookUp> files;
+  const auto take = [&files](std::vector<LookUp> more) {
+    files.insert(files.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+  };
+  for (Search& search : begun_) take(std::move(search.files));
+  begun_.clear();
+  for (std::vector<LookUp>& half : halves_) take(std::move(half));
+  halves_.clear();
+  take(TakeAllOf(&by_id_));
+  take(TakeAllOf(&by_name_));
+  take(by_folder_.TakeAll());
+  take(by_listing_.TakeAll());
+  return files;
 }
 
 void LookUps::Clear() noexcept {

@@ -68,6 +68,8 @@ class LookUps {
   void TakeAnswer(Search search, Verdict verdict, ReplyBody body, const std::string& words,
                   std::vector<LookUpAnswer>* answers);
 
+  /// Takes all that is queued, also what more is expected for.
+  std::vector<LookUp> TakeAll();
   /// Forgets what is queued.
   void Clear() noexcept;
 

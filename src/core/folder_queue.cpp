@@ -45,6 +45,14 @@ std::vector<LookUp> FolderQueue::TakeAll(const std::string& folder) {
   return files;
 }
 
+std::vector<LookUp> FolderQueue::TakeAll() {
+  std::vector<LookUp> files;
+  while (!empty()) {
+    for (LookUp& file : TakeAll(std::string(first_folder()))) files.push_back(std::move(file));
+  }
+  return files;
+}
+
 void FolderQueue::Clear() noexcept {
   order_.clear();
   files_.clear();

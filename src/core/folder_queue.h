@@ -33,6 +33,7 @@ class FolderQueue {
   /// Takes files of the first folder, at least one, while `fits` says so; what is left of the folder goes to the end.
   std::vector<LookUp> Take(const std::function<bool(const LookUp&)>& fits);
   std::vector<LookUp> TakeAll(const std::string& folder);
+  std::vector<LookUp> TakeAll();
   void Clear() noexcept;
 
  private:

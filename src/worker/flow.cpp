@@ -47,6 +47,7 @@ bool MoveOn(Flow *flow, Answer *answer) {
   if (flow->ask_history != nullptr) DoubtMissing(batch, flow->sender, flow->ask_history, flow->argument);
   moved |= ConcludeLookUps(batch, flow->sender);
   moved |= AskForFiles(batch, flow->sender);
+  GiveBackLookUps(*flow);
   moved |= SendDeletes(flow);
   // In this order: the fate of a double is one that others may wait for, and its slot is soon another file's.
   DecideDoubles(batch);

@@ -152,6 +152,16 @@ bool AskForFiles(Batch *batch, Sender *sender) {
   return any;
 }
 
+void GiveBackLookUps(const Flow &flow) {
+  ListCell *cell;
+  foreach (cell, flow.sender->accounts) {
+    auto *entry = static_cast<SenderAccount *>(lfirst(cell));
+    if (entry->number < 0) continue;
+    const int64 longest = flow.letting_go || entry->pause_cause != nullptr ? -1 : flow.longest_wait_ms;
+    pg::CallCxx([&] { flow.sender->client->GiveBackLookUps(entry->number, longest); });
+  }
+}
+
 void TakeLookUp(Batch *batch, Sender *sender, const Answer &answer, int64 longest_wait_ms) {
   QueuedFile *file = &batch->files[answer.ticket / kReadings];
   MemoryContext before = MemoryContextSwitchTo(MemoryOf(batch, file));

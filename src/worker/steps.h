@@ -53,6 +53,9 @@ void Resolve(Batch *batch, const Sender *sender);
 /// 2. Library path → fileId. Asks for what is claimed; the answers come to TakeLookUp(), which also makes the checks on what
 /// was found: newer upload, another file, a second reading of the URL? Then not deleted.
 bool AskForFiles(Batch *batch, Sender *sender);
+/// What would have to wait too long for its account's pace comes back unasked, and so does all that waits of an account that
+/// is stopped, or when everything is let go.
+void GiveBackLookUps(const Flow &flow);
 void TakeLookUp(Batch *batch, Sender *sender, const Answer &answer, int64 longest_wait_ms);
 
 /// 3. Is the library the account's? The first file found says it. Where none was, any file is asked for, before it is

@@ -12,7 +12,7 @@ my $t = ImageKit::Test->new(
 	ready => 0,
 	settings => { 'imagekit_cleanup.retry_delay_max' => '300ms', 'imagekit_cleanup.request_timeout' => '2s',
 		'imagekit_cleanup.worker_idle_timeout' => '60s' });
-$t->prepare(server => { search_size => 4 });
+$t->prepare(server => { search_size => 4, hold_above => 0, hold_fraction => 0 });
 my $imagekit = $t->imagekit;
 my $stages = ImageKit::Stages->new($t);
 $stages->look_ups;
@@ -52,6 +52,22 @@ for my $fault (@stops)
 	is($stages->outcomes($round), '10 deleted, 4 kept', "$name: each once, and none was taken for not being there");
 	is(scalar $t->log_lines(qr/^(WARNING|ERROR):/), 1, "$name: the log says it once");
 }
+
+# A stop is a stop: what was still to be asked is not asked any more.
+$t->sql(q{ALTER SERVER acme OPTIONS (SET search_size '1')});
+my $urls = join ', ', map { "'$ENDPOINT/stop/$_.jpg'" } 1 .. 200;
+$imagekit->seed(map { "/stop/$_.jpg" } 1 .. 200);
+$imagekit->forget;
+$imagekit->fault(kind => 'forbidden', count => 0);
+$t->sql("INSERT INTO patches VALUES (9998, ARRAY[$urls]); DELETE FROM patches WHERE id = 9998");
+eventually { $stages->waits('stop/\\d+') } qr/\A(waiting not-attempted HTTP 403: [^\n]*\n?)+\z/, 'of 200 files, each with a search of its own, all wait';
+my $tries = $t->sql('SELECT failures FROM imagekit.account_state');
+my @refused = $imagekit->journal;
+# What is sent before the first answers are read, and one at each try.
+cmp_ok(scalar(@refused), '<=', 40 + $tries, 'and those that were not under way are not asked for');
+$imagekit->no_faults;
+$t->sql(q{ALTER SERVER acme OPTIONS (SET search_size '4')});
+eventually { $stages->state } '0 ' . $stages->rest, 'all goes in the end';
 
 # Refused ---------------------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ my $t = ImageKit::Test->new(
 	ready => 0,
 	settings => { 'imagekit_cleanup.retry_delay_max' => '300ms', 'imagekit_cleanup.request_timeout' => '1s',
 		'imagekit_cleanup.worker_idle_timeout' => '60s' });
-$t->prepare(server => { search_size => 4 });
+$t->prepare(server => { search_size => 4, hold_above => 0, hold_fraction => 0 });
 my $imagekit = $t->imagekit;
 my $stages = ImageKit::Stages->new($t);
 my @deletes = (path => '^/v1/files/([0-9a-f]+|batch/deleteByFileIds)$', method => 'DELETE|POST');
