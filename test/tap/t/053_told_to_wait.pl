@@ -1,0 +1,124 @@
+# "Too many requests", at every stage: nobody who sends for the account sends before the time is over, neither the worker that was
+# told so nor another session, database or worker; no attempt is counted; other accounts are not held up.
+
+use strict;
+use warnings;
+
+use ImageKit::Stages;
+use ImageKit::Test;
+use List::Util qw(max);
+use POSIX qw(strftime);
+use Test::More;
+use Time::HiRes qw(time);
+
+my $t = ImageKit::Test->new(
+	ready => 0,
+	settings => { 'imagekit_cleanup.retry_delay_max' => '300ms', 'imagekit_cleanup.worker_idle_timeout' => '0' });
+$t->prepare(server => { search_size => 4, hold_above => 0, hold_fraction => 0 });
+my $imagekit = $t->imagekit;
+my $stages = ImageKit::Stages->new($t);
+
+# A second database of the same account, and what it deletes in each round.
+$t->sql('CREATE DATABASE second');
+$t->prepare(db => 'second');
+my $second = 0;
+sub remove_in_second
+{
+	$second++;
+	$imagekit->seed("/second/$second.jpg");
+	$t->sql("INSERT INTO patches VALUES ($second, '{$ENDPOINT/second/$second.jpg}'); DELETE FROM patches WHERE id = $second", 'second');
+	return;
+}
+
+my %class = (reads => 'GET', writes => 'DELETE|POST');
+
+# Requests of the class that came while there was time to wait. What was under way with the one that was refused does not count.
+sub too_early
+{
+	my ($method, $wait) = @_;
+	my @all = grep { $_->{method} =~ /\A($method)\z/ && $_->{path} !~ /purge/ } $imagekit->journal;
+	my %early;
+	for my $refused (grep { $_->{status} == 429 } @all)
+	{
+		$early{ $_->{seq} } = sprintf '%s after %d ms', ImageKit::Stages::kind($_), $_->{ms} - $refused->{ms}
+		  for grep { $_->{ms} > $refused->{ms} + 150 && $_->{ms} < $refused->{ms} + $wait } @all;
+	}
+	return join ', ', map { $early{$_} } sort { $a <=> $b } keys %early;
+}
+
+sub refused { my ($method) = @_; return scalar grep { $_->{status} == 429 && $_->{method} =~ /\A($method)\z/ } $imagekit->journal }
+
+$stages->look_ups;
+remove_in_second();
+eventually { $stages->state . $t->pending('second') } '0 ' . $stages->rest . '0', 'without a fault all goes, but for what is used';
+
+for my $case (
+	[ 'reads: X-RateLimit-Reset', 'reads', { reset => 1500 }, 1500 ],
+	[ 'reads: X-RateLimit-Reset, and longer than files are held in hand', 'reads', { reset => 3500 }, 3500 ],
+	[ 'reads: Retry-After', 'reads', { reset => 1, retry_after => '3' }, 3000 ],
+	[ 'writes: X-RateLimit-Reset', 'writes', { reset => 1500 }, 1500 ],
+	[ 'writes: X-RateLimit-Reset, and longer than files are held in hand', 'writes', { reset => 3500 }, 3500 ],
+	[ 'writes: Retry-After, a date', 'writes', { reset => 1, retry_after => 'date' }, 2000 ])
+{
+	my ($name, $class, $headers, $wait) = @$case;
+	my %headers = %$headers;
+	$headers{retry_after} = strftime('%a, %d %b %Y %H:%M:%S GMT', gmtime(time() + 4)) if ($headers{retry_after} // '') eq 'date';
+	$imagekit->forget;
+	# A storm: all that is under way together is refused.
+	my $id = $imagekit->fault(kind => 'rate_limited', %headers, method => $class{$class}, count => 0);
+	my $round = $stages->look_ups;
+	wait_for { refused($class{$class}) } 'the first is refused';
+	wait_for { $class eq 'writes' || $stages->asked(fault => 1) eq 'folder ids listing names single' } 'so is every kind of look-up';
+	$imagekit->no_faults;
+	remove_in_second();
+	$imagekit->seed("/hand/$round.jpg");
+	eventually { $stages->waits($round) } qr/\A(waiting \S+( HTTP 429[^\n]*| waits for its turn[^\n]*)?\n?)+\z/, "$name: all waits";
+	is($t->sql("SELECT imagekit.delete_file('$ENDPOINT/hand/$round.jpg')"), 't', "$name: delete_file() in a session waits, and does it");
+	eventually { $stages->state . $t->pending('second') } '0 ' . $stages->rest . '0', "$name: all goes in the end, but for what is used";
+	is(too_early($class{$class}, $wait), '', "$name: nobody sends before the time is over");
+	is($t->sql(q{SELECT count(*) FROM imagekit.history WHERE outcome NOT IN ('deleted', 'kept')}), '0', "$name: nothing is taken for not being there");
+}
+
+# The CDN ---------------------------------------------------------------------------------------------------------------
+
+# Purges have a budget of their own: deletes go on, and purges wait, whoever sends them.
+sub purges_left { return join '+', map { $t->sql('SELECT count(*) FROM imagekit.purges', $_) } 'postgres', 'second' }
+$t->sql(q{ALTER SERVER acme OPTIONS (ADD purge_cache 'true')}, $_) for 'postgres', 'second';
+$imagekit->forget;
+$imagekit->fault(kind => 'rate_limited', reset => 4000, path => '/purge$', count => 1);
+$stages->one;
+eventually { $t->sql('SELECT attempts, last_error FROM imagekit.purges') } qr/^1\|HTTP 429/, 'a purge that is refused waits';
+$stages->many;
+remove_in_second();
+eventually { $stages->state . $t->pending('second') } '0 ' . $stages->rest . '0', 'files are deleted all the same';
+wait_for { $t->worker eq '' && $t->worker('second') eq '' } 'the workers have left' if purges_left() eq '1+0';
+$t->sql('UPDATE imagekit.purges SET due_at = now()', $_) for 'postgres', 'second';
+$stages->one;
+eventually { purges_left() } '0+0', 'and purged later';
+my ($told, @later) = grep { $_->{path} =~ /purge/ } $imagekit->journal;
+is(join(', ', grep { $_ < 4000 } map { $_->{ms} - $told->{ms} } @later), '', 'no worker of any database purges before the time is over');
+cmp_ok(scalar @later, '>=', 6, 'then all do');
+
+# Other accounts --------------------------------------------------------------------------------------------------------
+
+# One that has been told to wait for long holds up no other, nor a change of its own configuration, while many of its files
+# are still to be looked up.
+$t->sql(q{CREATE DATABASE third});
+$t->prepare(db => 'third', server => { search_size => 1 });
+my $other = ImageKit::Emulator->start(other => 'private_other');
+$t->sql(qq{
+	CREATE SERVER other FOREIGN DATA WRAPPER imagekit OPTIONS (url_endpoint 'https://ik.imagekit.io/other', api_url '@{[ $other->url ]}');
+	CREATE USER MAPPING FOR PUBLIC SERVER other OPTIONS (private_key 'private_other')}, 'third');
+my $many = join ', ', map { "'$ENDPOINT/third/$_.jpg'" } 1 .. 200;
+$imagekit->seed(map { "/third/$_.jpg" } 1 .. 200);
+$imagekit->fault(kind => 'rate_limited', reset => 600_000, method => 'GET', count => 0);
+$t->sql("INSERT INTO patches VALUES (1, ARRAY[$many]); DELETE FROM patches", 'third');
+eventually { $t->sql(q{SELECT string_agg(DISTINCT state || ' ' || attempts, ', ') FROM imagekit.pending WHERE due_at > now() + interval '5 minutes'}, 'third')
+	. $t->sql(q{SELECT count(*) FROM imagekit.pending WHERE due_at < now() + interval '5 minutes'}, 'third') } 'waiting 00',
+  'told to wait for ten minutes, all 200 files are back in the queue, without an attempt';
+$imagekit->no_faults;
+$other->seed('/theirs.jpg');
+$t->sql(q{UPDATE patches SET images = NULL; INSERT INTO patches VALUES (2, '{https://ik.imagekit.io/other/theirs.jpg}'); DELETE FROM patches}, 'third');
+eventually { join ' ', $other->files } '', 'another account goes on meanwhile';
+
+done_testing();
