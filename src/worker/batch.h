@@ -80,6 +80,7 @@ struct QueuedFile {
   bool looked_up;
   char *refused;              // what ImageKit says against looking it up
   bool deleted_before;        // not there, and it is known that we have deleted it
+  bool may_be_newer;          // its row went after that one was looked up: another may have been uploaded since
   bool other_reading_exists;  // another file the URL could mean is in the library
   char *file_id;              // NULL: no file at the path
   char *name;

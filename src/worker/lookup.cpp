@@ -52,7 +52,8 @@ void TakeFound(Batch *batch, Sender *sender, QueuedFile *file, const FoundFile &
 // file for ever: it is looked up again when it must be known, also in doubt whether it is gone by us: whose process ended had
 // perhaps not asked for it yet. By hand, somebody sees the answer.
 bool MayNotBeKnownYet(QueuedFile *file) {
-  if (!file->looked_up || file->file_id != nullptr || file->by_hand || file->deleted_before) return false;
+  if (!file->looked_up || file->file_id != nullptr || file->by_hand) return false;
+  if (file->deleted_before && !file->may_be_newer) return false;
   TimestampTz known_at = TimestampTzPlusMilliseconds(file->captured_at, settings::search_lag);
   file->release_wait_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), known_at);
   return file->release_wait_ms > 0;

@@ -132,8 +132,8 @@ void FollowOthers(Batch *batch) {
     QueuedFile *file = &batch->files[i];
     if (file->stage == Stage::kFree || file->behind < 0 || batch->files[file->behind].fate == Fate::kOpen) continue;
     const QueuedFile &other = batch->files[file->behind];
-    // A row that went later may have had a file that was uploaded after that.
-    file->deleted_before |= other.fate == Fate::kDeleted && file->captured_at <= other.looked_up_at;
+    file->deleted_before |= other.fate == Fate::kDeleted;
+    file->may_be_newer |= file->captured_at > other.looked_up_at;
     file->in_doubt |= other.in_doubt;
     file->behind = -1;
   }
