@@ -36,6 +36,21 @@ bool HasMissing(const Batch *batch, const SenderAccount *entry) {
   return false;
 }
 
+// Rows of one claim may name a file in different ways, by its path and by its fileId, and are looked up each by itself: gone by
+// the delete of another, which the history does not know yet.
+void MarkDeletedInHand(Batch *batch, const SenderAccount *entry) {
+  for (int i = 0; i < batch->count; i++) {
+    QueuedFile *file = &batch->files[i];
+    if (!Counts(*file, entry) || file->file_id != nullptr) continue;
+    for (int k = 0; k < batch->count && !file->deleted_before; k++) {
+      const QueuedFile &other = batch->files[k];
+      if (k == i || other.stage == Stage::kFree || other.account != entry->account || other.path == nullptr) continue;
+      const bool by_us = other.fate == Fate::kDeleted || IsAt(other, Stage::kSent) || other.in_doubt;
+      file->deleted_before = by_us && strcmp(other.path, file->path) == 0;
+    }
+  }
+}
+
 }  // namespace
 
 void SetRuns(SenderAccount *entry, MissingRun lookups, MissingRun deletes) {
@@ -63,6 +78,7 @@ void DoubtMissing(Batch *batch, Sender *sender, AskHistory ask, void *argument) 
       continue;
     }
     if (entry->pause_cause != nullptr || entry->library == Library::kUnknown) continue;
+    MarkDeletedInHand(batch, entry);
     if (HasMissing(batch, entry) && RunWith(batch, entry).Suspicious()) ask(argument, batch, entry);
     const MissingRun run = RunWith(batch, entry);
     SetRuns(entry, run, MissingRun(entry->missing_deletes));

@@ -27,6 +27,24 @@ wait_for { in_hand() eq '4' || $t->files eq '' } 'the other row is in hand as we
 eventually { $t->files . $t->pending } '0', 'whoever waited behind a file that turned out to be another row\'s goes on';
 is($t->sql(q{SELECT string_agg(outcome, ' ' ORDER BY outcome) FROM imagekit.history}), 'deleted deleted not_found skipped', 'each is settled once');
 
+# One of them is deleted before the other has been looked up: that it is not there then is no sign of anything.
+$t->sql(q{ALTER SERVER acme OPTIONS (ADD bulk_size '1')});
+$t->sql('SELECT imagekit.disable()');
+for my $i (1 .. 25)
+{
+	my ($of) = $imagekit->seed("/twice$i.jpg");
+	$t->sql("INSERT INTO pairs VALUES (100 + $i, '$ENDPOINT/twice$i.jpg', NULL), (200 + $i, '$ENDPOINT/twice$i.jpg', '$of')");
+}
+$t->sql("DELETE FROM pairs WHERE id / 100 = $_") for 1 .. 2;
+$imagekit->fault(kind => 'stall', method => 'GET', contains => 'name');
+$t->mark_log;
+$t->sql('SELECT imagekit.enable()');
+wait_for { $imagekit->stalled == 1 && $t->files eq '' } 'all have gone by their fileIds';
+$imagekit->release;
+eventually { $t->pending } '0', 'those that name them by their paths are settled as well';
+is(join(' ', $t->log_lines(qr/stops sending/)), '', 'and the account goes on');
+$t->sql(q{ALTER SERVER acme OPTIONS (DROP bulk_size)});
+
 # Of two rows that name one file one stands for both: what is in doubt of it is so of the other.
 $t->setting('imagekit_cleanup.retry_delay', "'10min'");
 $t->setting('imagekit_cleanup.retry_delay_max', "'10min'");
