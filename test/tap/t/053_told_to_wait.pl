@@ -20,7 +20,7 @@ my $stages = ImageKit::Stages->new($t);
 
 # A second database of the same account, and what it deletes in each round.
 $t->sql('CREATE DATABASE second');
-$t->prepare(db => 'second');
+$t->prepare(db => 'second', server => { search_size => 4 });
 my $second = 0;
 sub remove_in_second
 {
@@ -54,10 +54,10 @@ eventually { $stages->state . $t->pending('second') } '0 ' . $stages->rest . '0'
 
 for my $case (
 	[ 'reads: X-RateLimit-Reset', 'reads', { reset => 1500 }, 1500 ],
-	[ 'reads: X-RateLimit-Reset, and longer than files are held in hand', 'reads', { reset => 3500 }, 3500 ],
-	[ 'reads: Retry-After', 'reads', { reset => 1, retry_after => '3' }, 3000 ],
+	[ 'reads: X-RateLimit-Reset, and longer than files are held in hand', 'reads', { reset => 2500 }, 2500 ],
+	[ 'reads: Retry-After', 'reads', { reset => 1, retry_after => '2' }, 2000 ],
 	[ 'writes: X-RateLimit-Reset', 'writes', { reset => 1500 }, 1500 ],
-	[ 'writes: X-RateLimit-Reset, and longer than files are held in hand', 'writes', { reset => 3500 }, 3500 ],
+	[ 'writes: X-RateLimit-Reset, and longer than files are held in hand', 'writes', { reset => 2500 }, 2500 ],
 	[ 'writes: Retry-After, a date', 'writes', { reset => 1, retry_after => 'date' }, 2000 ])
 {
 	my ($name, $class, $headers, $wait) = @$case;
@@ -98,6 +98,52 @@ eventually { purges_left() } '0+0', 'and purged later';
 my ($told, @later) = grep { $_->{path} =~ /purge/ } $imagekit->journal;
 is(join(', ', grep { $_ < 4000 } map { $_->{ms} - $told->{ms} } @later), '', 'no worker of any database purges before the time is over');
 cmp_ok(scalar @later, '>=', 6, 'then all do');
+
+# A service that counts ------------------------------------------------------------------------------------------------
+
+# It refuses what is more than it allows, which is less than what the account is configured for.
+$t->sql(q{ALTER SERVER acme OPTIONS (DROP purge_cache, ADD bulk_size '4')});
+$imagekit->limits(read_rate => 10, read_burst => 10, write_rate => 8, write_burst => 4);
+$imagekit->forget;
+my @strict = map { "strict$_/strict-$_.jpg" } 1 .. 60;
+$t->insert(9000, @strict);
+$t->sql('DELETE FROM patches');
+eventually { $stages->state } '0 ' . $stages->rest, 'a service with narrower limits: all goes in the end';
+is($t->sql(q{SELECT count(*) FROM imagekit.history WHERE url ~ 'strict' AND outcome = 'deleted'}), '60', 'each once');
+cmp_ok(refused('GET'), '<=', 24, 'after few refusals');
+$imagekit->limits(read_rate => 0, write_rate => 0);
+
+# The account's own pace ------------------------------------------------------------------------------------------------
+
+# Two databases and a session at once, which would be ten times faster.
+my %pace = (read_rate => 10, read_burst => 5, write_rate => 5, write_burst => 3);
+for my $db ('postgres', 'second')
+{
+	$t->sql('ALTER SERVER acme OPTIONS (' . join(', ', map { "SET $_ '$pace{$_}'" } sort keys %pace) . ", SET search_size '2')", $db);
+	my @files = map { "$db-paced/$_.jpg" } 1 .. 40;
+	$imagekit->seed(map { "/$_" } @files);
+	$t->sql('INSERT INTO patches VALUES (9001, ARRAY[' . join(', ', map { "'$ENDPOINT/$_'" } @files) . '])', $db);
+}
+$t->sql(q{ALTER SERVER acme OPTIONS (ADD bulk_size '4')}, 'second');
+$imagekit->seed(map { "/by-hand/$_.jpg" } 1 .. 4);
+wait_for { $t->worker eq '' && $t->worker('second') eq '' } 'the workers have left';
+$imagekit->forget;
+$t->sql('DELETE FROM patches', $_) for 'postgres', 'second';
+my $hand = 0;
+$hand += $t->sql("SELECT imagekit.delete_file('$ENDPOINT/by-hand/$_.jpg')") eq 't' for 1 .. 4;
+is($hand, 4, 'delete_file() has its turn');
+eventually { $stages->state . $t->pending('second') } '0 ' . $stages->rest . '0', 'all goes in the end', 40;
+my (%first, %last);
+for my $db ('postgres', 'second')
+{
+	($first{$db}, $last{$db}) = split /\|/, $t->sql(
+		q{SELECT extract(epoch FROM min(settled_at)), extract(epoch FROM max(settled_at)) FROM imagekit.history WHERE url ~ 'paced'}, $db);
+}
+cmp_ok($first{second}, '<', $last{postgres}, 'neither database waits for the other');
+cmp_ok($first{postgres}, '<', $last{second}, 'nor the other way round');
+my $rates = $imagekit->_get('rates', window_ms => 1000);
+cmp_ok($rates->{reads}{busiest}, '<=', $pace{read_rate} + $pace{read_burst}, 'together they keep to read_rate in every second');
+cmp_ok($rates->{writes}{busiest}, '<=', $pace{write_rate} + $pace{write_burst}, 'and to write_rate');
 
 # Other accounts --------------------------------------------------------------------------------------------------------
 
