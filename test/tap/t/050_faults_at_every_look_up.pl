@@ -59,4 +59,21 @@ for my $rule ({ kind => 'wrong_content_type' }, { kind => 'wrong_content_type', 
 	$imagekit->no_faults;
 }
 
+# A search that lags behind: new files are not known yet, deleted ones are still listed.
+$imagekit->switch(index_delay_deleted_ms => 1500);
+my $stale = $stages->look_ups;
+my ($again) = ($stages->{by_name}[1]);
+eventually { $t->pending } '0', 'files go while the search still lists them';
+$t->sql("INSERT INTO patches VALUES (9000, '{$ENDPOINT/$again?v=2}'); DELETE FROM patches WHERE id = 9000");
+eventually { $stages->state } '0 ' . $stages->rest, 'one that is still listed is queued once more: it is found to be gone';
+is($stages->outcomes($stale), '10 deleted, 4 kept, 1 not_found', 'and nothing is deleted twice');
+$imagekit->switch(index_delay_deleted_ms => 0, index_delay_new_ms => 1500);
+$t->setting('imagekit_cleanup.search_lag', "'3s'");
+wait_for { $t->sql('SHOW imagekit_cleanup.search_lag') eq '3s' } 'the reload';
+my $young = $stages->look_ups;
+eventually { $stages->waits($young) } qr/\A(waiting not-attempted not found yet: [^\n]*\n?)+\z/, 'files that no search knows yet wait, and no attempt is counted';
+eventually { $stages->state } '0 ' . $stages->rest, 'all go when they are known, but for what is used';
+is($stages->outcomes($young), '10 deleted, 4 kept', 'each once');
+is($stages->asked(), 'bulk delete folder ids listing names single', 'by every kind of look-up');
+
 done_testing();

@@ -1,9 +1,13 @@
-# An outage that lasts says little: however many files meet it, and however many workers come and go meanwhile.
+# An outage that lasts says little, however many files meet it, and however many workers come and go meanwhile; and it ends by
+# itself: nobody has to start anything again.
 
 use strict;
 use warnings;
 
 use ImageKit::Test;
+use POSIX ();
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
@@ -15,6 +19,7 @@ my $t = ImageKit::Test->new(
 $t->prepare(server => { hold_above => 0, hold_fraction => 0 });
 my $imagekit = $t->imagekit;
 my $id = 0;
+my $tls_server;
 
 sub begin_anew
 {
@@ -41,6 +46,27 @@ sub stream
 
 sub complaints { return $t->log_lines(qr/^(WARNING|ERROR):/) }
 
+# A server whose certificate nobody has signed: openssl's own. Undefined where there is none.
+my $tls_directory = PostgreSQL::Test::Utils::tempdir();
+sub start_tls
+{
+	my $free = PostgreSQL::Test::Cluster::get_free_port();
+	chdir $tls_directory or die;
+	system('openssl req -x509 -newkey rsa:2048 -nodes -keyout key -out certificate -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 >openssl.log 2>&1') == 0
+	  or return;
+	my $pid = fork() // die "fork: $!";
+	if ($pid == 0)
+	{
+		open(STDIN, '<', '/dev/null') && open(STDOUT, '>', 'server.log') && open(STDERR, '>&', \*STDOUT)
+		  && exec('openssl', 's_server', '-accept', "127.0.0.1:$free", '-cert', 'certificate', '-key', 'key', '-www');
+		POSIX::_exit(127);
+	}
+	$tls_server = $pid;
+	wait_for { -e 'server.log' && slurp_file('server.log') =~ /ACCEPT/ } 'the TLS server accepts';
+	return "https://127.0.0.1:$free";
+}
+END { local $?; if ($tls_server) { kill 'TERM', $tls_server; waitpid($tls_server, 0); } }
+
 stream(0.5);
 for my $case (
 	[ 'searches fail', { kind => 'text_500', method => 'GET' } ],
@@ -56,7 +82,7 @@ for my $case (
 	my ($name, $rule) = @$case;
 	begin_anew();
 	$imagekit->fault(%$rule, count => 0);
-	stream(2);
+	stream(1);
 	my @said = complaints();
 	cmp_ok(scalar @said, '>=', 1, "$name: the log says so");
 	cmp_ok(scalar @said, '<=', 7, "$name: in few lines") or diag join "\n", map { substr $_, 0, 150 } @said;
@@ -80,5 +106,72 @@ is($t->sql(q{SELECT count(*) FROM imagekit.history WHERE url ~ 'flaps'}), '0', '
 $t->sql(q{ALTER SERVER acme OPTIONS (DROP bulk_size)});
 begin_anew();
 is($t->sql(q{SELECT DISTINCT outcome FROM imagekit.history}), 'deleted', 'all is deleted in the end');
+
+# No way there ----------------------------------------------------------------------------------------------------------
+
+my $port = (split /:/, $imagekit->url)[2];
+sub api_url { my ($url) = @_; $t->sql("ALTER SERVER acme OPTIONS (SET api_url '$url')"); return; }
+my $tls = start_tls();
+for my $case (
+	[ 'a name that cannot be resolved', 'https://name.invalid', 'retrying', 'the name in name\.invalid could not be resolved' ],
+	[ 'a port where nobody listens', 'https://127.0.0.1:1', 'retrying', 'connection refused by 127\.0\.0\.1:1' ],
+	[ 'no TLS at the port', "https://127.0.0.1:$port", 'retrying', '.*(SSL|TLS).*127\.0\.0\.1' ],
+	[ 'a certificate that nobody has signed', $tls, 'waiting', '.*certificate.*127\.0\.0\.1' ])
+{
+	my ($name, $url, $state, $words) = @$case;
+	next unless defined $url;
+	$t->mark_log;
+	api_url($url);
+	stream(0.5);
+	eventually { $t->sql(q{SELECT string_agg(DISTINCT state || ' ' || last_error, E'\n') FROM imagekit.pending}) } qr/\A($state $words[^\n]*\n?)+\z/i, "$name: all waits, and says why";
+	cmp_ok(scalar(my @lines = complaints()), '<=', 7, "$name: few words");
+	if ($state eq 'waiting')
+	{
+		eventually { $t->cause } qr/\A$words/i, "$name: and the account stops";
+		is($t->sql('SELECT sum(attempts) FROM imagekit.pending WHERE due_at > now()') || 0, '0', "$name: without an attempt");
+		$t->setting('imagekit_cleanup.ca_file', "'$tls_directory/certificate'");
+		eventually { $t->cause } qr/\AHTTP 200: an HTML page/, "$name: with ca_file it is trusted, and is still not ImageKit";
+		$t->setting('imagekit_cleanup.ca_file', "''");
+	}
+	api_url($imagekit->url);
+	eventually { $t->pending . $t->files } '0', "$name: with the right address all goes";
+}
+
+# Another key while requests hang ---------------------------------------------------------------------------------------
+
+$t->setting('imagekit_cleanup.request_timeout', "'30s'");
+wait_for { $t->sql('SHOW imagekit_cleanup.request_timeout') eq '30s' } 'the reload';
+stream(0.1);
+eventually { $t->pending . $t->files } '0', 'all is well';
+$imagekit->forget;
+$imagekit->fault(kind => 'stall', method => 'DELETE');
+$t->insert(++$id, 'hangs1.jpg', 'hangs2.jpg');
+$t->sql('DELETE FROM patches');
+wait_for { $imagekit->stalled == 1 } 'a delete hangs';
+$imagekit->accounts(account => 'acme', revoke_keys => [$KEY], add_keys => ['private_rotated']);
+$t->insert(++$id, 'revoked.jpg');
+$t->sql('DELETE FROM patches');
+eventually { $t->sql('SELECT cause FROM imagekit.account_state') } qr/\AHTTP 403: /, 'the old key is good no more: the account stops';
+$t->sql(q{ALTER USER MAPPING FOR PUBLIC SERVER acme OPTIONS (SET private_key 'private_rotated')});
+$imagekit->release;
+eventually { $t->pending . $t->files } '0', 'with the new one it goes on by itself, with what hung too';
+is($t->sql(q{SELECT DISTINCT outcome FROM imagekit.history}), 'deleted', 'nothing was taken for not being there');
+unlike($t->log, qr/private_/, 'and no key is in the log');
+
+# ImageKit is started again ---------------------------------------------------------------------------------------------
+
+$imagekit->fault(kind => 'stall', method => 'GET', count => 0);
+my @left = map { "left$_.jpg" } 1 .. 60;
+$t->insert(++$id, @left);
+$t->sql('DELETE FROM patches');
+wait_for { $imagekit->stalled >= 2 } 'look-ups hang';
+$imagekit->stop;
+eventually { $t->sql(q{SELECT DISTINCT state || ' ' || last_error FROM imagekit.pending}) } qr/\A(retrying [^\n]*127\.0\.0\.1[^\n]*\n?)+\z/, 'nobody there: all is tried again, and says why';
+$imagekit->restart;
+# It knows the key only when its library is there again.
+$imagekit->seed({ filePath => '/stays.jpg' }, map { { filePath => "/$_", createdAt => '2020-01-01T00:00:00.000Z', updatedAt => '2020-01-01T00:00:00.000Z' } } @left);
+$imagekit->accounts(account => 'acme', add_keys => ['private_rotated']);
+eventually { $t->pending . $t->files } '0/stays.jpg', 'there again: all goes, and nothing else';
+is($t->sql(q{SELECT count(*) FROM imagekit.history WHERE url ~ 'left' AND outcome = 'deleted'}), '60', 'each once');
 
 done_testing();

@@ -26,11 +26,30 @@ my @running;
 sub start
 {
 	my ($class, %accounts) = @_;
+	my $self = bless { accounts => \%accounts, http => HTTP::Tiny->new(timeout => 20) }, $class;
+	$self->_run(0);
+	return $self;
+}
+
+# As a service that was updated: the same address, but the process is another, and so are library and journal, which are empty.
+sub restart
+{
+	my ($self) = @_;
+	$self->stop;
+	$self->{http} = HTTP::Tiny->new(timeout => 20);
+	$self->_run($self->{port});
+	return;
+}
+
+sub _run
+{
+	my ($self, $wanted) = @_;
+	my %accounts = %{ $self->{accounts} };
 	my $program = $ENV{IMAGEKIT_EMULATOR} or BAIL_OUT('IMAGEKIT_EMULATOR does not name the emulator');
 	my $port_file = PostgreSQL::Test::Utils::tempdir() . '/port';
 	my $log = "${PostgreSQL::Test::Utils::log_path}/"
 	  . join('_', $0 =~ m{([^/]+?)(?:\.pl)?$}, 'emulator', ++$started) . '.log';
-	my @command = ($program, '--port-file', $port_file, '--parent-pid', $$,
+	my @command = ($program, '--port', $wanted, '--port-file', $port_file, '--parent-pid', $$,
 		map { ('--account', "$_:$accounts{$_}") } sort keys %accounts);
 
 	my $pid = fork() // die "fork: $!";
@@ -51,14 +70,9 @@ sub start
 		sleep 0.02;
 	}
 	chomp(my $port = slurp_file($port_file));
-	my $self = bless {
-		pid => $pid,
-		port => $port,
-		url => "http://127.0.0.1:$port",
-		http => HTTP::Tiny->new(timeout => 20)
-	}, $class;
+	@$self{ 'pid', 'port', 'url' } = ($pid, $port, "http://127.0.0.1:$port");
 	note "emulator $started at $self->{url}, its log in $log";
-	return $self;
+	return;
 }
 
 sub url { $_[0]{url} }
