@@ -125,9 +125,9 @@ bool MayComplain(int *unsaid) {
 
 bool MaySayStopped(Oid server, const char *cause) {
   const Oid whose[] = {MyDatabaseId, server};
-  const uint64 what =
-      hash_combine64(hash_bytes_extended(reinterpret_cast<const unsigned char *>(whose), sizeof whose, 0),
-                     hash_bytes_extended(reinterpret_cast<const unsigned char *>(cause), static_cast<int>(strlen(cause)), 0));
+  const uint64 what = hash_combine64(
+      hash_bytes_extended(reinterpret_cast<const unsigned char *>(whose), sizeof whose, 0),
+      hash_bytes_extended(reinterpret_cast<const unsigned char *>(cause), static_cast<int>(strlen(cause)), 0));
   return IsNews(what) || TryTake(&Mine()->complaints);
 }
 

@@ -1,4 +1,4 @@
-// How much may be said in the server log about what fails for good: less than a dozen warnings an hour for a database, however
+// How much may be said in the server log about what fails for good: a dozen warnings an hour at most for a database, however
 // many files meet it, and however many processes work for the database one after the other.
 //
 // What has been said is kept in shared memory; without it, by each process.
