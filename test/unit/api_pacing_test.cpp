@@ -154,6 +154,44 @@ TEST(ApiPacing, APauseHoldsForWhoeverSharesTheState) {
   EXPECT_GT(two.TimeoutMs(), 4000);
 }
 
+TEST(ApiPacing, APauseOfPurgesHoldsForWhoeverSharesTheState) {
+  ScriptedServer server(Reply(429, R"({"message":"rate limit exceeded"})", "X-RateLimit-Reset: 5000\r\n"));
+  PaceState purges = {};
+  AccountAccess access = FastAccount(server.url());
+  access.purge_pace[0] = &purges;
+  ApiClient one({});
+  ApiClient two({});
+  const int in_one = one.AddAccount(access);
+  const int in_two = two.AddAccount(access);
+  one.Purge(1, in_one, "https://ik.imagekit.io/acme/cat.jpg");
+  EXPECT_EQ(TakeAnswer(&one).verdict, Verdict::kThrottled);
+  two.Purge(2, in_two, "https://ik.imagekit.io/acme/dog.jpg");
+  EXPECT_GT(two.TimeoutMs(), 4000);
+  EXPECT_EQ(two.ReserveDeletes(in_two, 1), 1) << "deletes go on";
+}
+
+TEST(ApiPacing, HandsBackWhatWouldWaitTooLong) {
+  ScriptedServer server(Reply(429, R"({"message":"rate limit exceeded"})", "X-RateLimit-Reset: 5000\r\n"));
+  ApiClient client({});
+  const int account = client.AddAccount(FastAccount(server.url()));
+  client.Find(1, account, kCat);
+  EXPECT_EQ(TakeAnswer(&client).verdict, Verdict::kThrottled);
+  client.Find(2, account, kCat);
+  client.Probe(3, account);
+  client.GiveBackLookUps(account, 60000);
+  Answer answer;
+  EXPECT_FALSE(client.NextAnswer(&answer)) << "that is not too long";
+  client.GiveBackLookUps(account, 2000);
+  for (const uint64_t ticket : {2u, 3u}) {
+    ASSERT_TRUE(client.NextAnswer(&answer));
+    EXPECT_EQ(answer.ticket, ticket);
+    EXPECT_EQ(answer.verdict, Verdict::kThrottled);
+    EXPECT_GT(answer.retry_after_ms, 4000);
+  }
+  EXPECT_FALSE(client.Busy());
+  EXPECT_EQ(server.requests().size(), 1u) << "unasked";
+}
+
 TEST(ApiPacing, ReadsLeaveAQuarterOfTheWireToDeletes) {
   Gate gate;
   std::atomic<int> reads{0};
