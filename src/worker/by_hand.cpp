@@ -2,11 +2,13 @@
 
 #include "outbox/backlog.h"
 #include "outbox/journal.h"
+#include "outbox/purges.h"
 #include "pg/bridge.h"
 #include "pg/settings.h"
 #include "pg/sql.h"
 #include "worker/arming.h"
 #include "worker/drain.h"
+#include "worker/wake.h"
 #include "worker/steps.h"
 
 namespace imagekit::worker {
@@ -83,6 +85,8 @@ void DeleteNow(Batch *batch, char **urls, int count) {
   KeepReferenced(batch);  // what was deleted a moment ago
   MemoryContextSwitchTo(before);
   outbox::Record(*batch);
+  outbox::QueuePurges(*batch);
+  WakeAtCommit();
   pg::CloseSql(&session);
 }
 

@@ -13,9 +13,6 @@ namespace imagekit::worker {
 
 namespace {
 
-// Requests in a row that met no answer of ImageKit's before the account is stopped for it, and tried with one file.
-constexpr double kMostFailures = 10;
-
 // A library that finds files and then has none of them is not believed either; see missing.cpp.
 void CountDelete(Batch *batch, Sender *sender, QueuedFile *file, bool gone) {
   SenderAccount *entry = FindAccount(sender, file->account->server);
@@ -241,14 +238,14 @@ void TakeDelete(Batch *batch, Sender *sender, const Answer &answer, int64 longes
   file->answers_due--;
   switch (answer.verdict) {
     case Verdict::kDeleted:
-      NoteAnswer(entry);
+      NoteAnswer(entry, answer.operation);
       Decide(batch, file, Fate::kDeleted, nullptr);
       file->unwitnessed = file->fate == Fate::kDeleted;
       LogDeleted(*file);
       CountDelete(batch, sender, file, false);
       break;
     case Verdict::kGone:
-      NoteAnswer(entry);
+      NoteAnswer(entry, answer.operation);
       CountDelete(batch, sender, file, true);
       Decide(batch, file, Fate::kNotFound, "gone between look-up and delete");
       // By us, perhaps: a request on a connection that breaks is sent twice.
@@ -256,7 +253,7 @@ void TakeDelete(Batch *batch, Sender *sender, const Answer &answer, int64 longes
       if (file->fate == Fate::kNotFound) LogAlreadyGone(*file);
       break;
     case Verdict::kUndecided:
-      NoteAnswer(entry);
+      NoteAnswer(entry, answer.operation);
       // It may have gone with a part of the request; not with one that was refused as it stood (400, 404 for nobody in
       // particular), or a library that has none of the files that it finds would never be noticed.
       file->in_doubt |= answer.http_status != 400 && !(answer.http_status == 404 && answer.alone);
@@ -280,10 +277,10 @@ void TakeDelete(Batch *batch, Sender *sender, const Answer &answer, int64 longes
   MemoryContextSwitchTo(before);
 }
 
-void NoteAnswer(SenderAccount *entry) {
+void NoteAnswer(SenderAccount *entry, Operation operation) {
   entry->answered = true;
   entry->answered_at = NowTicks();
-  entry->failures = 0;
+  (operation == Operation::kDelete ? entry->write_failures : entry->read_failures) = 0;
 }
 
 // The cause is compared with the one before, to say it once: without the request's id, which is another each time. The
@@ -306,8 +303,9 @@ bool IsRepeated(const char *detail) {
 
 // One request's failure, of which each of its files brings its share.
 void CountFailure(Sender *sender, SenderAccount *entry, const Answer &answer) {
-  entry->failures += 1.0 / Max(answer.shared_by, 1);
-  if (entry->failures >= kMostFailures - 0.001)
+  double *failures = answer.operation == Operation::kDelete ? &entry->write_failures : &entry->read_failures;
+  *failures += 1.0 / Max(answer.shared_by, 1);
+  if (*failures >= kMostFailures - 0.001)
     StopAccount(sender, entry,
                 psprintf("ImageKit does not answer as it should, the last %d requests failed, with: %s",
                          static_cast<int>(kMostFailures), answer.detail.c_str()));

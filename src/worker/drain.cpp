@@ -57,10 +57,13 @@ namespace {
 constexpr int64 kLongestPace = 2000;    // ms
 constexpr int64 kLongestFound = 15000;  // ms
 
-// After so long the drain lets what it has in hand run out, so that the worker looks about; sooner where another database
-// waits for its place.
-constexpr Ticks kLongestTurn = 60000;  // ms
-constexpr Ticks kSharedTurn = 5000;    // ms
+// After so long the drain lets what it has in hand run out, where another database waits for the worker's place.
+constexpr Ticks kSharedTurn = 5000;  // ms
+
+// Whoever waits for the drain to end, or for it to begin anew, does not wait for a request that hangs: so long for what is in
+// hand to be done, and so long for answers after that.
+constexpr Ticks kLongestClosing = 5000;  // ms
+constexpr Ticks kLongestAnswer = 2000;   // ms
 
 // Purges that have been sent are waited for so long, when there is nothing else; ImageKit may have put them off for minutes.
 constexpr Ticks kLongestPurge = 10000;  // ms
@@ -117,6 +120,30 @@ bool Turn(Hand *hand, Answer *answer) {
   return moved;
 }
 
+// What is on the wire may be done or not: its files go back in doubt, their attempt uncounted.
+void GiveUpAnswers(Hand *hand) {
+  hand->drain->sender.client->Abandon();
+  ForgetPurges(&hand->drain->purging);
+  ListCell *cell;
+  foreach (cell, hand->drain->sender.accounts) static_cast<SenderAccount *>(lfirst(cell))->probing = false;
+  for (int i = 0; i < hand->batch.count; i++) {
+    QueuedFile *file = &hand->batch.files[i];
+    if (file->stage == Stage::kFree || file->answers_due == 0) continue;
+    file->in_doubt |= IsAt(*file, Stage::kSent);
+    file->answers_due = 0;
+    Decide(&hand->batch, file, Fate::kReleased, nullptr);
+  }
+}
+
+void CloseInTime(Hand *hand, Ticks now) {
+  if (!hand->closing) return;
+  if (hand->closing_since == 0) hand->closing_since = now;
+  if (now - hand->closing_since >= kLongestClosing) hand->letting_go = true;
+  const Ticks patience = hand->letting_go_since == 0 ? 0 : now - hand->letting_go_since;
+  if (hand->letting_go && hand->letting_go_since == 0) hand->letting_go_since = now;
+  if (hand->letting_go && patience >= kLongestAnswer && hand->claims != NIL) GiveUpAnswers(hand);
+}
+
 bool WantsMore(const Hand &hand) {
   const Sender &sender = hand.drain->sender;
   if (hand.closing) return false;
@@ -143,7 +170,9 @@ pg_noinline void RunRound(Hand *hand) {
   for (;;) {
     CHECK_FOR_INTERRUPTS();
     const Ticks now = NowTicks();
-    hand->closing |= hand->close_at <= now || (!drain->procedure && hand->share_at <= now && OthersWait());
+    hand->closing |= !drain->procedure && hand->share_at <= now && OthersWait();
+    hand->closing |= hand->claims != NIL && outbox::DrainIsWanted();
+    CloseInTime(hand, now);
     bool moved = false;
     if (first || WantsMore(*hand)) {
       hand->woken = false;
@@ -176,7 +205,6 @@ Round DrainRound(Drain *drain, int64 limit) {
   hand.round = &round;
   hand.limit = limit;
   hand.share_at = NowTicks() + kSharedTurn;
-  hand.close_at = NowTicks() + kLongestTurn;
   PG_TRY();
   {
     hand.batch.context = AllocSetContextCreate(drain->parent, "imagekit batch", ALLOCSET_DEFAULT_SIZES);

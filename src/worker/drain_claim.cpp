@@ -63,7 +63,6 @@ void ForgetPauses(Hand *hand) {
     if (entry->pause_written && outbox::InHand(hand->batch, entry) == 0) {
       entry->pause_cause = nullptr;
       entry->pause_written = false;
-      entry->failures = 0;
     }
   }
 }
@@ -98,7 +97,7 @@ bool ClaimFiles(Hand *hand, bool first) {
   const ApiClient *client = drain->sender.client;
   hand->letting_go = Refresh(&drain->sender, drain->parent, hand->claims == NIL) || !may_send;
   if (drain->sender.client != client) ForgetPurges(&drain->purging);
-  hand->closing |= hand->letting_go || (hand->claims != NIL && outbox::DrainIsWanted());
+  hand->closing |= hand->letting_go;
   outbox::Intake intake = {};
   bool moved = false;
   if (!hand->closing) {

@@ -25,15 +25,15 @@ struct Hand {
   Round *round;
   Batch batch;
   Flow flow;
-  List *claims;          // Claim *
-  int64 limit;           // files that may still be claimed
-  bool closing;          // no more are claimed
-  bool letting_go;       // and what is not on the wire goes back
-  bool dry;              // the last claim took all there was
-  TimestampTz claim_at;  // not before
-  Ticks purged_by;       // purges are not waited for any longer
-  Ticks share_at;        // from then on the place is for others who wait for it
-  Ticks close_at;
+  List *claims;                           // Claim *
+  int64 limit;                            // files that may still be claimed
+  bool closing;                           // no more are claimed
+  bool letting_go;                        // and what is not on the wire goes back; after a while what is on it, too
+  bool dry;                               // the last claim took all there was
+  TimestampTz claim_at;                   // not before
+  Ticks purged_by;                        // purges are not waited for any longer
+  Ticks share_at;                         // from then on the place is for others who wait for it
+  Ticks closing_since, letting_go_since;  // 0: it is not
   Waiter waiter;
   bool woken;
 };

@@ -65,7 +65,7 @@ void TakeAnswerTo(Batch *batch, Sender *sender, QueuedFile *file, bool other_rea
   file->looked_up |= answered && !other_reading;
   // One that is not found yet tells nothing of the account.
   if (answered && !(answer.verdict != Verdict::kFound && MayNotBeKnownYet(file)))
-    NoteAnswer(FindAccount(sender, file->account->server));
+    NoteAnswer(FindAccount(sender, file->account->server), answer.operation);
   if (answer.verdict == Verdict::kFound && other_reading) {
     file->other_reading_exists = true;
   } else if (answer.verdict == Verdict::kFound) {

@@ -16,17 +16,18 @@ enum class Library { kUnknown, kOurs, kEmpty };
 struct SenderAccount {
   const account::Account *account;
   int number;
-  char *problem;            // in words; NULL when it can be sent to
-  char *pause_cause;        // what ImageKit said that stops the account; NULL: nothing
-  bool pause_written;       // for all to see. It can be tried again once nothing of it is in hand.
-  bool answered;            // ImageKit gave a proper answer since that was last written down
-  double failures;          // requests that failed since one was answered
-  bool limited;             // by max_deletes_per_hour
-  int64 deletes_left;       // of it
-  int room;                 // how many of its files may be claimed
-  bool starved;             // more might have been claimed
-  bool tried;               // with one file, after a stop
-  Ticks answered_at;  // when ImageKit last answered, or first had reason to
+  char *problem;       // in words; NULL when it can be sent to
+  char *pause_cause;   // what ImageKit said that stops the account; NULL: nothing
+  bool pause_written;  // for all to see. It can be tried again once nothing of it is in hand.
+  bool answered;       // ImageKit gave a proper answer since that was last written down
+  // Requests that failed since one was answered: look-ups, and deletes, which may fail for a reason of their own.
+  double read_failures, write_failures;
+  bool limited;        // by max_deletes_per_hour
+  int64 deletes_left;  // of it
+  int room;            // how many of its files may be claimed
+  bool starved;        // more might have been claimed
+  bool tried;          // with one file, after a stop
+  Ticks answered_at;   // when ImageKit last answered, or first had reason to
   Library library;
   bool probing;          // any file of the library is being asked for
   uint64 identity;       // fingerprint of what decides which library is meant: key, api_url, prefixes
@@ -35,6 +36,10 @@ struct SenderAccount {
   int64 missing_lookups, missing_deletes;
   bool missing_changed;  // since they were read
 };
+
+/// Requests in a row that met no answer of ImageKit's before the account is stopped for it, and tried with one file: then one
+/// more is enough.
+constexpr double kMostFailures = 10;
 
 struct Sender {
   MemoryContext context;  // of the client and the accounts; renewed when the configuration changes

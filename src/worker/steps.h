@@ -106,7 +106,7 @@ void FollowOthers(Batch *batch);
 /// The effect of an answer that is neither success nor absence, on file and account; the words go to the log.
 void DecideFailure(Batch *batch, Sender *sender, QueuedFile *file, const Answer &answer);
 /// An answer that came: the account is well.
-void NoteAnswer(SenderAccount *entry);
+void NoteAnswer(SenderAccount *entry, Operation operation);
 
 /// The log lines.
 void LogDeleted(const QueuedFile &file);
