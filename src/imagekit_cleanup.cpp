@@ -18,9 +18,7 @@
 #include "pg/settings.h"
 #include "worker/database_commands.h"
 #include "worker/launcher.h"
-#include "worker/complaints.h"
-#include "worker/shared_pace.h"
-#include "worker/shared_state.h"
+#include "worker/shared_memory.h"
 #include "worker/standby.h"
 #include "worker/wake.h"
 
@@ -41,9 +39,7 @@ void _PG_init(void) {
   // pg_upgrade starts servers that must do nothing by themselves.
   if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade) return;
   imagekit::worker::ForgetStandbyWhenRestoring();
-  imagekit::worker::RequestSharedState();
-  imagekit::worker::RequestSharedPace();
-  imagekit::worker::RequestSharedComplaints();
+  imagekit::worker::RequestSharedMemory();
   imagekit::worker::WatchDatabaseCommands();
   imagekit::worker::RegisterLauncher();
 }

@@ -3,6 +3,7 @@
 #include "worker/complaints.h"
 
 #include "core/pace.h"
+#include "worker/shared_memory.h"
 #include "worker/shared_state.h"
 
 namespace imagekit::worker {
@@ -39,25 +40,10 @@ struct Table {
 
 Table own_table;
 Table *table = &own_table;
-shmem_request_hook_type next_request_hook = nullptr;
-shmem_startup_hook_type next_startup_hook = nullptr;
 
-void OnRequest() {
-  if (next_request_hook != nullptr) next_request_hook();
-  RequestAddinShmemSpace(MAXALIGN(sizeof(Table)));
-  RequestNamedLWLockTranche("imagekit_cleanup_complaints", 1);
-}
-
-void OnStartup() {
-  if (next_startup_hook != nullptr) next_startup_hook();
-  bool found;
-  LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-  table = static_cast<Table *>(ShmemInitStruct("imagekit_cleanup complaints", sizeof(Table), &found));
-  if (!found) {
-    memset(static_cast<void *>(table), 0, sizeof(Table));  // full buckets, nothing said
-    table->lock = &GetNamedLWLockTranche("imagekit_cleanup_complaints")->lock;
-  }
-  LWLockRelease(AddinShmemInitLock);
+void Attach(void *memory, LWLock *lock, bool) {
+  table = static_cast<Table *>(memory);  // zeroed: full buckets, nothing said
+  table->lock = lock;
 }
 
 void Lock() {
@@ -106,12 +92,7 @@ bool IsNews(uint64 what) {
 
 }  // namespace
 
-void RequestSharedComplaints() {
-  next_request_hook = shmem_request_hook;
-  shmem_request_hook = OnRequest;
-  next_startup_hook = shmem_startup_hook;
-  shmem_startup_hook = OnStartup;
-}
+const SharedPiece kComplaintsPiece = {"imagekit_cleanup_complaints", [] { return sizeof(Table); }, Attach};
 
 bool MayComplain(int *unsaid) {
   DatabaseComplaints *mine = Mine();

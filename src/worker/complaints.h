@@ -10,9 +10,6 @@
 
 namespace imagekit::worker {
 
-/// Hooks for the postmaster. Once, from _PG_init under shared_preload_libraries.
-void RequestSharedComplaints();
-
 /// True when a warning about a file may be written: a handful at once, and then one every ten minutes. `*unsaid` gets how
 /// many were not since the last.
 bool MayComplain(int *unsaid);

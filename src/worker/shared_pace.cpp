@@ -2,6 +2,8 @@
 
 #include "worker/shared_pace.h"
 
+#include "worker/shared_memory.h"
+
 namespace imagekit::worker {
 
 namespace {
@@ -20,35 +22,15 @@ struct PaceTable {
 };
 
 PaceTable *table = nullptr;
-shmem_request_hook_type next_request_hook = nullptr;
-shmem_startup_hook_type next_startup_hook = nullptr;
 
-void OnRequest() {
-  if (next_request_hook != nullptr) next_request_hook();
-  RequestAddinShmemSpace(MAXALIGN(sizeof(PaceTable)));
-  RequestNamedLWLockTranche("imagekit_cleanup_pace", 1);
-}
-
-void OnStartup() {
-  if (next_startup_hook != nullptr) next_startup_hook();
-  bool found;
-  LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-  table = static_cast<PaceTable *>(ShmemInitStruct("imagekit_cleanup pace", sizeof(PaceTable), &found));
-  if (!found) {
-    memset(static_cast<void *>(table), 0, sizeof(PaceTable));  // full buckets
-    table->lock = &GetNamedLWLockTranche("imagekit_cleanup_pace")->lock;
-  }
-  LWLockRelease(AddinShmemInitLock);
+void Attach(void *memory, LWLock *lock, bool) {
+  table = static_cast<PaceTable *>(memory);  // zeroed: full buckets
+  table->lock = lock;
 }
 
 }  // namespace
 
-void RequestSharedPace() {
-  next_request_hook = shmem_request_hook;
-  shmem_request_hook = OnRequest;
-  next_startup_hook = shmem_startup_hook;
-  shmem_startup_hook = OnStartup;
-}
+const SharedPiece kPacePiece = {"imagekit_cleanup_pace", [] { return sizeof(PaceTable); }, Attach};
 
 AccountPace *FindAccountPace(uint64 name) {
   if (table == nullptr) return nullptr;

@@ -17,9 +17,6 @@ struct AccountPace {
   PaceState purges;  // how long ImageKit wants none
 };
 
-/// Hooks for the postmaster. Once, from _PG_init under shared_preload_libraries.
-void RequestSharedPace();
-
 /// The pace kept under a name, a fingerprint of what tells the account from others. NULL when there is no shared memory, or
 /// no room in it: the caller then keeps its own. Valid as long as the server runs.
 AccountPace *FindAccountPace(uint64 name);

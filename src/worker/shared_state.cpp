@@ -9,6 +9,7 @@
 #include "worker/shared_state.h"
 
 #include "pg/settings.h"
+#include "worker/shared_memory.h"
 
 namespace imagekit::worker {
 
@@ -47,31 +48,17 @@ struct SharedState {
 
 SharedState *state = nullptr;
 DatabaseSlot *my_slot = nullptr;  // the worker's own
-shmem_request_hook_type next_request_hook = nullptr;
-shmem_startup_hook_type next_startup_hook = nullptr;
 
 Size StateSize() {
   return offsetof(SharedState, slots) + sizeof(DatabaseSlot) * static_cast<Size>(settings::max_databases);
 }
 
-void OnRequest() {
-  if (next_request_hook != nullptr) next_request_hook();
-  RequestAddinShmemSpace(MAXALIGN(StateSize()));
-  RequestNamedLWLockTranche("imagekit_cleanup", 1);
-}
-
-void OnStartup() {
-  if (next_startup_hook != nullptr) next_startup_hook();
-  bool found;
-  LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-  state = static_cast<SharedState *>(ShmemInitStruct("imagekit_cleanup", StateSize(), &found));
-  if (!found) {
-    memset(static_cast<void *>(state), 0, StateSize());
-    state->lock = &GetNamedLWLockTranche("imagekit_cleanup")->lock;
-    state->room = settings::max_databases;
-    state->databases_changed = true;
-  }
-  LWLockRelease(AddinShmemInitLock);
+void Attach(void *memory, LWLock *lock, bool fresh) {
+  state = static_cast<SharedState *>(memory);
+  if (!fresh) return;
+  state->lock = lock;
+  state->room = settings::max_databases;
+  state->databases_changed = true;
 }
 
 // Work on the slots with the lock held, whatever way the scope is left. An error cannot leave it: nothing here raises.
@@ -190,17 +177,12 @@ void AskForRoom() {
 
 }  // namespace
 
+const SharedPiece kServicePiece = {"imagekit_cleanup", StateSize, Attach};
+
 Ticks NowTicks() {
   instr_time now;
   INSTR_TIME_SET_CURRENT(now);
   return static_cast<Ticks>(INSTR_TIME_GET_MILLISEC(now));
-}
-
-void RequestSharedState() {
-  next_request_hook = shmem_request_hook;
-  shmem_request_hook = OnRequest;
-  next_startup_hook = shmem_startup_hook;
-  shmem_startup_hook = OnStartup;
 }
 
 bool SharedStateExists() { return state != nullptr; }

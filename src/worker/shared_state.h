@@ -18,9 +18,6 @@ using Ticks = int64;
 constexpr Ticks kNever = PG_INT64_MAX;
 Ticks NowTicks();
 
-/// Hooks for the postmaster. Once, from _PG_init under shared_preload_libraries.
-void RequestSharedState();
-
 bool SharedStateExists();
 
 // Backends
