@@ -5,9 +5,10 @@
 use strict;
 use warnings;
 
-use Bench::Cases qw(cases select_cases);
+use Bench::Cases qw(cases);
 use Bench::Measure qw(check_variants measure);
 use Bench::Model qw(create_database row_bytes);
+use Bench::Program qw(progress select_cases surroundings write_record);
 use Bench::Report qw(case_table linear_table verdict_table);
 use Bench::Server;
 use Bench::Statistics qw(judge median summarise);
@@ -35,7 +36,7 @@ GetOptions(\%options, 'cases=s', 'rounds=i', 'memory-rows=i', 'quick', 'output=s
 	'bindir=s')
   && !@ARGV
   or die $usage;
-my @cases = defined $options{cases} ? select_cases(split /,/, $options{cases}) : cases();
+my @cases = defined $options{cases} ? select_cases([cases()], split /,/, $options{cases}) : cases();
 my %scale = (
 	rounds => $options{rounds} // ($options{quick} ? 3 : $least_rounds),
 	memory_rows => $options{'memory-rows'} // ($options{quick} ? 200_000 : $least_memory_rows),
@@ -63,7 +64,9 @@ my %record = (
 	started => $started,
 	seed => $seed,
 	complete => JSON::PP::false,
-	surroundings => surroundings(),
+	surroundings => {
+		%{ surroundings($server, q{name IN ('data_checksums', 'full_page_writes', 'wal_init_zero')}) },
+		row_bytes => row_bytes($server) },
 	scale => \%scale,
 	cases => {});
 
@@ -81,7 +84,7 @@ for my $number (0 .. $#cases)
 	report($case, $measured{ $source->{id} });
 }
 $record{complete} = JSON::PP::true;
-write_record();
+write_record(\%record, $options{output});
 
 print verdict_table(@results) if grep { $_->{judged} } @results;
 print "\nNo verdict: it takes $least_rounds rounds, and not --quick.\n" unless verdicts_allowed();
@@ -116,7 +119,7 @@ sub report
 			judge => $case->{judge}, bar => $case->{bar}, goal => $case->{goal}, %{ $result->{judged} // {} } };
 	}
 	$record{cases}{ $case->{id} } = $entry;
-	write_record();
+	write_record(\%record, $options{output});
 	return;
 }
 
@@ -161,44 +164,4 @@ sub verdict_allowed
 {
 	my ($case) = @_;
 	return verdicts_allowed() && ($case->{how} ne 'memory' || $scale{memory_rows} >= $least_memory_rows);
-}
-
-# Where it was measured: figures of different surroundings cannot be compared.
-sub surroundings
-{
-	my @settings = split /\n/, $server->sql(q{
-		SELECT name || '=' || current_setting(name) FROM pg_settings
-		WHERE source = 'command line' OR name IN ('data_checksums', 'full_page_writes', 'wal_init_zero')
-		ORDER BY name});
-	open(my $cpus, '<', '/proc/cpuinfo') or die "/proc/cpuinfo: $!\n";
-	my @models = map { /^model name\s*:\s*(.*)/ ? $1 : () } <$cpus>;
-	close $cpus;
-	chomp(my $cores = `nproc`);
-	return {
-		cores => $cores + 0,
-		cpu => $models[0] // 'unknown',
-		server => $server->sql('SELECT version()'),
-		extension => $server->sql(q{SELECT extversion FROM pg_extension WHERE extname = 'imagekit_cleanup'}),
-		settings => { map { split /=/, $_, 2 } @settings },
-		row_bytes => row_bytes($server),
-	};
-}
-
-sub write_record
-{
-	$record{seconds} = time() - $started;
-	open(my $out, '>', "$options{output}.new") or die "$options{output}.new: $!\n";
-	print {$out} JSON::PP->new->canonical->pretty->encode(\%record);
-	close $out or die "$options{output}: $!\n";
-	rename "$options{output}.new", $options{output} or die "$options{output}: $!\n";
-	return;
-}
-
-# To stderr: what is going on. On a terminal, passing news overwrite each other; elsewhere they are left out.
-sub progress
-{
-	my ($text, $passing) = @_;
-	if ($passing) { print STDERR "\r$text\e[K" if -t STDERR; }
-	else { print STDERR "$text\n"; }
-	return;
 }

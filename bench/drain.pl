@@ -6,12 +6,13 @@
 use strict;
 use warnings;
 
-use Bench::Drain::Cases qw(cases judge select_cases);
+use Bench::Drain::Cases qw(cases judge);
 use Bench::Drain::Measure qw(measure);
 use Bench::Drain::Peers;
 use Bench::Drain::Report qw(case_text table);
 use Bench::Drain::Stage;
 use Bench::Emulator;
+use Bench::Program qw(progress select_cases surroundings write_record);
 use Bench::Server;
 use Getopt::Long;
 use JSON::PP;
@@ -39,7 +40,7 @@ GetOptions(\%options, 'cases=s', 'files=i', 'limited-files=i', 'many=i', 'rounds
 	'quick', 'without=s', 'output=s', 'check', 'list', 'help', 'scratch=s', 'bindir=s')
   && !@ARGV
   or die $usage;
-my @cases = defined $options{cases} ? select_cases(split /,/, $options{cases}) : cases();
+my @cases = defined $options{cases} ? select_cases([cases()], split /,/, $options{cases}) : cases();
 my %full = (files => 40_000, limited_files => 10_000, many => 1_000_000, rounds => 5, commits => 200, idle_minutes => 4);
 my %quick = (files => 2_000, limited_files => 200, many => 10_000, rounds => 1, commits => 20, idle_minutes => 1);
 my %scale = %{ $options{quick} ? \%quick : \%full };
@@ -74,7 +75,7 @@ my %record = (
 	benchmark => 'drain',
 	started => $started,
 	complete => JSON::PP::false,
-	surroundings => surroundings(),
+	surroundings => surroundings($server, q{name LIKE 'imagekit_cleanup.%'}),
 	scale => \%scale,
 	emulator => ceiling_of_emulator(),
 	measurements => {},
@@ -98,10 +99,10 @@ for my $case (@cases)
 	push @results, result_of($case, $measured{$from});
 	print case_text($results[-1]);
 	$record{cases}{ $case->{id} } = { %$case, map { $_ => $results[-1]{$_} } grep { $_ ne 'case' } keys %{ $results[-1] } };
-	write_record();
+	write_record(\%record, $options{output});
 }
 $record{complete} = JSON::PP::true;
-write_record();
+write_record(\%record, $options{output});
 
 print "\n", table(@results);
 printf "emulator: %.0f requests/s and %.0f files/s by 8 connections, %.0f and %.0f by 64; 5 ms latency\n",
@@ -156,42 +157,4 @@ sub peers
 	chomp(my $why = $@);
 	progress("cases with a rival are skipped: $why");
 	return $why;
-}
-
-# Where it was measured: figures of different surroundings cannot be compared.
-sub surroundings
-{
-	my @settings = split /\n/, $server->sql(q{
-		SELECT name || '=' || current_setting(name) FROM pg_settings
-		WHERE source = 'command line' OR name LIKE 'imagekit_cleanup.%' ORDER BY name});
-	open(my $cpus, '<', '/proc/cpuinfo') or die "/proc/cpuinfo: $!\n";
-	my @models = map { /^model name\s*:\s*(.*)/ ? $1 : () } <$cpus>;
-	close $cpus;
-	chomp(my $cores = `nproc`);
-	return {
-		cores => $cores + 0,
-		cpu => $models[0] // 'unknown',
-		server => $server->sql('SELECT version()'),
-		extension => $server->sql(q{SELECT extversion FROM pg_extension WHERE extname = 'imagekit_cleanup'}),
-		settings => { map { split /=/, $_, 2 } @settings },
-	};
-}
-
-sub write_record
-{
-	$record{seconds} = time() - $started;
-	open(my $out, '>', "$options{output}.new") or die "$options{output}.new: $!\n";
-	print {$out} JSON::PP->new->canonical->pretty->encode(\%record);
-	close $out or die "$options{output}: $!\n";
-	rename "$options{output}.new", $options{output} or die "$options{output}: $!\n";
-	return;
-}
-
-# To stderr: what is going on. On a terminal, passing news overwrite each other; elsewhere they are left out.
-sub progress
-{
-	my ($text, $passing) = @_;
-	if ($passing) { print STDERR "\r$text\e[K" if -t STDERR; }
-	else { print STDERR "$text\n"; }
-	return;
 }

@@ -24,7 +24,7 @@ use warnings;
 
 use Exporter 'import';
 
-our @EXPORT_OK = qw(cases select_cases);
+our @EXPORT_OK = qw(cases);
 
 my $next_id = "\\set n :n + 1\n\\set id :base + :client_id * :share + :n\n";
 
@@ -157,17 +157,5 @@ my @cases = (
 	});
 
 sub cases { return @cases; }
-
-# The cases whose names begin with one of PREFIXES, in the order of the list above; dies when one fits none.
-sub select_cases
-{
-	my (@prefixes) = @_;
-	for my $prefix (@prefixes)
-	{
-		die "no case begins with \"$prefix\"; there are: " . join(' ', map { $_->{id} } @cases) . "\n"
-		  unless grep { index($_->{id}, $prefix) == 0 } @cases;
-	}
-	return grep { my $id = $_->{id}; grep { index($id, $_) == 0 } @prefixes } @cases;
-}
 
 1;

@@ -12,7 +12,7 @@ use warnings;
 
 use Exporter 'import';
 
-our @EXPORT_OK = qw(cases judge select_cases);
+our @EXPORT_OK = qw(cases judge);
 
 my @cases = (
 	{ id => 'unlimited', title => 'files/s without a limit, 5 ms latency, fileIds unknown',
@@ -47,18 +47,6 @@ my @cases = (
 		from => 'second', figure => 'share', judge => 'most', bar => 100 });
 
 sub cases { return @cases; }
-
-# The cases whose names begin with one of PREFIXES; dies when one fits none.
-sub select_cases
-{
-	my (@prefixes) = @_;
-	for my $prefix (@prefixes)
-	{
-		die "no case begins with \"$prefix\"; there are: " . join(' ', map { $_->{id} } @cases) . "\n"
-		  unless grep { index($_->{id}, $prefix) == 0 } @cases;
-	}
-	return grep { my $id = $_->{id}; grep { index($id, $_) == 0 } @prefixes } @cases;
-}
 
 # "goal", "bar" or "MISSED". KEPT: whether the further conditions hold.
 sub judge
