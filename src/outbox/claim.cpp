@@ -175,9 +175,9 @@ int ShareRoom(Claiming *claiming, Sender *sender, List **one_each) {
     if (list_member_oid(probing, server)) {
       entry->tried = true;
       // Stopped before, whatever for: it is not to fail ten times again before that is seen.
-      if (InHand(*claiming->batch, entry) == 0)
-        entry->read_failures = entry->write_failures = worker::kMostFailures - 1;
-      if (InHand(*claiming->batch, entry) == 0) *one_each = lappend_oid(*one_each, server);
+      if (InHand(*claiming->batch, entry) > 0) continue;
+      entry->read_failures = entry->write_failures = worker::kMostFailures - 1;
+      *one_each = lappend_oid(*one_each, server);
       continue;
     }
     entry->room = Max(RoomOf(*claiming->batch, entry), 0);

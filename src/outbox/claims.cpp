@@ -48,15 +48,9 @@ constexpr char kMendDueTimes[] =
     "AND due_at OPERATOR(pg_catalog.>) (pg_catalog.now() OPERATOR(pg_catalog.+) "
     "  ('1 millisecond'::pg_catalog.interval OPERATOR(pg_catalog.*) $1))";
 
-struct Columns {
-  pg::Column ids = {INT8OID, nullptr}, urls = {TEXTOID, nullptr}, file_ids = {TEXTOID, nullptr};
-  pg::Column servers = {OIDOID, nullptr}, transactions = {XID8OID, nullptr}, relations = {OIDOID, nullptr};
-  pg::Column roles = {OIDOID, nullptr}, origins = {CHAROID, nullptr}, captured = {TIMESTAMPTZOID, nullptr};
-  pg::Column due = {TIMESTAMPTZOID, nullptr}, attempts = {INT4OID, nullptr}, doubts = {BOOLOID, nullptr};
-  pg::Column approved = {BOOLOID, nullptr}, errors = {TEXTOID, nullptr};
-};
+}  // namespace
 
-void AddTo(Columns *columns, const QueuedFile &file) {
+void AddTo(FileColumns *columns, const QueuedFile &file) {
   pg::Add(&columns->ids, Int64GetDatum(file.id), file.id == 0);
   pg::AddText(&columns->urls, file.url);
   pg::AddText(&columns->file_ids, file.captured_file_id);
@@ -73,7 +67,23 @@ void AddTo(Columns *columns, const QueuedFile &file) {
   pg::AddText(&columns->errors, file.last_error);
 }
 
-}  // namespace
+void AsParams(const FileColumns &columns, pg::Param params[kFileColumns]) {
+  const pg::Param all[kFileColumns] = {pg::AsParam(columns.ids, INT8ARRAYOID),
+                                       pg::AsParam(columns.urls, TEXTARRAYOID),
+                                       pg::AsParam(columns.file_ids, TEXTARRAYOID),
+                                       pg::AsParam(columns.servers, OIDARRAYOID),
+                                       pg::AsParam(columns.transactions, XID8ARRAYOID),
+                                       pg::AsParam(columns.relations, OIDARRAYOID),
+                                       pg::AsParam(columns.roles, OIDARRAYOID),
+                                       pg::AsParam(columns.origins, CHARARRAYOID),
+                                       pg::AsParam(columns.captured, TIMESTAMPTZARRAYOID),
+                                       pg::AsParam(columns.due, TIMESTAMPTZARRAYOID),
+                                       pg::AsParam(columns.attempts, INT4ARRAYOID),
+                                       pg::AsParam(columns.doubts, BOOLARRAYOID),
+                                       pg::AsParam(columns.approved, BOOLARRAYOID),
+                                       pg::AsParam(columns.errors, TEXTARRAYOID)};
+  for (int i = 0; i < kFileColumns; i++) params[i] = all[i];
+}
 
 void MakeSlots(Batch *batch) {
   batch->files = static_cast<QueuedFile *>(MemoryContextAllocZero(batch->context, sizeof(QueuedFile) * kSlots));
@@ -109,17 +119,12 @@ QueuedFile *AddFile(Batch *batch, worker::Claim *claim) {
 }
 
 void WriteClaim(const Batch &batch, worker::Claim *claim) {
-  Columns columns;
+  FileColumns columns;
   for (int i = 0; i < batch.count; i++)
     if (batch.files[i].claim == claim && !batch.files[i].settling) AddTo(&columns, batch.files[i]);
-  pg::RunSql(kWrite, SPI_OK_INSERT_RETURNING,
-             {pg::AsParam(columns.ids, INT8ARRAYOID), pg::AsParam(columns.urls, TEXTARRAYOID),
-              pg::AsParam(columns.file_ids, TEXTARRAYOID), pg::AsParam(columns.servers, OIDARRAYOID),
-              pg::AsParam(columns.transactions, XID8ARRAYOID), pg::AsParam(columns.relations, OIDARRAYOID),
-              pg::AsParam(columns.roles, OIDARRAYOID), pg::AsParam(columns.origins, CHARARRAYOID),
-              pg::AsParam(columns.captured, TIMESTAMPTZARRAYOID), pg::AsParam(columns.due, TIMESTAMPTZARRAYOID),
-              pg::AsParam(columns.attempts, INT4ARRAYOID), pg::AsParam(columns.doubts, BOOLARRAYOID),
-              pg::AsParam(columns.approved, BOOLARRAYOID), pg::AsParam(columns.errors, TEXTARRAYOID)});
+  pg::Param params[kFileColumns];
+  AsParams(columns, params);
+  pg::RunSql(kWrite, SPI_OK_INSERT_RETURNING, params);
   bool null;
   claim->id = DatumGetInt64(pg::Field(0, 1, &null));
 }

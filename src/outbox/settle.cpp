@@ -48,8 +48,8 @@ constexpr char kPutBack[] =
     "                pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8), "
     "                pg_catalog.unnest($9), pg_catalog.unnest($10), pg_catalog.unnest($11), pg_catalog.unnest($12), "
     "                pg_catalog.unnest($13), pg_catalog.unnest($14), pg_catalog.unnest($15), pg_catalog.unnest($16)) "
-    "     AS u(id, url, file_id, server, transaction, relation, role, origin, captured_at, due_at, state, attempts,"
-    "          error, wait_ms, in_doubt, approved)";
+    "     AS u(id, url, file_id, server, transaction, relation, role, origin, captured_at, due_at, attempts,"
+    "          in_doubt, approved, error, state, wait_ms)";
 
 constexpr char kPause[] =
     "INSERT INTO imagekit.account_state AS s (server, paused_until, failures, cause, configuration) "
@@ -84,48 +84,26 @@ int64 RetryWait(const QueuedFile &file) {
 
 bool IsDone(const QueuedFile &file) { return file.settling && OutcomeOf(file.fate) != nullptr; }
 
-// "waiting", "retrying" or "failed", the attempts that count, and the wait.
-void AddState(const QueuedFile &file, Column *states, Column *attempts, Column *waits) {
-  const bool released = file.fate == Fate::kReleased;
-  const bool parked = file.fate == Fate::kParked;
-  AddText(states, parked ? "failed" : released && file.attempts <= 1 ? "waiting" : "retrying");
-  Add(attempts, Int32GetDatum(released ? file.attempts - 1 : file.attempts));
-  Add(waits, Int64GetDatum(parked ? -1 : released ? file.release_wait_ms : RetryWait(file)));
-}
-
 void PutBack(const Batch &batch) {
-  Column ids = {INT8OID, nullptr}, urls = {TEXTOID, nullptr}, file_ids = {TEXTOID, nullptr},
-         servers = {OIDOID, nullptr};
-  Column transactions = {XID8OID, nullptr}, relations = {OIDOID, nullptr}, roles = {OIDOID, nullptr};
-  Column origins = {CHAROID, nullptr}, captured = {TIMESTAMPTZOID, nullptr}, due = {TIMESTAMPTZOID, nullptr};
-  Column states = {TEXTOID, nullptr}, attempts = {INT4OID, nullptr}, errors = {TEXTOID, nullptr};
-  Column waits = {INT8OID, nullptr}, doubts = {BOOLOID, nullptr}, approved = {BOOLOID, nullptr};
+  FileColumns columns;
+  Column states = {TEXTOID, nullptr}, waits = {INT8OID, nullptr};
   for (int i = 0; i < batch.count; i++) {
-    const QueuedFile &file = batch.files[i];
-    if (!file.settling || IsDone(file)) continue;
-    Add(&ids, Int64GetDatum(file.id), file.id == 0);
-    AddText(&urls, file.url);
-    AddText(&file_ids, file.captured_file_id);
-    Add(&servers, ObjectIdGetDatum(file.server), !OidIsValid(file.server));
-    Add(&transactions, FullTransactionIdGetDatum(file.transaction));
-    Add(&relations, ObjectIdGetDatum(file.relation));
-    Add(&roles, ObjectIdGetDatum(file.role));
-    Add(&origins, CharGetDatum(file.origin));
-    Add(&captured, TimestampTzGetDatum(file.captured_at));
-    Add(&due, TimestampTzGetDatum(file.due_at));
-    AddState(file, &states, &attempts, &waits);
-    AddText(&errors, file.detail != nullptr ? file.detail : file.last_error);
-    Add(&doubts, BoolGetDatum(file.in_doubt));
-    Add(&approved, BoolGetDatum(file.approved));
+    if (!batch.files[i].settling || IsDone(batch.files[i])) continue;
+    QueuedFile file = batch.files[i];
+    const bool released = file.fate == Fate::kReleased;
+    const bool parked = file.fate == Fate::kParked;
+    AddText(&states, parked ? "failed" : released && file.attempts <= 1 ? "waiting" : "retrying");
+    Add(&waits, Int64GetDatum(parked ? -1 : released ? file.release_wait_ms : RetryWait(file)));
+    if (released) file.attempts--;
+    if (file.detail != nullptr) file.last_error = file.detail;
+    AddTo(&columns, file);
   }
-  if (urls.values == nullptr) return;
-  pg::RunSql(kPutBack, SPI_OK_INSERT,
-             {AsParam(ids, INT8ARRAYOID), AsParam(urls, TEXTARRAYOID), AsParam(file_ids, TEXTARRAYOID),
-              AsParam(servers, OIDARRAYOID), AsParam(transactions, XID8ARRAYOID), AsParam(relations, OIDARRAYOID),
-              AsParam(roles, OIDARRAYOID), AsParam(origins, CHARARRAYOID), AsParam(captured, TIMESTAMPTZARRAYOID),
-              AsParam(due, TIMESTAMPTZARRAYOID), AsParam(states, TEXTARRAYOID), AsParam(attempts, INT4ARRAYOID),
-              AsParam(errors, TEXTARRAYOID), AsParam(waits, INT8ARRAYOID), AsParam(doubts, BOOLARRAYOID),
-              AsParam(approved, BOOLARRAYOID)});
+  if (states.values == nullptr) return;
+  pg::Param params[kFileColumns + 2];
+  AsParams(columns, params);
+  params[kFileColumns] = AsParam(states, TEXTARRAYOID);
+  params[kFileColumns + 1] = AsParam(waits, INT8ARRAYOID);
+  pg::RunSql(kPutBack, SPI_OK_INSERT, params);
 }
 
 // What tells one cause from another: not the text of a page that is another each time, with its time or number in it.

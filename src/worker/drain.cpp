@@ -138,10 +138,10 @@ void GiveUpAnswers(Hand *hand) {
 void CloseInTime(Hand *hand, Ticks now) {
   if (!hand->closing) return;
   if (hand->closing_since == 0) hand->closing_since = now;
-  if (now - hand->closing_since >= kLongestClosing) hand->letting_go = true;
-  const Ticks patience = hand->letting_go_since == 0 ? 0 : now - hand->letting_go_since;
-  if (hand->letting_go && hand->letting_go_since == 0) hand->letting_go_since = now;
-  if (hand->letting_go && patience >= kLongestAnswer && hand->claims != NIL) GiveUpAnswers(hand);
+  hand->letting_go |= now - hand->closing_since >= kLongestClosing;
+  if (!hand->letting_go || hand->claims == NIL) return;
+  if (hand->letting_go_since == 0) hand->letting_go_since = now;
+  if (now - hand->letting_go_since >= kLongestAnswer) GiveUpAnswers(hand);
 }
 
 bool WantsMore(const Hand &hand) {

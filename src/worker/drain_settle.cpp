@@ -41,27 +41,21 @@ bool ChooseSettled(Hand *hand) {
   return any;
 }
 
-bool AnyUnwitnessed(const Batch &batch) {
-  for (int i = 0; i < batch.count; i++)
-    if (batch.files[i].unwitnessed) return true;
-  return false;
-}
-
 // Frees the slots of what was settled, and the claims that have none left.
 void LetGo(Hand *hand) {
-  for (int i = 0; i < hand->batch.count; i++) {
-    QueuedFile *file = &hand->batch.files[i];
+  Batch *batch = &hand->batch;
+  for (int i = 0; i < batch->count; i++) {
+    QueuedFile *file = &batch->files[i];
     if (!file->settling) continue;
     file->claim->files--;
     file->claim->decided_at = 0;
     *file = QueuedFile{};
     file->stage = Stage::kFree;
   }
-  Batch *batch = &hand->batch;
   batch->first_free = 0;
   while (batch->count > 0 && batch->files[batch->count - 1].stage == Stage::kFree) batch->count--;
   List *kept = NIL;
-  MemoryContext before = MemoryContextSwitchTo(hand->batch.context);
+  MemoryContext before = MemoryContextSwitchTo(batch->context);
   ListCell *cell;
   foreach (cell, hand->claims) {
     auto *claim = static_cast<Claim *>(lfirst(cell));
@@ -83,7 +77,7 @@ bool SettleDecided(Hand *hand) {
   MemoryContext before = CurrentMemoryContext;
   Step step;
   Begin(&step, hand->drain);
-  if (AnyUnwitnessed(*batch)) KeepReferenced(batch);
+  KeepReferenced(batch);  // what was deleted since the last proof
   outbox::Settle(*batch, hand->claims, &hand->drain->sender);
   End(&step);
   MemoryContextSwitchTo(before);

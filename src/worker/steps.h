@@ -113,7 +113,7 @@ void LogDeleted(const QueuedFile &file);
 void LogAlreadyGone(const QueuedFile &file);
 void LogElsewhere(const QueuedFile &file);
 void LogUsedMeanwhile(const QueuedFile &file);
-/// Few an hour of an account: what fails for good must not fill the log. imagekit.pending has them all.
+/// As often as MayComplain() lets it: what fails for good must not fill the log. imagekit.pending has them all.
 void LogError(const QueuedFile &file, const char *detail);
 
 }  // namespace imagekit::worker
