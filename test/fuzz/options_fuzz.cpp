@@ -1,5 +1,7 @@
 // Any bytes as what a person configures or a header says: endpoints, the API's address, keys, times, text to be cleaned.
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <ctime>
@@ -119,7 +121,7 @@ void CheckAsLibraryPath(std::string_view text) {
   const LibraryPath path = {slash == 0 ? "/" : std::string(text.substr(0, slash)), std::string(text.substr(slash + 1))};
   if (!WhyNotFindable(path).empty()) return;
   const std::string end = "&limit=10";
-  const std::string target = SearchTarget(path, 0);
+  const std::string target = SearchTarget(path);
   const size_t query = target.find("&searchQuery=");
   Require(target.find_first_of("?") == target.rfind("?") && target.find('#') == std::string::npos, "one query", target);
   Require(Decode(target.substr(0, query)) == "/v1/files?path=" + path.folder, "the folder is the one meant", target);
@@ -130,6 +132,47 @@ void CheckAsLibraryPath(std::string_view text) {
               "type = \"file\" AND name = \"" + path.name + "\"",
           "the name is the one meant", target);
   Require(path.name.find('"') == std::string::npos, "no name ends its quotes", target);
+}
+
+/// One request for many: each name stands in quotes of its own, and nothing of a name reaches beyond them.
+void CheckAsNames(std::string_view text) {
+  std::vector<std::string> names;
+  for (size_t from = 0; from <= text.size();) {
+    const size_t end = std::min(text.find('\n', from), text.size());
+    const std::string name(text.substr(from, end - from));
+    if (CanBeQuoted(name) && WhyNotFindable({"/", name}).empty()) names.push_back(name);
+    from = end + 1;
+  }
+  ListedSearch search("name", "", 0);
+  std::string listed;
+  for (const std::string& name : names) {
+    const size_t before = search.size();
+    if (search.Add(name)) listed += (before == 0 ? "\"" : ", \"") + name + '"';
+  }
+  if (search.size() == 0) return;
+  const std::string target = search.Target(1000);
+  Require(target.size() < 4096, "the target is short enough", target);
+  Require(target.find('?') == target.rfind('?') && target.find('#') == std::string::npos, "one query", target);
+  const std::string start = "/v1/files?searchQuery=";
+  const std::string end = "&limit=1000";
+  Require(target.substr(0, start.size()) == start && target.substr(target.size() - end.size()) == end, "one limit",
+          target);
+  const std::string query = target.substr(start.size(), target.size() - start.size() - end.size());
+  Require(query.find('&') == std::string::npos, "one parameter", target);
+  Require(Decode(query) == "type = \"file\" AND name IN [" + listed + "]", "the names are the ones meant", target);
+  Require(std::count(listed.begin(), listed.end(), '"') == static_cast<std::ptrdiff_t>(2 * search.size()),
+          "no name ends its quotes", target);
+}
+
+void CheckAsProxy(std::string_view text) {
+  try {
+    const Proxy proxy = ReadProxy(text);
+    Require(proxy.url == text, "the proxy is the one given", text);
+    Require(proxy.url.empty() || !proxy.authority.empty(), "a proxy has a host", text);
+    Require(proxy.authority.find_first_of("@/ \r\n") == std::string::npos, "its name is no more", proxy.authority);
+  } catch (const std::invalid_argument& error) {
+    Require(error.what()[0] != '\0', "a refusal says why", text);
+  }
 }
 
 /// Unix time in milliseconds as the API writes it.
@@ -173,6 +216,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   CheckAsKey(text);
   CheckAsText(text);
   CheckAsLibraryPath(text);
+  CheckAsNames(text);
+  CheckAsProxy(text);
   CheckAsTime(text);
   return 0;
 }

@@ -13,7 +13,6 @@ namespace {
 using namespace test;  // the support of this folder
 
 constexpr char kUrl[] = "https://ik.imagekit.io/acme/pets/my%20\"cat\"\\.jpg*";
-constexpr char kId[] = "67c6d1a4432c47641600aa01";
 
 class ApiPurge : public EmulatorTest {
  protected:
