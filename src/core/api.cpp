@@ -79,6 +79,7 @@ class ApiClient::Impl {
   void Purge(uint64_t ticket, int account, const std::string& url);
   void Probe(uint64_t ticket, int account) { Checked(account).probes.push_back(ticket); }
   int64_t ClockOffsetMs(int account) const { return Checked(account).clock.Ms(); }
+  bool Sending() const noexcept { return http_.unsent() > 0; }
   int DeleteWaitMs(int account) const { return CeilMs(Checked(account).writes.WaitUs(MonotonicUs())); }
   bool Busy() const noexcept;
   bool NextAnswer(Answer* answer);
@@ -339,6 +340,7 @@ void ApiClient::Impl::Start(Sent sent, HttpRequest::Method method, const std::st
   request.body = std::move(body);
   request.plain_http = account.base.plain;
   request.headers = MakeHeaders(account.key, method);
+  request.urgent = sent.is_delete();
   if (!sent.is_delete()) ++reads_on_wire_;
   on_wire_.emplace(request.id, std::move(sent));
   http_.Start(std::move(request));
@@ -374,6 +376,7 @@ void ApiClient::Purge(uint64_t ticket, int account, const std::string& url) { im
 void ApiClient::Probe(uint64_t ticket, int account) { impl_->Probe(ticket, account); }
 int64_t ApiClient::ClockOffsetMs(int account) const { return impl_->ClockOffsetMs(account); }
 int ApiClient::DeleteWaitMs(int account) const { return impl_->DeleteWaitMs(account); }
+bool ApiClient::Sending() const noexcept { return impl_->Sending(); }
 bool ApiClient::Busy() const noexcept { return impl_->Busy(); }
 bool ApiClient::NextAnswer(Answer* answer) { return impl_->NextAnswer(answer); }
 void ApiClient::Abandon() noexcept { impl_->Abandon(); }

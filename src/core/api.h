@@ -149,10 +149,15 @@ class ApiClient {
   int ReserveDeletes(int account, int most);
   void ReturnDeletes(int account, int count);
 
-  /// Sends one reserved delete of one or more files, at most BulkSize() of them. Several go in one call of
+  /// Sends one reserved delete of one or more files, at most BulkSize() of them: it is on the wire when this returns, or
+  /// Sending(). Several go in one call of
   /// `batch/deleteByFileIds`, and each is answered by itself: ids that are not [0-9A-Za-z_-]+ with kRejected and without
   /// being sent, ids given twice once for all.
   void Delete(int account, const std::vector<FileToDelete>& files);
+
+  /// Whether a delete waits for a connection (2 seconds at most): whatever was proven of its files grows old meanwhile, so the owner
+  /// does nothing but wait for it.
+  bool Sending() const noexcept;
 
   /// How many files one delete may have: bulk_size, or less when ImageKit has said so.
   int BulkSize(int account) const;

@@ -35,6 +35,9 @@ constexpr size_t kMaxHeaderValue = 1024;
 
 constexpr int kMostInFlight = 1000;
 
+// An urgent request without a connection by then is given up: what it was decided on is too old.
+constexpr int kMostUrgentConnectMs = 2000;
+
 // libcurl keeps at most this many sockets for one transfer; with room for all, SocketCallback never allocates.
 constexpr size_t kSocketsPerTransfer = 5;
 
@@ -95,8 +98,14 @@ struct HttpMulti::Transfer {
   Transfer(const Transfer&) = delete;
   Transfer& operator=(const Transfer&) = delete;
 
+  void SetSent() noexcept {
+    if (unsent) --*unsent_count;
+    unsent = false;
+  }
+
   /// When it is over: the handle is kept for the next one, the headers with the key are not.
   void Rest() noexcept {
+    SetSent();
     busy = false;
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, nullptr);
     curl_easy_setopt(easy, CURLOPT_POSTFIELDS, nullptr);
@@ -105,6 +114,9 @@ struct HttpMulti::Transfer {
 
   CURL* const easy;
   bool busy = false;
+  bool unsent = false;  // urgent, and without a connection
+  size_t* unsent_count = nullptr;
+  int connect_timeout_ms = 0;
   HttpReply reply;
   HttpHeaders headers;
   std::string body;
@@ -161,11 +173,24 @@ HttpMulti::~HttpMulti() {
 
 void HttpMulti::Start(HttpRequest request) {
   Transfer* transfer = IdleTransfer();
+  const bool urgent = request.urgent;
   Prepare(transfer, std::move(request));
   const SignalBlock block;
   if (curl_multi_add_handle(multi_, transfer->easy) != CURLM_OK) throw std::bad_alloc();
   transfer->busy = true;
   ++in_flight_;
+  if (!urgent) return;
+#if LIBCURL_VERSION_NUM >= 0x075000
+  transfer->unsent = true;
+  ++unsent_;
+#endif
+  OnTimer();
+}
+
+/// A connection is there, and the request goes out with the next step.
+int HttpMulti::ConnectedCallback(void* transfer, char*, char*, int, int) noexcept {
+  static_cast<Transfer*>(transfer)->SetSent();
+  return 0;  // CURL_PREREQFUNC_OK, which older headers lack
 }
 
 HttpMulti::Transfer* HttpMulti::IdleTransfer() {
@@ -173,6 +198,7 @@ HttpMulti::Transfer* HttpMulti::IdleTransfer() {
     if (!transfer->busy) return transfer.get();
   }
   transfers_.push_back(std::make_unique<Transfer>());
+  transfers_.back()->unsent_count = &unsent_;
   return transfers_.back().get();
 }
 
@@ -228,7 +254,15 @@ void HttpMulti::Prepare(Transfer* transfer, HttpRequest request) const {
 
   // How long it may take.
   Require(easy, CURLOPT_NOSIGNAL, 1L);  // time-outs by clock, not by SIGALRM, which is the server's
-  Require(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options_.connect_timeout_ms));
+  transfer->connect_timeout_ms =
+      request.urgent ? std::min(options_.connect_timeout_ms, kMostUrgentConnectMs) : options_.connect_timeout_ms;
+  Require(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(transfer->connect_timeout_ms));
+#if LIBCURL_VERSION_NUM >= 0x075000
+  if (request.urgent) {
+    Require(easy, CURLOPT_PREREQFUNCTION, &ConnectedCallback);
+    Require(easy, CURLOPT_PREREQDATA, transfer);
+  }
+#endif
   Require(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(options_.request_timeout_ms));
   Require(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
   Require(easy, CURLOPT_LOW_SPEED_TIME, SilenceSeconds(options_));
@@ -320,7 +354,9 @@ void HttpMulti::Finish(Transfer* transfer, CURLcode code) {
     transfer->reply.transport = Transport::kComplete;
   } else {
     const std::string words = transfer->error[0] != '\0' ? transfer->error : curl_easy_strerror(code);
-    ExplainFailure(transfer->easy, code, transfer->too_large, words, transfer->peer, options_, &transfer->reply);
+    TransportOptions options = options_;
+    options.connect_timeout_ms = transfer->connect_timeout_ms;
+    ExplainFailure(transfer->easy, code, transfer->too_large, words, transfer->peer, options, &transfer->reply);
   }
   curl_multi_remove_handle(multi_, transfer->easy);
   transfer->Rest();

@@ -32,6 +32,7 @@ struct HttpRequest {
   std::string url;
   std::string body;         // kPost
   bool plain_http = false;  // the one scheme this request may use: http instead of https
+  bool urgent = false;      // what it was decided on may change at any moment
   HttpHeaders headers;
 };
 
@@ -60,11 +61,14 @@ class HttpMulti {
   HttpMulti(const HttpMulti&) = delete;
   HttpMulti& operator=(const HttpMulti&) = delete;
 
-  /// Puts a request on the wire at the next OnTimer, which TimeoutMs asks for at once.
+  /// Puts a request on the wire at the next OnTimer, which TimeoutMs asks for at once; an urgent one now, or as soon as it has a
+  /// connection.
   void Start(HttpRequest request);
   /// Takes the next finished transfer.
   bool NextReply(HttpReply* reply);
   size_t in_flight() const noexcept { return in_flight_; }
+  /// Urgent requests that wait for their connection.
+  size_t unsent() const noexcept { return unsent_; }
   /// Must not be shown, wherever they turn up.
   const std::vector<SecretText>& proxy_secrets() const noexcept { return proxy_.secrets; }
   /// Breaks off every transfer and forgets replies not taken. Waits for nothing, not even a name server.
@@ -81,6 +85,7 @@ class HttpMulti {
   struct Transfer;
 
   static int SocketCallback(CURL* easy, curl_socket_t fd, int what, void* self, void* socket_data) noexcept;
+  static int ConnectedCallback(void* transfer, char*, char*, int, int) noexcept;
   static int TimerCallback(CURLM* multi, long timeout_ms, void* self) noexcept;
   static size_t BodyCallback(char* data, size_t size, size_t count, void* transfer) noexcept;
   static size_t HeaderCallback(char* data, size_t size, size_t count, void* transfer) noexcept;
@@ -96,6 +101,7 @@ class HttpMulti {
   CURLM* multi_ = nullptr;
   std::vector<std::unique_ptr<Transfer>> transfers_;  // idle ones keep their handle for the next request
   size_t in_flight_ = 0;
+  size_t unsent_ = 0;
   std::deque<HttpReply> replies_;
   std::vector<ApiClient::Socket> sockets_;
   uint64_t sockets_version_ = 0;

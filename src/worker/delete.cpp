@@ -151,7 +151,7 @@ void PlanTurn(const Flow &flow, SenderAccount *entry, bool more, Turn *turn) {
     for (int index : group) batch->files[index].stage = Stage::kProving;
 }
 
-// Sends what is proven. No step from here to the wire waits for anything.
+// Sends what is proven. No step from here to the wire waits for anything but a connection, and no proof is made meanwhile.
 void SendProven(const Flow &flow, SenderAccount *entry, Turn *turn) {
   Batch *batch = flow.batch;
   ApiClient *client = flow.sender->client;
@@ -198,6 +198,7 @@ bool AnyAt(const Batch &batch, Stage stage) {
 bool SendDeletes(Flow *flow) {
   Batch *batch = flow->batch;
   if (!AnyAt(*batch, Stage::kFound)) return false;
+  if (pg::CallCxx([&] { return flow->sender->client->Sending(); })) return false;
   List *accounts = flow->sender->accounts;
   MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "imagekit deletes", ALLOCSET_SMALL_SIZES);
   auto *turns = pg::Own<std::vector<Turn>>(scratch, static_cast<size_t>(list_length(accounts)));

@@ -109,14 +109,25 @@ bool PurgeInTurn(Hand *hand) {
   return Purges(drain->purging);
 }
 
+// A delete that is not on the wire yet: no transaction may come between its proof and ImageKit, as it may have to wait for a
+// lock, a disk or a standby.
+bool Sending(const Hand &hand) {
+  const ApiClient *client = hand.drain->sender.client;
+  return client != nullptr && client->Sending();
+}
+
+// What needs a transaction comes first, so that what is proven meets nothing but the wire.
 bool Turn(Hand *hand, Answer *answer) {
+  const bool sending = Sending(*hand);
   MemoryContext before = MemoryContextSwitchTo(hand->batch.context);
+  bool moved = !sending && SettleDecided(hand);
+  MemoryContextSwitchTo(before);
+  moved |= !sending && PurgeInTurn(hand);
+  (void)MemoryContextSwitchTo(hand->batch.context);
   hand->flow.more_to_come = !hand->dry && !hand->closing;
   hand->flow.letting_go = hand->letting_go;
-  bool moved = hand->drain->sender.client != nullptr && MoveOn(&hand->flow, answer);
-  moved |= SettleDecided(hand);
+  moved |= hand->drain->sender.client != nullptr && MoveOn(&hand->flow, answer);
   MemoryContextSwitchTo(before);
-  moved |= PurgeInTurn(hand);
   return moved;
 }
 
@@ -174,7 +185,7 @@ pg_noinline void RunRound(Hand *hand) {
     hand->closing |= hand->claims != NIL && outbox::DrainIsWanted();
     CloseInTime(hand, now);
     bool moved = false;
-    if (first || WantsMore(*hand)) {
+    if (!Sending(*hand) && (first || WantsMore(*hand))) {
       hand->woken = false;
       moved = ClaimFiles(hand, first);
       first = false;

@@ -44,7 +44,9 @@ bool MoveOn(Flow *flow, Answer *answer) {
   bool moved = TakeAnswers(flow, answer);
   if (flow->letting_go) ReleaseAll(batch);
   moved |= CheckLibraries(batch, flow->sender);
-  if (flow->ask_history != nullptr) DoubtMissing(batch, flow->sender, flow->ask_history, flow->argument);
+  // It may need a transaction; and so does SendDeletes().
+  const bool sending = pg::CallCxx([&] { return flow->sender->client->Sending(); });
+  if (flow->ask_history != nullptr && !sending) DoubtMissing(batch, flow->sender, flow->ask_history, flow->argument);
   moved |= ConcludeLookUps(batch, flow->sender);
   moved |= AskForFiles(batch, flow->sender);
   GiveBackLookUps(*flow);
