@@ -4,6 +4,7 @@
 
 #include "capture/reference_index.h"
 #include "capture/watch_config.h"
+#include "worker/shared_state.h"
 
 namespace imagekit::worker {
 
@@ -160,29 +161,59 @@ bool WantsRowLock(int pid) {
   return false;
 }
 
-// A row goes into the heap first and into the indexes one after the other; in a unique one its inserter may have to wait for
-// another transaction, for as long as that takes, before the row comes to ours.
-bool InserterWaits(Relation relation) {
+// A row goes into the heap first and then into the indexes, one after the other; a slow one, or another transaction with the
+// same unique key, may keep its inserter from ours for as long as that takes. Whoever is in the middle of a statement may be
+// there; who waits for his client, or for a standby at his commit, is not.
+bool MayBeInserting(PGPROC *process) {
+  constexpr uint32 kWaitClass = 0xFF000000;
+  // Read without a lock: it is what pg_stat_activity shows.
+  const uint32 wait = *const_cast<volatile uint32 *>(&process->wait_event_info);
+  if (wait == WAIT_EVENT_CLIENT_READ || wait == WAIT_EVENT_SYNC_REP) return false;
+  if ((wait & kWaitClass) == PG_WAIT_ACTIVITY) return false;  // the main loop of a process that applies others' changes
+  const bool waits = wait == (PG_WAIT_LOCK | LOCKTAG_TRANSACTION) || wait == (PG_WAIT_LOCK | LOCKTAG_TUPLE);
+  if (waits && WantsRowLock(process->pid)) return false;
+  return (process->statusFlags & (PROC_IS_AUTOVACUUM | PROC_IN_VACUUM)) == 0;
+}
+
+// Of the transactions that can write to the table, those that may be inserting at this moment, up to an invalid one; of `among`
+// only, where it is given.
+VirtualTransactionId *Inserters(Relation relation, const VirtualTransactionId *among) {
   LOCKTAG tag;
   SET_LOCKTAG_RELATION(tag, MyDatabaseId, RelationGetRelid(relation));
-  int count;
+  int count, left = 0;
   VirtualTransactionId *writers = GetLockConflicts(&tag, ShareLock, &count);
   for (int i = 0; i < count; i++) {
     PGPROC *process = pg::ProcOf(writers[i]);
-    if (process == nullptr) continue;
-    // Read without a lock: it is what pg_stat_activity shows.
-    uint32 wait = *const_cast<volatile uint32 *>(&process->wait_event_info);
-    if (wait != (PG_WAIT_LOCK | LOCKTAG_TRANSACTION) && wait != (PG_WAIT_LOCK | LOCKTAG_SPECULATIVE_TOKEN)) continue;
-    if (!WantsRowLock(process->pid)) return true;
+    if (process == nullptr || !MayBeInserting(process)) continue;
+    const VirtualTransactionId *known = among;
+    while (known != nullptr && VirtualTransactionIdIsValid(*known) && !VirtualTransactionIdEquals(*known, writers[i]))
+      known++;
+    if (known == nullptr || VirtualTransactionIdIsValid(*known)) writers[left++] = writers[i];
   }
-  return false;
+  SetInvalidVirtualTransactionId(writers[left]);
+  return writers;
 }
 
-void FailIfInserterWaits(Relation relation) {
-  if (InserterWaits(relation))
-    ereport(ERROR,
-            (errcode(kAskAgain), errmsg("a row of table \"%s\" is being inserted and waits for another transaction",
-                                        RelationGetRelationName(relation))));
+// Waits until all that was in the table when it was called is in its index as well; an error when that takes long.
+void WaitForInserters(Relation relation) {
+  constexpr Ticks kPatience = 50;   // ms: so much older is the proof then
+  constexpr long kLookAgain = 200;  // us
+  VirtualTransactionId *inserters = Inserters(relation, nullptr);
+  const Ticks until = NowTicks() + kPatience;
+  while (VirtualTransactionIdIsValid(inserters[0])) {
+    if (NowTicks() >= until) {
+      PGPROC *process = pg::ProcOf(inserters[0]);
+      ereport(ERROR,
+              (errcode(kAskAgain),
+               errmsg("a row of table \"%s\" may not be in its index yet: process %d is in the middle of a statement",
+                      RelationGetRelationName(relation), process == nullptr ? 0 : process->pid)));
+    }
+    CHECK_FOR_INTERRUPTS();
+    pg_usleep(kLookAgain);
+    VirtualTransactionId *left = Inserters(relation, inserters);
+    pfree(inserters);
+    inserters = left;
+  }
 }
 
 // An index points to the first version of a chain that shares its indexed values; all of them are looked at.
@@ -215,10 +246,9 @@ TIDBitmap *AskIndex(const capture::ReferenceIndex &reference, const HeapSearch &
 }
 
 void ReadFound(Relation relation, const capture::ReferenceIndex &reference, HeapSearch *heap) {
-  bool final = heap->search->pass == Pass::kIndexed;
-  if (final) FailIfInserterWaits(relation);
+  // Where nothing can be saved any more, what is there at this moment is enough.
+  if (heap->search->pass == Pass::kIndexed && !heap->search->by_index_only) WaitForInserters(relation);
   TIDBitmap *found = AskIndex(reference, *heap);
-  if (final) FailIfInserterWaits(relation);
   IndexFetchTableData *fetch = pg::BeginIndexFetch(relation);
   pg::ForEachPage(found, [&](BlockNumber block, const OffsetNumber *offsets, int count) {
     CHECK_FOR_INTERRUPTS();
