@@ -68,6 +68,10 @@ void ResolveFile(Batch *batch, QueuedFile *file, const UrlReading &reading, cons
     return;
   }
   file->account = entry->account;
+  // Claimed as nobody's, and yet somebody's, since options were changed: it goes back to wait for what its account waits for, a
+  // pause or a limit.
+  const bool strayed = file->claim != nullptr && file->server != entry->account->server;
+  file->server = entry->account->server;
   if (reading.kind == UrlClass::kRefused) {
     Decide(batch, file, Fate::kParked, psprintf("the URL cannot be read with certainty: %s", reading.reason.c_str()));
   } else if (reading.kind == UrlClass::kSkipped) {
@@ -77,7 +81,7 @@ void ResolveFile(Batch *batch, QueuedFile *file, const UrlReading &reading, cons
     const char *pattern = account::ProtectedBy(*entry->account, file->path);
     if (pattern != nullptr)
       Decide(batch, file, Fate::kSkipped, psprintf("protected by \"%s\"", pattern));
-    else if (entry->problem != nullptr)
+    else if (strayed || entry->problem != nullptr)
       Decide(batch, file, Fate::kReleased, entry->problem);
   }
 }
