@@ -43,6 +43,10 @@ List *LoadAccounts(MemoryContext context);
 /// The account's private key in `context`; NULL with `*problem` in words when there is none to be had. The caller wipes it.
 char *LoadKey(const Account *account, MemoryContext context, char **problem);
 
+/// Two accounts with the same key have the same library, and would delete each other's files: each gets a problem for it.
+/// `keys`: one an account, NULL where there is none.
+void MarkSharedKeys(List *accounts, char *const *keys);
+
 /// The pattern of `protect` that covers a library path; NULL when none does.
 const char *ProtectedBy(const Account &account, const char *path);
 

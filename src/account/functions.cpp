@@ -118,19 +118,23 @@ Datum imagekit_account_of(PG_FUNCTION_ARGS) {
 
 // account_problem(server oid) -> text
 Datum imagekit_account_problem(PG_FUNCTION_ARGS) {
+  using imagekit::account::Account;
   Oid server = PG_GETARG_OID(0);
-  ListCell *cell;
-  foreach (cell, imagekit::account::LoadAccounts(CurrentMemoryContext)) {
-    auto *account = static_cast<imagekit::account::Account *>(lfirst(cell));
-    if (account->server != server) continue;
-    char *problem = account->problem;
-    if (problem == nullptr) {
-      char *key = imagekit::account::LoadKey(account, CurrentMemoryContext, &problem);
-      if (key != nullptr) explicit_bzero(key, strlen(key));
-    }
-    if (problem == nullptr) PG_RETURN_NULL();
-    PG_RETURN_TEXT_P(cstring_to_text(problem));
+  List *accounts = imagekit::account::LoadAccounts(CurrentMemoryContext);
+  int count = list_length(accounts);
+  auto **keys = static_cast<char **>(palloc0(sizeof(char *) * (count + 1)));
+  auto **problems = static_cast<char **>(palloc0(sizeof(char *) * (count + 1)));
+  for (int i = 0; i < count; i++)
+    keys[i] =
+        imagekit::account::LoadKey(static_cast<Account *>(list_nth(accounts, i)), CurrentMemoryContext, &problems[i]);
+  imagekit::account::MarkSharedKeys(accounts, keys);
+  const char *answer = "there is no such account";
+  for (int i = 0; i < count; i++) {
+    auto *account = static_cast<Account *>(list_nth(accounts, i));
+    if (account->server == server) answer = account->problem != nullptr ? account->problem : problems[i];
+    if (keys[i] != nullptr) explicit_bzero(keys[i], strlen(keys[i]));
   }
-  PG_RETURN_TEXT_P(cstring_to_text("there is no such account"));
+  if (answer == nullptr) PG_RETURN_NULL();
+  PG_RETURN_TEXT_P(cstring_to_text(answer));
 }
 }

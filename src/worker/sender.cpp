@@ -72,6 +72,10 @@ Configuration ReadConfiguration(MemoryContext context) {
   for (int i = 0; i < count; i++) {
     auto *account = static_cast<account::Account *>(list_nth(configuration.accounts, i));
     configuration.keys[i] = account::LoadKey(account, context, &configuration.problems[i]);
+  }
+  account::MarkSharedKeys(configuration.accounts, configuration.keys);
+  for (int i = 0; i < count; i++) {
+    auto *account = static_cast<account::Account *>(list_nth(configuration.accounts, i));
     if (account->problem != nullptr) configuration.problems[i] = account->problem;
     configuration.identities[i] = IdentityOf(account, configuration.keys[i]);
     configuration.configurations[i] = MixText(MixAccount(1, account), configuration.keys[i]);
