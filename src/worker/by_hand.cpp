@@ -24,6 +24,9 @@ const char *OutcomeWord(Fate fate) {
 constexpr int64 kLongestPace = 60 * 1000;       // ms
 constexpr int64 kLongestCall = 10 * 60 * 1000;  // ms
 
+// What was found longer ago is looked up anew.
+constexpr int64 kLongestFound = 15000;  // ms
+
 bool AnyOpen(const Batch &batch) {
   for (int i = 0; i < batch.count; i++)
     if (Open(batch.files[i]) || batch.files[i].answers_due > 0) return true;
@@ -75,7 +78,7 @@ void DeleteNow(Batch *batch, char **urls, int count) {
   static Waiter waiter;
   static Flow flow;
   waiter = {};
-  flow = {batch, sender, Prove, nullptr, sender, kLongestPace, 0, false, false, nullptr};
+  flow = {batch, sender, Prove, nullptr, sender, kLongestPace, kLongestFound, false, false, nullptr};
   MemoryContext before = MemoryContextSwitchTo(batch->context);
   PG_TRY();
   { LeadOn(&flow, &waiter); }

@@ -41,6 +41,9 @@ void TakeFound(Batch *batch, Sender *sender, QueuedFile *file, const FoundFile &
     Decide(batch, file, Fate::kSkipped,
            psprintf("another file is at this path now: the row named fileId %s, the library has %s",
                     file->captured_file_id, file->file_id));
+  else if (Max(found.created_ms, found.updated_ms) < 0)
+    // Nothing would say that another was uploaded in its place.
+    Decide(batch, file, Fate::kParked, "ImageKit tells no time of its upload that can be read: createdAt, updatedAt");
   else {
     int64 offset = pg::CallCxx([&] { return sender->client->ClockOffsetMs(entry->number); });
     const char *newer = WhyNewer(*file, found, offset);
