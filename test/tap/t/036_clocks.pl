@@ -59,4 +59,26 @@ $imagekit->switch(clock_offset_ms => 0);
 $imagekit->seed('/by-hand.jpg');
 is($t->sql("SELECT imagekit.delete_file('$ENDPOINT/by-hand.jpg')"), 't', 'delete_file() deletes what was uploaded just now');
 
+# Without a time that can be read, nothing would say that another was uploaded in its place.
+my ($timeless) = $imagekit->seed('/timeless.jpg');
+$imagekit->fault(kind => 'status', status => 200, method => 'GET', count => 0, json => [
+	{ type => 'file', fileId => $timeless, name => 'timeless.jpg', filePath => '/timeless.jpg', url => "$ENDPOINT/timeless.jpg",
+	  createdAt => '2025-03-04T10:11:12+0000', updatedAt => 1741083072345 } ]);
+$id++;
+$t->sql("INSERT INTO patches VALUES ($id, '{$ENDPOINT/timeless.jpg}'); DELETE FROM patches");
+eventually { $t->sql('SELECT state, last_error FROM imagekit.pending') } 'failed|ImageKit tells no time of its upload that can be read: createdAt, updatedAt',
+	'a file without a time is left to a person';
+is($t->files(prefix => '/timeless'), '/timeless.jpg', 'and stays');
+$imagekit->no_faults;
+
+# By hand, too, what was found a while ago is looked up anew: here the second delete has to wait for the pace.
+$t->sql(q{ALTER SERVER acme OPTIONS (ADD bulk_size '1', SET write_rate '0.055', SET write_burst '1')});
+$imagekit->seed('/first.jpg', '/second.jpg');
+my $hand = $t->node->background_psql('postgres', on_error_stop => 0);
+$hand->query_until(qr/begun/, "\\echo begun\nSELECT outcome, detail FROM imagekit.delete_files('{$ENDPOINT/first.jpg,$ENDPOINT/second.jpg}');\n\\echo done\n");
+wait_for { $t->files(prefix => '/first') eq '' } 'the first is gone';
+$imagekit->seed('/second.jpg');
+like($hand->query_until(qr/done/, ''), qr/skipped\|newer upload/, 'one that was uploaded again in the middle of delete_files() is kept');
+$hand->quit;
+
 done_testing();
