@@ -145,7 +145,7 @@ char *Caller() {
 // All that is committed is in the backlog afterwards.
 void TakeInAll() {
   constexpr int kTuplesAtOnce = 1000;
-  TakeBackOrphansOfNobody();
+  if (TakeBackOrphansOfNobody().files > 0) worker::WakeAtCommit();  // until then no drain sees them
   while (TakeIn(kTuplesAtOnce) > 0) CHECK_FOR_INTERRUPTS();
   if (pg::RunSql(kLeftInJournal, SPI_OK_SELECT) > 0)
     ereport(WARNING,

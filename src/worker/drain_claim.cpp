@@ -88,10 +88,8 @@ bool ClaimFiles(Hand *hand, bool first) {
   // row back after its file has gone. Our commit record comes after the user's.
   ForceSyncCommit();
   outbox::LockQueue();
-  if (first) {
-    outbox::TakeBackOrphans();
-    outbox::MendDueTimes();
-  }
+  if (first || hand->orphans_left) hand->orphans_left = outbox::TakeBackOrphans(hand->claims).more;
+  if (first) outbox::MendDueTimes();
   // In a procedure the operator's word may have come since the last time.
   const bool may_send = settings::enabled && WhyDisarmed() == nullptr;
   const ApiClient *client = drain->sender.client;
@@ -117,7 +115,7 @@ bool ClaimFiles(Hand *hand, bool first) {
   hand->dry = !intake.more && !moved;
   // With more, it is asked when there is room again.
   hand->claim_at = outbox::NextDue(*batch, drain->sender, drain->journal_place, drain->moves_at);
-  if (hand->dry && drain->procedure) hand->claim_at = Min(hand->claim_at, In(kLookAgain));
+  if (hand->dry && (drain->procedure || hand->orphans_left)) hand->claim_at = Min(hand->claim_at, In(kLookAgain));
   // What is due and not to be had is in another session's hands.
   if (!any && hand->claim_at <= GetCurrentTimestamp()) hand->claim_at = In(kLookAgain);
   if (TendHistory(drain)) hand->claim_at = 0;
