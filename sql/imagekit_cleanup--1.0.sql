@@ -464,7 +464,7 @@ COMMENT ON FUNCTION imagekit.account_of(text) IS
 CREATE FUNCTION imagekit.unpack(pack bytea) RETURNS TABLE (url text, file_id text)
   LANGUAGE c STRICT IMMUTABLE AS 'MODULE_PATHNAME', 'imagekit_unpack';
 COMMENT ON FUNCTION imagekit.unpack(bytea) IS
-  'The URLs of one tuple of imagekit.outbox, with the fileId where the row held one.';
+  'The URLs of one tuple of imagekit.outbox, with the fileId where the row held one. One row of NULLs for a damaged tuple.';
 
 CREATE FUNCTION imagekit.grace_of(server oid) RETURNS interval
   LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -643,15 +643,19 @@ FROM (SELECT b.url, a.server, b.relation, b.state, b.captured_at, b.due_at, b.at
                          AS f(url, relation, captured, due, attempts, last_error, transaction, role)
       CROSS JOIN LATERAL imagekit.account_of(f.url) AS a(server)
       UNION ALL
-      SELECT u.url, a.server, o.relation, 'waiting', o.captured_at,
-             o.written_at + coalesce(o.grace, imagekit.grace_of(a.server)), 0, NULL, o.transaction, o.role
+      SELECT u.url, a.server, o.relation, CASE WHEN u.url IS NULL THEN 'failed' ELSE 'waiting' END, o.captured_at,
+             o.written_at + coalesce(o.grace, imagekit.grace_of(a.server)), 0,
+             CASE WHEN u.url IS NULL
+                  THEN format('a tuple of imagekit.outbox is damaged, and is passed by: its images stay at ImageKit. Look at it '
+                              'with SELECT * FROM imagekit.outbox WHERE ctid = %L, and delete it there', o.ctid) END,
+             o.transaction, o.role
       FROM imagekit.outbox o
       CROSS JOIN LATERAL imagekit.unpack(o.pack) u
       CROSS JOIN LATERAL imagekit.account_of(u.url) AS a(server)
-      WHERE o.origin <> 'M') q
+      WHERE o.origin <> 'M' OR u.url IS NULL) q
 LEFT JOIN pg_foreign_server s ON s.oid = q.server;
 COMMENT ON VIEW imagekit.pending IS 'URLs that are queued and not settled, one row each.';
-COMMENT ON COLUMN imagekit.pending.url IS 'As the row held it.';
+COMMENT ON COLUMN imagekit.pending.url IS 'As the row held it; NULL: in a damaged tuple, see last_error.';
 COMMENT ON COLUMN imagekit.pending.server IS 'Account (foreign server) the URL belongs to.';
 COMMENT ON COLUMN imagekit.pending.relation IS 'Table that stopped using the URL; NULL when queued by hand.';
 COMMENT ON COLUMN imagekit.pending.state IS

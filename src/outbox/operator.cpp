@@ -103,7 +103,7 @@ constexpr char kPickMoves[] =
     "       AND ($1 IS NULL OR u.url OPERATOR(pg_catalog.=) $1"
     "            OR COALESCE(imagekit.account_of(u.url) OPERATOR(pg_catalog.=) g.server"
     "                        AND imagekit.library_path(u.url) OPERATOR(pg_catalog.=) g.path, false)) "
-    "FROM moves m CROSS JOIN given g CROSS JOIN LATERAL imagekit.unpack(m.pack) u";
+    "FROM moves m CROSS JOIN given g CROSS JOIN LATERAL imagekit.unpack(m.pack) u WHERE u.url IS NOT NULL";
 
 constexpr char kForgetMove[] = "DELETE FROM imagekit.outbox WHERE ctid OPERATOR(pg_catalog.=) $1";
 constexpr char kCutMove[] = "UPDATE imagekit.outbox SET pack = $2, files = $3 WHERE ctid OPERATOR(pg_catalog.=) $1";
