@@ -126,6 +126,8 @@ CREATE INDEX backlog_retrying ON imagekit.backlog (due_at) WHERE state = 'retryi
 CREATE INDEX backlog_failed ON imagekit.backlog (server) WHERE state = 'failed';
 -- For a row that another transaction has not committed.
 CREATE INDEX backlog_waits ON imagekit.backlog (server, captured_at) WHERE last_error LIKE 'waits: a row of %';
+-- And for a watched table that cannot be searched.
+CREATE INDEX backlog_unproven ON imagekit.backlog (server) WHERE last_error LIKE 'cannot tell whether table %';
 CREATE INDEX backlog_held ON imagekit.backlog (relation) WHERE state = 'held';
 COMMENT ON TABLE imagekit.backlog IS
   'One row per file that is not settled. Internal: read it through the view imagekit.pending.';
@@ -679,7 +681,7 @@ SELECT s.srvname AS server,
                   CASE WHEN NOT x.preloaded
                        THEN 'the library is not in shared_preload_libraries, so no background worker runs: '
                             'CALL imagekit.drain() sends what is due' END),
-         h.cause, l.cause), '') AS cause,
+         h.cause, u.cause, l.cause), '') AS cause,
        (SELECT min(b.due_at) FROM imagekit.backlog b
         WHERE b.state IN ('waiting', 'retrying') AND b.server = s.oid) AS next_due_at,
        (SELECT count(*) FROM imagekit.backlog b WHERE b.state = 'failed' AND b.server = s.oid) AS failed,
@@ -707,6 +709,12 @@ CROSS JOIN LATERAL (
   FROM (SELECT b.relation::regclass::text AS name, count(*) AS files, min(b.last_error) AS because
         FROM imagekit.backlog b WHERE b.state = 'held' AND b.server = s.oid GROUP BY b.relation) t) h
 CROSS JOIN LATERAL (
+  SELECT CASE WHEN count(*) > 0
+              THEN format('%s files wait: %s. Nothing is deleted until that table can be searched: call imagekit.watch() again '
+                          'with its sources as they are now, or imagekit.unwatch()', count(*), min(b.last_error)) END AS cause
+  FROM imagekit.backlog b
+  WHERE b.last_error LIKE 'cannot tell whether table %' AND b.state IN ('waiting', 'retrying') AND b.server = s.oid) u
+CROSS JOIN LATERAL (
   SELECT CASE WHEN min(b.captured_at) < now() - interval '10 minutes'
               THEN format('%s files wait since %s for transactions that are not over: see pg_stat_activity.xact_start and '
                           'pg_prepared_xacts, and last_error in imagekit.pending', count(*), min(b.captured_at)) END AS cause
@@ -717,7 +725,7 @@ COMMENT ON COLUMN imagekit.status.state IS
   'working: a worker is on this database. idle: nothing to do. manual: only CALL imagekit.drain() sends. '
   'stopped: nothing is sent, cause says why.';
 COMMENT ON COLUMN imagekit.status.cause IS
-  'Why nothing is sent, or what is held, in words and with the remedy; what is queued waits and is not lost.';
+  'Why nothing is sent, or what is held or waits, in words and with the remedy; what is queued waits and is not lost.';
 COMMENT ON COLUMN imagekit.status.next_due_at IS 'When the next file of the backlog is due.';
 COMMENT ON COLUMN imagekit.status.failed IS 'Files that need a person: see imagekit.pending where state = ''failed''.';
 COMMENT ON COLUMN imagekit.status.held IS

@@ -32,13 +32,13 @@ bool ReviewMovesInTurn(Drain *drain) {
   return review == MovesReview::kDone;
 }
 
-// Those that wait for a transaction are asked about before anything is looked up for them: it may take days.
+// Those that wait for a transaction, or for a table that cannot be searched, are asked about before anything is looked up for
+// them: it may take days.
 void AskAboutWaiting(Batch *batch) {
   bool any = false;
   for (int i = 0; i < batch->count; i++) {
     QueuedFile *file = &batch->files[i];
-    if (!IsAt(*file, Stage::kClaimed) || file->last_error == nullptr ||
-        strncmp(file->last_error, kWaits, strlen(kWaits)) != 0)
+    if (!IsAt(*file, Stage::kClaimed) || !(Begins(file->last_error, kWaits) || Begins(file->last_error, kCannotTell)))
       continue;
     file->stage = Stage::kProving;
     any = true;

@@ -1,4 +1,5 @@
-# What cannot be read holds nobody up, and is to be seen: damaged tuples of the journal.
+# What cannot be read holds nobody up, is to be seen, and costs no attempt: damaged tuples of the journal, and a watched table that
+# cannot be searched.
 
 use strict;
 use warnings;
@@ -45,5 +46,30 @@ $t->sql(q{UPDATE parts SET region = 'b', images = '{}'});
 eventually { $t->files } '', 'a moved row is reviewed beside a damaged tuple of the same table';
 is($t->sql('SELECT count(*) FROM imagekit.outbox'), 1, 'which is left');
 $t->sql('DELETE FROM imagekit.outbox');
+
+# A table that cannot be searched ---------------------------------------------------------------------------------------
+
+$t->sql(q{
+	CREATE TABLE parted (id int, image text) PARTITION BY LIST (id);
+	CREATE TABLE part1 PARTITION OF parted FOR VALUES IN (1);
+	SELECT imagekit.watch('parted', '{image}');
+	CREATE FOREIGN DATA WRAPPER nothing;
+	CREATE SERVER nowhere FOREIGN DATA WRAPPER nothing;
+	SET client_min_messages = error;
+	CREATE FOREIGN TABLE far PARTITION OF parted FOR VALUES IN (2) SERVER nowhere});
+$t->mark_log;
+$imagekit->forget;
+$t->insert(9, 'unproven1.jpg', 'unproven2.jpg');
+$t->sql('DELETE FROM patches');
+eventually { $t->cause } qr/^2 files wait: cannot tell whether table public\.parted still uses it: .*\. Nothing is deleted until that table can be searched: call imagekit\.watch\(\) again with its sources as they are now, or imagekit\.unwatch\(\)$/,
+	'status says why nothing is deleted, and what to do';
+wait_for { $t->sql('SELECT bool_and(due_at > captured_at + interval \'1 second\') FROM imagekit.backlog') eq 't' } 'it was tried again and again';
+eventually { $t->sql('SELECT DISTINCT state, attempts FROM imagekit.pending') } 'waiting|0', 'which counts as no attempt';
+is(scalar $t->log_lines(qr/^WARNING:  imagekit_cleanup cannot search watched table public\.parted/), 1, 'the log says it once');
+is(scalar $imagekit->requests(method => 'GET'), 1, 'and ImageKit is not asked again as long as it cannot be searched');
+$imagekit->fault(kind => 'status', status => 503, json => { message => 'Not now.' }, method => 'DELETE', count => 3);
+$t->sql('SET client_min_messages = error; DROP FOREIGN TABLE far');
+eventually { $t->files . $t->pending } '0', 'once it can be searched they have all their attempts';
+eventually { $t->cause } '', 'and status is content';
 
 done_testing();
