@@ -1,0 +1,36 @@
+# The drain's books in unusual light: deletes whose answer was lost and the hourly limit, words of ImageKit's in another encoding, a
+# run of files that are not found, memory over a long round, locks on what is not meant.
+
+use strict;
+use warnings;
+
+use ImageKit::Test;
+use Test::More;
+
+my $t = ImageKit::Test->new(settings => { 'imagekit_cleanup.request_timeout' => '1s', 'imagekit_cleanup.log_deletions' => 'on' });
+my $imagekit = $t->imagekit;
+
+# Words in another encoding ---------------------------------------------------------------------------------------------
+
+my %shown = (
+	EUC_JP => "HTTP 400: \xc3\xbcber alles " . '\u20ac ' . "\xe6\x97\xa5",
+	LATIN1 => "HTTP 400: \xc3\xbcber alles " . '\u20ac \u65e5',
+	SQL_ASCII => "HTTP 400: \xc3\xbcber alles \xe2\x82\xac \xe6\x97\xa5");
+for my $encoding (sort keys %shown)
+{
+	my $db = lc $encoding;
+	$t->sql("CREATE DATABASE $db ENCODING '$encoding' LOCALE 'C' TEMPLATE template0");
+	$t->prepare(db => $db);
+	$imagekit->seed("/$db.jpg");
+	$imagekit->fault(kind => 'status', status => 400, body => qq({"message":"\x{fc}ber alles \x{20ac} \x{65e5}"}), content_type => 'application/json', method => 'DELETE', count => 1);
+	$t->sql("INSERT INTO patches VALUES (1, '{$ENDPOINT/$db.jpg}'); DELETE FROM patches", $db);
+	wait_for { $t->sql(q{SELECT count(*) FROM imagekit.backlog WHERE state = 'failed'}, $db) } 'refused';
+	my $client = $encoding eq 'SQL_ASCII' ? '' : q{SET client_encoding = 'UTF8';};
+	my ($status, $output, $errors) = $t->node->psql($db, "$client SELECT last_error FROM imagekit.pending");
+	like("$output$errors", qr/^\Q$shown{$encoding}\E \(request /, "$encoding: what ImageKit said is readable in imagekit.pending");
+	is($t->messages("$client SELECT * FROM imagekit.explain('$ENDPOINT/$db.jpg')", $db), '', "$encoding: explain() too");
+	$t->sql('SELECT imagekit.retry()', $db);
+	eventually { $t->pending($db) } 0, "$encoding: it goes";
+}
+
+done_testing();
