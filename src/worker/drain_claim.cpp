@@ -105,7 +105,7 @@ bool ClaimFiles(Hand *hand, bool first) {
     outbox::LimitDeletes(&drain->sender, *batch);
     outbox::HoldAgain();
     intake = outbox::Claim(batch, &drain->sender, hand->limit, &drain->journal_place);
-    if (first) outbox::ReadMissingRuns(&drain->sender);
+    if (first || drain->sender.client != client) outbox::ReadMissingRuns(&drain->sender);
     moved = ReviewMovesInTurn(drain);
     Resolve(batch, &drain->sender);
     AskAboutWaiting(batch);

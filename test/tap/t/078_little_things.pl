@@ -33,4 +33,25 @@ for my $encoding (sort keys %shown)
 	eventually { $t->pending($db) } 0, "$encoding: it goes";
 }
 
+# The run of files that are not found -----------------------------------------------------------------------------------
+
+# It goes on when options are changed in the middle of a round, which a purge keeps open.
+$t->setting('imagekit_cleanup.request_timeout', "'60s'");
+$t->sql(q{ALTER SERVER acme OPTIONS (ADD purge_cache 'true')});
+my $in_a_row = 20;
+my $missing = 0;
+sub miss { my ($count) = @_; my @urls = map { "$ENDPOINT/missing" . ++$missing . '.jpg' } 1 .. $count; $t->sql("SELECT imagekit.enqueue('{" . join(',', @urls) . "}')"); return }
+$imagekit->fault(kind => 'stall', path => '/purge$', method => 'POST', count => 1);
+$t->insert(3, 'purged.jpg');
+$t->sql('DELETE FROM patches');
+wait_for { $imagekit->stalled } 'its purge keeps the round open';
+miss($in_a_row - 1);
+eventually { $t->pending } 0, 'few that are not found are believed';
+is($imagekit->stalled, 1, 'in the same round');
+$t->sql(q{ALTER SERVER acme OPTIONS (SET read_burst '999')});
+miss(1);
+eventually { $t->cause } qr/^unusually many files are not found/, 'one more stops the account, its options changed or not';
+$imagekit->no_faults;
+$imagekit->release;
+
 done_testing();
