@@ -54,4 +54,25 @@ eventually { $t->cause } qr/^unusually many files are not found/, 'one more stop
 $imagekit->no_faults;
 $imagekit->release;
 
+# Memory of a long round ------------------------------------------------------------------------------------------------
+
+# One file whose delete is late keeps the round open.
+$t->sql(q{ALTER SERVER acme OPTIONS (ADD allow_missing 'true')});
+eventually { $t->pending } 0, 'who says that it is right is believed';
+$imagekit->fault(kind => 'stall', method => 'DELETE', path => '^/v1/files/[0-9a-f]+$', count => 1);
+$t->insert(2, 'late.jpg');
+$t->sql('DELETE FROM patches');
+wait_for { $imagekit->stalled } 'a round is open';
+my $worker = $t->worker;
+my $many = 8000;
+$t->sql("SELECT imagekit.enqueue(array_agg('$ENDPOINT/' || repeat('f', 230) || '/' || repeat('g', 230) || '/' || repeat('h', 230) || i || '.jpg')) FROM generate_series(1, $many) i");
+wait_for { $t->sql(q{SELECT count(*) FROM imagekit.history WHERE url LIKE '%fff%'}) == $many } 'many files are not found', 120;
+is($t->worker . $imagekit->stalled, $worker . '1', 'all in the same round');
+$t->mark_log;
+$t->sql("SELECT pg_log_backend_memory_contexts($worker)");
+my ($used) = wait_for { $t->log =~ /imagekit batch: \d+ total in \d+ blocks; \d+ free \(\d+ chunks\); (\d+) used/ && $1 } 'its memory is told';
+cmp_ok($used, '<', 2 << 20, 'it holds what is in hand, and nothing of what was');
+$imagekit->release;
+eventually { $t->pending } 0, 'the late one goes';
+
 done_testing();
