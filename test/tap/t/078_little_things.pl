@@ -75,4 +75,23 @@ cmp_ok($used, '<', 2 << 20, 'it holds what is in hand, and nothing of what was')
 $imagekit->release;
 eventually { $t->pending } 0, 'the late one goes';
 
+# A transaction that is held --------------------------------------------------------------------------------------------
+
+# What waits beside it is not touched: locking a row writes it.
+my $due = 3000;
+$t->sql('SELECT imagekit.disable()');
+$t->sql(qq{INSERT INTO imagekit.backlog (url, server, transaction, relation, role, origin, captured_at, due_at)
+	SELECT '$ENDPOINT/due' || i || '.jpg', (SELECT oid FROM pg_foreign_server), '5', 'patches'::regclass, 10, 'D', now(), now() FROM generate_series(1, $due) i;
+	INSERT INTO imagekit.removals (relation, since, transaction, files, held_because) VALUES ('patches'::regclass, now(), '99999', 6000, 'many at once');
+	INSERT INTO imagekit.backlog (url, server, transaction, relation, role, origin, captured_at, due_at)
+	SELECT '$ENDPOINT/held' || i || '.jpg', (SELECT oid FROM pg_foreign_server), '99999', 'patches'::regclass, 10, 'D', now(), now() FROM generate_series(1, 10) i});
+$imagekit->fault(kind => 'stall', count => 0);
+$t->sql('SELECT imagekit.enable()');
+wait_for { $imagekit->stalled } 'the drain is at it';
+is($t->sql(q{SELECT state, count(*), min(last_error) FROM imagekit.backlog WHERE url LIKE '%/held%' GROUP BY state}), 'held|10|many at once', 'the files of a held transaction are held');
+cmp_ok($t->sql(q{SELECT count(*) FROM imagekit.backlog WHERE url LIKE '%/due%'}), '>', 500, 'many others wait for their turn');
+is($t->sql(q{SELECT count(*) FROM imagekit.backlog WHERE url LIKE '%/due%' AND xmax::text <> '0'}), 0, 'and no lock is written on them');
+$imagekit->no_faults;
+$imagekit->release;
+
 done_testing();
