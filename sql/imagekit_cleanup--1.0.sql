@@ -124,6 +124,7 @@ CREATE TABLE imagekit.backlog (
 CREATE INDEX backlog_due ON imagekit.backlog (due_at, id) WHERE state IN ('waiting', 'retrying');
 CREATE INDEX backlog_retrying ON imagekit.backlog (due_at) WHERE state = 'retrying';
 CREATE INDEX backlog_failed ON imagekit.backlog (server) WHERE state = 'failed';
+CREATE INDEX backlog_in_doubt ON imagekit.backlog (server) WHERE in_doubt;
 -- For a row that another transaction has not committed.
 CREATE INDEX backlog_waits ON imagekit.backlog (server, captured_at) WHERE last_error LIKE 'waits: a row of %';
 -- And for a watched table that cannot be searched.

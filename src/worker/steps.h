@@ -95,6 +95,9 @@ constexpr char kWaits[] = "waits: a row of ";
 /// And of one that waits for a watched table that cannot be searched; the same know it.
 constexpr char kCannotTell[] = "cannot tell whether table ";
 
+/// The words of a file that is not there and was in doubt. max_deletes_per_hour counts it by them.
+constexpr char kGoneByUs[] = "gone by an earlier delete, most likely: its answer did not come";
+
 /// 6 and 7, the proof and the delete. Of each account, as many requests as its pace and the wire let through at this moment
 /// are taken, what they can carry is proven, and sent at once, so that no proof is older than the moment it takes to send.
 /// A delete that is not full waits for more while there may be more to come. True when anything was sent or decided.

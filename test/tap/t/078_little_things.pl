@@ -10,6 +10,21 @@ use Test::More;
 my $t = ImageKit::Test->new(settings => { 'imagekit_cleanup.request_timeout' => '1s', 'imagekit_cleanup.log_deletions' => 'on' });
 my $imagekit = $t->imagekit;
 
+# The hourly limit ------------------------------------------------------------------------------------------------------
+
+$t->sql(q{ALTER SERVER acme OPTIONS (ADD max_deletes_per_hour '3', ADD bulk_size '1')});
+$imagekit->fault(kind => 'stall_after', method => 'DELETE', path => '^/v1/files/[0-9a-f]+$', ms => 3000, count => 8);
+$t->insert(1, map { "limited$_.jpg" } 1 .. 9);
+$t->sql('DELETE FROM patches');
+eventually { $t->cause } qr/^max_deletes_per_hour \(3\) is reached/, 'deletes that were done and never answered count';
+is($imagekit->count(prefix => '/limited'), 6, 'no more than the limit are gone');
+eventually { $t->sql('SELECT count(*), min(detail) FROM imagekit.history') } '3|gone by an earlier delete, most likely: its answer did not come', 'these are known to be gone';
+stays { $imagekit->count(prefix => '/limited') } 6, 'and nothing more goes', 2;
+$imagekit->no_faults;
+$imagekit->release;
+$t->sql(q{ALTER SERVER acme OPTIONS (DROP max_deletes_per_hour, DROP bulk_size)});
+eventually { $t->pending } 0, 'without the limit all goes';
+
 # Words in another encoding ---------------------------------------------------------------------------------------------
 
 my %shown = (
