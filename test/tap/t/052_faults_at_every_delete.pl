@@ -78,6 +78,8 @@ for my $kind (sort keys %files)
 		[ { kind => 'html_404' }, 'HTTP 404: an HTML page, not an answer of ImageKit' ],
 		[ { kind => 'status', status => 200, body => 'garbage', content_type => 'application/json' }, 'HTTP 200: not an answer of ImageKit: garbage' ],
 		[ { kind => 'status', status => 200, body => '<html>Sign in</html>', content_type => 'text/html' }, 'HTTP 200: an HTML page' ],
+		[ { kind => 'status', status => 200, json => { message => 'Not possible.', help => 'Write to us.' } }, 'HTTP 200: Not possible\.', 'delete' ],
+		[ { kind => 'status', status => 200, json => [] }, 'HTTP 200: not an answer of ImageKit' ],
 		[ { kind => 'status', status => 302, headers => { Location => 'https://example.com/' } }, 'HTTP 302: a redirect to https://example.com/, not followed' ],
 		[ { kind => 'status', status => 403, body => '<html>Blocked</html>', content_type => 'text/html' }, 'HTTP 403: an HTML page' ],
 		[ { kind => 'status', status => 200, content_type => 'application/json', body => '[' . ' ' x (9 << 20) . ']' }, 'HTTP 200: the answer is longer than 8388608 bytes' ],
@@ -114,6 +116,17 @@ for my $kind (sort keys %files)
 	$t->sql('SELECT imagekit.retry()');
 	eventually { $stages->state } '0 ' . $stages->rest, "$kind: refused: all goes when somebody says so";
 	is($stages->outcomes($refused), $kind eq 'bulk' ? '3 deleted, 1 kept' : '1 deleted', "$kind: refused: each once");
+}
+
+# An answer that says nothing: the file is asked for again, until ImageKit says that it has deleted it.
+for my $nothing ([ body => '' ], [ json => {} ])
+{
+	$imagekit->forget;
+	$imagekit->fault(kind => 'status', status => 200, @$nothing, @deletes, count => 3);
+	my $round = remove('delete');
+	eventually { $stages->state } '0 ' . $stages->rest, 'nothing said: all goes in the end';
+	is($stages->outcomes($round), '1 deleted', 'nothing said: once');
+	is(scalar $imagekit->deletes, 4, 'nothing said: as soon as it is said');
 }
 
 # The CDN ---------------------------------------------------------------------------------------------------------------
