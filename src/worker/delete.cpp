@@ -205,6 +205,17 @@ bool AnyAt(const Batch &batch, Stage stage) {
   return false;
 }
 
+// An attempt has failed.
+void RetryOrGiveUp(Batch *batch, QueuedFile *file, const char *detail) {
+  if (file->by_hand || file->attempts < settings::max_attempts) {
+    Decide(batch, file, Fate::kRetry, detail);
+    return;
+  }
+  detail = psprintf("given up after %d attempts, the last: %s", file->attempts, detail);
+  if (file->fate == Fate::kOpen) LogError(*file, detail);
+  Decide(batch, file, Fate::kParked, detail);
+}
+
 }  // namespace
 
 bool SendDeletes(Flow *flow) {
@@ -273,7 +284,7 @@ void TakeDelete(Batch *batch, Sender *sender, const Answer &answer, int64 longes
       if (++file->undecided < kMostUndecided)
         file->stage = Stage::kFound;
       else
-        Decide(batch, file, Fate::kRetry, answer.detail.c_str());
+        RetryOrGiveUp(batch, file, answer.detail.c_str());
       break;
     case Verdict::kThrottled:
       if (answer.retry_after_ms <= longest_wait_ms && ++file->undecided < kMostUndecided)
@@ -338,16 +349,11 @@ void DecideFailure(Batch *batch, Sender *sender, QueuedFile *file, const Answer 
       break;
     case Verdict::kTransient:
       CountFailure(sender, entry, answer);
-      if (!file->by_hand && file->attempts >= settings::max_attempts) {
-        detail = psprintf("given up after %d attempts, the last: %s", file->attempts, detail);
-        if (file->fate == Fate::kOpen) LogError(*file, detail);
-        Decide(batch, file, Fate::kParked, detail);
-        break;
-      }
       // Said the first time; an outage would otherwise fill the log. last_error has the rest.
-      if (file->fate == Fate::kOpen && file->attempts <= 1 && (answer.shared_by == 1 || !IsRepeated(detail)))
+      if (file->fate == Fate::kOpen && file->attempts <= 1 && file->attempts < settings::max_attempts &&
+          (answer.shared_by == 1 || !IsRepeated(detail)))
         LogError(*file, detail);
-      Decide(batch, file, Fate::kRetry, detail);
+      RetryOrGiveUp(batch, file, detail);
       break;
     default:
       if (file->fate == Fate::kOpen) LogError(*file, detail);

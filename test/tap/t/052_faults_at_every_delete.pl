@@ -128,6 +128,15 @@ for my $nothing ([ body => '' ], [ json => {} ])
 	is($stages->outcomes($round), '1 deleted', 'nothing said: once');
 	is(scalar $imagekit->deletes, 4, 'nothing said: as soon as it is said');
 }
+$t->setting('imagekit_cleanup.max_attempts', 2);
+$imagekit->fault(kind => 'status', status => 200, json => {}, @deletes, count => 0);
+my $unsaid = remove('delete');
+eventually { $stages->waits($unsaid) } qr/\Afailed attempted given up after 2 attempts, the last: HTTP 200: the answer does not say that the file was deleted/,
+	'nothing said for ever: it is given up in the end';
+$imagekit->no_faults;
+$t->sql('SELECT imagekit.retry()');
+eventually { $stages->state } '0 ' . $stages->rest, 'and goes when somebody says so';
+$t->setting('imagekit_cleanup.max_attempts', 20);
 
 # The CDN ---------------------------------------------------------------------------------------------------------------
 
