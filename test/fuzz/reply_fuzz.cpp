@@ -121,7 +121,7 @@ void CheckBody(const ReplyBody& body, const std::string& text) {
     case BodyKind::kHtml:
       break;
     case BodyKind::kText:
-      Require(!blank && body.message.size() <= kMaxDetailBytes, "text is some, and not more than is kept", text);
+      Require(!blank && body.message == text, "text is some, and all of it", text);
       break;
   }
   Require(body.files.size() <= body.entries, "no file without an entry", text);
