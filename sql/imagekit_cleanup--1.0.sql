@@ -124,8 +124,11 @@ CREATE TABLE imagekit.backlog (
 CREATE INDEX backlog_due ON imagekit.backlog (due_at, id) WHERE state IN ('waiting', 'retrying');
 CREATE INDEX backlog_retrying ON imagekit.backlog (due_at) WHERE state = 'retrying';
 CREATE INDEX backlog_failed ON imagekit.backlog (server) WHERE state = 'failed';
+CREATE INDEX backlog_in_doubt ON imagekit.backlog (server) WHERE in_doubt;
 -- For a row that another transaction has not committed.
 CREATE INDEX backlog_waits ON imagekit.backlog (server, captured_at) WHERE last_error LIKE 'waits: a row of %';
+-- And for a watched table that cannot be searched.
+CREATE INDEX backlog_unproven ON imagekit.backlog (server) WHERE last_error LIKE 'cannot tell whether table %';
 CREATE INDEX backlog_held ON imagekit.backlog (relation) WHERE state = 'held';
 COMMENT ON TABLE imagekit.backlog IS
   'One row per file that is not settled. Internal: read it through the view imagekit.pending.';
@@ -464,7 +467,7 @@ COMMENT ON FUNCTION imagekit.account_of(text) IS
 CREATE FUNCTION imagekit.unpack(pack bytea) RETURNS TABLE (url text, file_id text)
   LANGUAGE c STRICT IMMUTABLE AS 'MODULE_PATHNAME', 'imagekit_unpack';
 COMMENT ON FUNCTION imagekit.unpack(bytea) IS
-  'The URLs of one tuple of imagekit.outbox, with the fileId where the row held one.';
+  'The URLs of one tuple of imagekit.outbox, with the fileId where the row held one. One row of NULLs for a damaged tuple.';
 
 CREATE FUNCTION imagekit.grace_of(server oid) RETURNS interval
   LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -643,15 +646,19 @@ FROM (SELECT b.url, a.server, b.relation, b.state, b.captured_at, b.due_at, b.at
                          AS f(url, relation, captured, due, attempts, last_error, transaction, role)
       CROSS JOIN LATERAL imagekit.account_of(f.url) AS a(server)
       UNION ALL
-      SELECT u.url, a.server, o.relation, 'waiting', o.captured_at,
-             o.written_at + coalesce(o.grace, imagekit.grace_of(a.server)), 0, NULL, o.transaction, o.role
+      SELECT u.url, a.server, o.relation, CASE WHEN u.url IS NULL THEN 'failed' ELSE 'waiting' END, o.captured_at,
+             o.written_at + coalesce(o.grace, imagekit.grace_of(a.server)), 0,
+             CASE WHEN u.url IS NULL
+                  THEN format('a tuple of imagekit.outbox is damaged, and is passed by: its images stay at ImageKit. Look at it '
+                              'with SELECT * FROM imagekit.outbox WHERE ctid = %L, and delete it there', o.ctid) END,
+             o.transaction, o.role
       FROM imagekit.outbox o
       CROSS JOIN LATERAL imagekit.unpack(o.pack) u
       CROSS JOIN LATERAL imagekit.account_of(u.url) AS a(server)
-      WHERE o.origin <> 'M') q
+      WHERE o.origin <> 'M' OR u.url IS NULL) q
 LEFT JOIN pg_foreign_server s ON s.oid = q.server;
 COMMENT ON VIEW imagekit.pending IS 'URLs that are queued and not settled, one row each.';
-COMMENT ON COLUMN imagekit.pending.url IS 'As the row held it.';
+COMMENT ON COLUMN imagekit.pending.url IS 'As the row held it; NULL: in a damaged tuple, see last_error.';
 COMMENT ON COLUMN imagekit.pending.server IS 'Account (foreign server) the URL belongs to.';
 COMMENT ON COLUMN imagekit.pending.relation IS 'Table that stopped using the URL; NULL when queued by hand.';
 COMMENT ON COLUMN imagekit.pending.state IS
@@ -675,7 +682,7 @@ SELECT s.srvname AS server,
                   CASE WHEN NOT x.preloaded
                        THEN 'the library is not in shared_preload_libraries, so no background worker runs: '
                             'CALL imagekit.drain() sends what is due' END),
-         h.cause, l.cause), '') AS cause,
+         h.cause, u.cause, l.cause), '') AS cause,
        (SELECT min(b.due_at) FROM imagekit.backlog b
         WHERE b.state IN ('waiting', 'retrying') AND b.server = s.oid) AS next_due_at,
        (SELECT count(*) FROM imagekit.backlog b WHERE b.state = 'failed' AND b.server = s.oid) AS failed,
@@ -703,6 +710,12 @@ CROSS JOIN LATERAL (
   FROM (SELECT b.relation::regclass::text AS name, count(*) AS files, min(b.last_error) AS because
         FROM imagekit.backlog b WHERE b.state = 'held' AND b.server = s.oid GROUP BY b.relation) t) h
 CROSS JOIN LATERAL (
+  SELECT CASE WHEN count(*) > 0
+              THEN format('%s files wait: %s. Nothing is deleted until that table can be searched: call imagekit.watch() again '
+                          'with its sources as they are now, or imagekit.unwatch()', count(*), min(b.last_error)) END AS cause
+  FROM imagekit.backlog b
+  WHERE b.last_error LIKE 'cannot tell whether table %' AND b.state IN ('waiting', 'retrying') AND b.server = s.oid) u
+CROSS JOIN LATERAL (
   SELECT CASE WHEN min(b.captured_at) < now() - interval '10 minutes'
               THEN format('%s files wait since %s for transactions that are not over: see pg_stat_activity.xact_start and '
                           'pg_prepared_xacts, and last_error in imagekit.pending', count(*), min(b.captured_at)) END AS cause
@@ -713,7 +726,7 @@ COMMENT ON COLUMN imagekit.status.state IS
   'working: a worker is on this database. idle: nothing to do. manual: only CALL imagekit.drain() sends. '
   'stopped: nothing is sent, cause says why.';
 COMMENT ON COLUMN imagekit.status.cause IS
-  'Why nothing is sent, or what is held, in words and with the remedy; what is queued waits and is not lost.';
+  'Why nothing is sent, or what is held or waits, in words and with the remedy; what is queued waits and is not lost.';
 COMMENT ON COLUMN imagekit.status.next_due_at IS 'When the next file of the backlog is due.';
 COMMENT ON COLUMN imagekit.status.failed IS 'Files that need a person: see imagekit.pending where state = ''failed''.';
 COMMENT ON COLUMN imagekit.status.held IS

@@ -52,7 +52,7 @@ SELECT armed, disarmed_because FROM imagekit.service();
 CALL imagekit.drain();
 SELECT imagekit.disable() ~ 'disarmed' AS disarmed;
 
--- a damaged tuple is said, not guessed at
+-- a damaged tuple is a row of NULLs, and not guessed at
 SELECT * FROM imagekit.unpack('\x02');
 SELECT * FROM imagekit.unpack('\x01ff');
 SELECT * FROM imagekit.unpack('\x01');

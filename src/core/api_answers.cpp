@@ -108,7 +108,7 @@ void AnswerReply(Account* account, Sent sent, const HttpReply& reply, const std:
   secrets.insert(secrets.end(), proxy_secrets.begin(), proxy_secrets.end());
   const DetailWriter detail(reply, secrets);
   AnswerWriter writer(common, detail, answers);
-  const std::string words = WordsOf(reply, body, verdict);
+  const std::string words = detail.Shorten(WordsOf(reply, body, verdict));
 
   switch (sent.request) {
     case Request::kFolderSearch:

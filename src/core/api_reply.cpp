@@ -157,7 +157,7 @@ ReplyBody ReadBody(const std::string& body, const std::string& content_type) {
     reply.kind = BodyKind::kHtml;
   } else if (body.find_first_not_of(kSpaces) != std::string::npos) {
     reply.kind = BodyKind::kText;
-    reply.message = body.substr(0, kMaxDetailBytes);
+    reply.message = body;
   }
   return reply;
 }

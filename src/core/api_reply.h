@@ -28,7 +28,7 @@ struct FailedFile {
 /// What a body holds.
 struct ReplyBody {
   BodyKind kind = BodyKind::kEmpty;
-  std::string message;       // kMessage: ImageKit's words; kText: the body itself; raw, not cleaned
+  std::string message;       // kMessage: ImageKit's words; kText: the whole body; raw, not cleaned
   bool well_shaped = false;  // kArray: every entry is an object as section 2.3 describes it
   size_t entries = 0;        // kArray: of any type
   std::string first_entry;   // kArray, well_shaped: ids of the first and last entry, of whatever type

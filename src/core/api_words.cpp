@@ -36,6 +36,7 @@ std::string WordsOf(const HttpReply& reply, const ReplyBody& body, Verdict verdi
     case BodyKind::kJson:
       break;
   }
+  if (verdict == Verdict::kUndecided) return "the answer does not say that the file was deleted";
   return verdict == Verdict::kBroken ? "not an answer of ImageKit" : "";
 }
 

@@ -8,6 +8,7 @@
 
 #include "core/api.h"
 #include "core/api_reply.h"
+#include "core/api_text.h"
 #include "core/http_multi.h"
 #include "core/secret.h"
 
@@ -22,6 +23,9 @@ class DetailWriter {
  public:
   /// `secrets` are those of the request. Both must outlive it.
   DetailWriter(const HttpReply& reply, const std::vector<SecretText>& secrets);
+
+  /// The words that a reply's answers share, hidden and cut once for all of them.
+  std::string Shorten(const std::string& words) const { return Fit(words, kMaxDetailBytes); }
 
   /// "HTTP 500: Internal server error (request 5f0c1d3e)", free of secrets and control characters, at most
   /// kMaxDetailBytes.

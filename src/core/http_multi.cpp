@@ -31,7 +31,6 @@ namespace {
 
 // libcurl itself bounds one header line, not (before 8.3) their sum.
 constexpr size_t kMaxHeaderBytes = 256 * 1024;
-constexpr size_t kMaxHeaderValue = 1024;
 
 constexpr int kMostInFlight = 1000;
 
@@ -422,7 +421,7 @@ size_t HttpMulti::HeaderCallback(char* data, size_t size, size_t count, void* us
   const size_t colon = line.find(':');
   if (colon == std::string_view::npos) return bytes;
   const std::string_view name = line.substr(0, colon);
-  const std::string_view value = Trim(line.substr(colon + 1)).substr(0, kMaxHeaderValue);
+  const std::string_view value = Trim(line.substr(colon + 1));
   try {
     if (SameHeader(name, "content-type")) reply.content_type = value;
     if (SameHeader(name, "x-ratelimit-reset")) reply.rate_limit_reset = value;

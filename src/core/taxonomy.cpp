@@ -51,7 +51,7 @@ constexpr unsigned kNoPage = ~Bit(BodyKind::kHtml);
 constexpr unsigned kMessage = Bit(BodyKind::kMessage);
 constexpr unsigned kArray = Bit(BodyKind::kArray);
 constexpr unsigned kObject = Bit(BodyKind::kMessage) | Bit(BodyKind::kJson);
-constexpr unsigned kNothingOrJson = Bit(BodyKind::kEmpty) | kObject | kArray;
+constexpr unsigned kNothingSaid = Bit(BodyKind::kEmpty) | Bit(BodyKind::kJson);
 
 struct Line {
   unsigned requests;
@@ -68,7 +68,7 @@ constexpr Line kTable[] = {
     {kInFolder, 404, 404, kMessage, Verdict::kNotFound},     // 2.4: perhaps how a missing folder is answered
     {kInLibrary, 404, 404, kMessage, Verdict::kBroken},      // no folder can be missing: a route is, or a whole API
     {kDelete, 204, 204, kAnyBody, Verdict::kDeleted},        // 4.1: the documented success; it has no body
-    {kDelete, 200, 200, kNothingOrJson, Verdict::kDeleted},  // 1.5: success too, unless a portal's page says it
+    {kDelete, 200, 200, kNothingSaid, Verdict::kUndecided},  // 1.5, not 4.1: asked once more, ImageKit says it clearly
     {kDelete, 404, 404, kMessage, Verdict::kGone},           // 4.1: "already gone" only in ImageKit's own JSON
     {kBulk, 200, 200, kObject, Verdict::kDeleted},           // 5: those that it lists
     {kBulk, 207, 207, kObject, Verdict::kDeleted},           // 5: likewise

@@ -35,11 +35,17 @@ void UnlockQueue();
 
 // All of these need an open SqlSession.
 
-/// Gives back what a dead drain left claimed.
-void TakeBackOrphans();
+struct TakenBack {
+  uint64 files;
+  // There is more, in the hands of another session whose transaction is open. Should that be rolled back, nobody says so.
+  bool more;
+};
 
-/// The same, unless a drain is at work.
-void TakeBackOrphansOfNobody();
+/// Gives back what a dead drain left claimed: all that is not of the drain's own claims. Waits for nobody.
+TakenBack TakeBackOrphans(List *in_hand);
+
+/// The same for who drains nothing, unless a drain is at work.
+TakenBack TakeBackOrphansOfNobody();
 
 /// A file that failed is due within retry_delay_max, also when the clock was put back since.
 void MendDueTimes();

@@ -217,11 +217,12 @@ bool DrainIsWanted() {
   return LockHasWaiters(&tag, ExclusiveLock, true);
 }
 
-void TakeBackOrphansOfNobody() {
+TakenBack TakeBackOrphansOfNobody() {
   LOCKTAG tag = DrainLockTag();
-  if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL) return;
-  TakeBackOrphans();
+  if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL) return {};
+  const TakenBack taken = TakeBackOrphans(NIL);
   (void)LockRelease(&tag, ExclusiveLock, false);
+  return taken;
 }
 
 void LockQueue() {

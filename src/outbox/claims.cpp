@@ -27,9 +27,12 @@ constexpr char kWrite[] =
 constexpr char kForget[] = "DELETE FROM imagekit.claims WHERE id OPERATOR(pg_catalog.=) ANY ($1)";
 
 // The first orphaned attempt is repeated at once: its worker was most likely stopped by somebody. After that it may be the
-// file itself that kills workers, and in the end it is given up. $1: the longest wait, in milliseconds; $2: max_attempts.
+// file itself that kills workers, and in the end it is given up. Those that another session's open transaction is taking back
+// are left to it: nobody waits. $1: the longest wait, in milliseconds; $2: max_attempts; $3: the caller's own.
 constexpr char kTakeBackOrphans[] =
-    "WITH orphaned AS (DELETE FROM imagekit.claims RETURNING *) "
+    "WITH orphaned AS (DELETE FROM imagekit.claims WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
+    "  SELECT c.ctid FROM imagekit.claims c WHERE c.id OPERATOR(pg_catalog.<>) ALL ($3) FOR UPDATE SKIP LOCKED))"
+    "  RETURNING *) "
     "INSERT INTO imagekit.backlog (id, url, file_id, server, transaction, relation, role, origin, captured_at, due_at,"
     "                              state, attempts, in_doubt, approved, last_error) OVERRIDING SYSTEM VALUE "
     "SELECT COALESCE(f.id, pg_catalog.nextval('imagekit.backlog_id_seq')), f.url, f.file_id, f.server, f.transaction,"
@@ -42,11 +45,23 @@ constexpr char kTakeBackOrphans[] =
     "       'the process that was working on it ended before it had an answer' "
     "FROM orphaned o CROSS JOIN LATERAL imagekit.files_of(o) f";
 
+// $1: the caller's own
+constexpr char kAnyOrphan[] = "SELECT FROM imagekit.claims WHERE id OPERATOR(pg_catalog.<>) ALL ($1) LIMIT 1";
+
 // $1: milliseconds
 constexpr char kMendDueTimes[] =
-    "UPDATE imagekit.backlog SET due_at = pg_catalog.now() WHERE state OPERATOR(pg_catalog.=) 'retrying' "
-    "AND due_at OPERATOR(pg_catalog.>) (pg_catalog.now() OPERATOR(pg_catalog.+) "
-    "  ('1 millisecond'::pg_catalog.interval OPERATOR(pg_catalog.*) $1))";
+    "UPDATE imagekit.backlog SET due_at = pg_catalog.now() WHERE id OPERATOR(pg_catalog.=) ANY (ARRAY("
+    "  SELECT b.id FROM imagekit.backlog b WHERE b.state OPERATOR(pg_catalog.=) 'retrying'"
+    "  AND b.due_at OPERATOR(pg_catalog.>) (pg_catalog.now() OPERATOR(pg_catalog.+) "
+    "    ('1 millisecond'::pg_catalog.interval OPERATOR(pg_catalog.*) $1)) FOR UPDATE SKIP LOCKED))";
+
+Datum IdsOf(List *claims) {
+  auto *ids = static_cast<Datum *>(palloc(sizeof(Datum) * (list_length(claims) + 1)));
+  int count = 0;
+  ListCell *cell;
+  foreach (cell, claims) ids[count++] = Int64GetDatum(static_cast<worker::Claim *>(lfirst(cell))->id);
+  return PointerGetDatum(construct_array(ids, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
 
 }  // namespace
 
@@ -144,10 +159,14 @@ void FinishClaims(const Batch &batch, List *claims) {
   if (ids.values != nullptr) pg::RunSql(kForget, SPI_OK_DELETE, {pg::AsParam(ids, INT8ARRAYOID)});
 }
 
-void TakeBackOrphans() {
-  pg::RunSql(
+TakenBack TakeBackOrphans(List *in_hand) {
+  const pg::Param own = {INT8ARRAYOID, IdsOf(in_hand)};
+  TakenBack taken = {};
+  taken.files = pg::RunSql(
       kTakeBackOrphans, SPI_OK_INSERT,
-      {{FLOAT8OID, Float8GetDatum(settings::retry_delay_max)}, {INT4OID, Int32GetDatum(settings::max_attempts)}});
+      {{FLOAT8OID, Float8GetDatum(settings::retry_delay_max)}, {INT4OID, Int32GetDatum(settings::max_attempts)}, own});
+  taken.more = pg::RunSql(kAnyOrphan, SPI_OK_SELECT, {own}) > 0;
+  return taken;
 }
 
 void MendDueTimes() {

@@ -32,21 +32,28 @@ extern "C" {
 IMAGEKIT_SQL_FUNCTION(imagekit_unpack);
 IMAGEKIT_SQL_FUNCTION(imagekit_enqueue);
 
-// unpack(pack bytea) -> TABLE (url text, file_id text)
+// unpack(pack bytea) -> TABLE (url text, file_id text). One damaged tuple must not make a view of all fail: it is one row of
+// NULLs, whatever could still be read of it.
 Datum imagekit_unpack(PG_FUNCTION_ARGS) {
   bytea *pack = PG_GETARG_BYTEA_PP(0);
   InitMaterializedSRF(fcinfo, 0);
   auto *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
-  imagekit::outbox::PackReader reader({VARDATA_ANY(pack), static_cast<size_t>(VARSIZE_ANY_EXHDR(pack))});
+  const std::string_view bytes(VARDATA_ANY(pack), static_cast<size_t>(VARSIZE_ANY_EXHDR(pack)));
   std::string_view prefix, suffix, file_id;
+  imagekit::outbox::PackReader check(bytes);
+  while (check.Next(&prefix, &suffix, &file_id)) continue;
+  if (check.damaged()) {
+    Datum values[2] = {0, 0};
+    bool nulls[2] = {true, true};
+    tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+    return Datum{0};
+  }
+  imagekit::outbox::PackReader reader(bytes);
   while (reader.Next(&prefix, &suffix, &file_id)) {
     Datum values[2] = {PointerGetDatum(Concatenate(prefix, suffix)), PointerGetDatum(Concatenate(file_id, {}))};
     bool nulls[2] = {false, file_id.empty()};
     tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
   }
-  if (reader.damaged())
-    ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("a tuple of imagekit.outbox is damaged"),
-                    errdetail("It holds what no version of imagekit_cleanup known to this library has written.")));
   return Datum{0};
 }
 

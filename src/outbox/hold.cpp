@@ -63,21 +63,28 @@ constexpr char kHoldWaiting[] =
 
 constexpr char kAnyHeld[] = "SELECT FROM imagekit.removals WHERE held_because IS NOT NULL LIMIT 1";
 
-// Files of a removal that is held, which were in somebody's hands when it was.
+// Files of a removal that is held, which were in somebody's hands when it was. Only these are locked, which writes a row; of
+// the same table much else may be due.
 constexpr char kHoldAgain[] =
     "WITH loose AS MATERIALIZED ("
-    "  SELECT b.id, (SELECT pg_catalog.min(r.held_because) FROM imagekit.removals r"
+    "  SELECT b.id, b.relation, b.transaction, b.captured_at FROM imagekit.backlog b"
+    "  WHERE b.state IN ('waiting', 'retrying') AND NOT b.approved"
+    "  AND b.due_at OPERATOR(pg_catalog.<=) pg_catalog.now()"
+    "  AND EXISTS (SELECT FROM imagekit.removals r"
     "    WHERE r.relation OPERATOR(pg_catalog.=) b.relation AND r.held_because IS NOT NULL"
     "    AND CASE WHEN r.transaction IS NULL THEN b.captured_at OPERATOR(pg_catalog.>=) r.since"
     "             AND b.captured_at OPERATOR(pg_catalog.<) (r.since OPERATOR(pg_catalog.+) '1 "
     "minute'::pg_catalog.interval)"
-    "        ELSE b.transaction OPERATOR(pg_catalog.=) r.transaction END) AS cause"
-    "  FROM imagekit.backlog b WHERE b.state IN ('waiting', 'retrying') AND NOT b.approved"
-    "  AND b.due_at OPERATOR(pg_catalog.<=) pg_catalog.now()"
-    "  AND b.relation IN (SELECT r.relation FROM imagekit.removals r WHERE r.held_because IS NOT NULL)"
-    "  FOR UPDATE SKIP LOCKED) "
-    "UPDATE imagekit.backlog b SET state = 'held', last_error = l.cause FROM loose l "
-    "WHERE b.id OPERATOR(pg_catalog.=) l.id AND l.cause IS NOT NULL";
+    "        ELSE b.transaction OPERATOR(pg_catalog.=) r.transaction END)"
+    "  FOR UPDATE OF b SKIP LOCKED) "
+    "UPDATE imagekit.backlog b SET state = 'held', last_error = "
+    "  (SELECT pg_catalog.min(r.held_because) FROM imagekit.removals r"
+    "   WHERE r.relation OPERATOR(pg_catalog.=) l.relation AND r.held_because IS NOT NULL"
+    "   AND CASE WHEN r.transaction IS NULL THEN l.captured_at OPERATOR(pg_catalog.>=) r.since"
+    "            AND l.captured_at OPERATOR(pg_catalog.<) (r.since OPERATOR(pg_catalog.+) '1 "
+    "minute'::pg_catalog.interval)"
+    "       ELSE l.transaction OPERATOR(pg_catalog.=) r.transaction END) "
+    "FROM loose l WHERE b.id OPERATOR(pg_catalog.=) l.id";
 
 constexpr char kForgetSettled[] =
     "DELETE FROM imagekit.removals WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY("

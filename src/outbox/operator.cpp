@@ -103,7 +103,7 @@ constexpr char kPickMoves[] =
     "       AND ($1 IS NULL OR u.url OPERATOR(pg_catalog.=) $1"
     "            OR COALESCE(imagekit.account_of(u.url) OPERATOR(pg_catalog.=) g.server"
     "                        AND imagekit.library_path(u.url) OPERATOR(pg_catalog.=) g.path, false)) "
-    "FROM moves m CROSS JOIN given g CROSS JOIN LATERAL imagekit.unpack(m.pack) u";
+    "FROM moves m CROSS JOIN given g CROSS JOIN LATERAL imagekit.unpack(m.pack) u WHERE u.url IS NOT NULL";
 
 constexpr char kForgetMove[] = "DELETE FROM imagekit.outbox WHERE ctid OPERATOR(pg_catalog.=) $1";
 constexpr char kCutMove[] = "UPDATE imagekit.outbox SET pack = $2, files = $3 WHERE ctid OPERATOR(pg_catalog.=) $1";
@@ -145,7 +145,7 @@ char *Caller() {
 // All that is committed is in the backlog afterwards.
 void TakeInAll() {
   constexpr int kTuplesAtOnce = 1000;
-  TakeBackOrphansOfNobody();
+  if (TakeBackOrphansOfNobody().files > 0) worker::WakeAtCommit();  // until then no drain sees them
   while (TakeIn(kTuplesAtOnce) > 0) CHECK_FOR_INTERRUPTS();
   if (pg::RunSql(kLeftInJournal, SPI_OK_SELECT) > 0)
     ereport(WARNING,

@@ -127,19 +127,6 @@ bool ReadUrls(Tuple *tuple) {
   return true;
 }
 
-void SayDamaged(const Tuple &tuple) {
-  static bool said = false;
-  if (said) return;
-  said = true;
-  char *place = DatumGetCString(DirectFunctionCall1(tidout, PointerGetDatum(&tuple.place)));
-  ereport(WARNING,
-          (errcode(ERRCODE_DATA_CORRUPTED), errmsg("a tuple of imagekit.outbox is damaged, and is passed by"),
-           errdetail("It holds what no version of imagekit_cleanup known to this library has written."),
-           errhint("Its images stay at ImageKit. Look at it with SELECT * FROM imagekit.outbox WHERE ctid = '%s', "
-                   "and delete it there.",
-                   place)));
-}
-
 struct Look {
   Tuple *tuples;
   int count;
@@ -245,7 +232,7 @@ int Choose(Look *look, const JournalRoom &room, ItemPointer passed) {
     }
     *passed = tuple->place;
     if (!ReadUrls(tuple)) {
-      SayDamaged(*tuple);
+      SayDamaged(tuple->place);
       continue;
     }
     files += tuple->files;
@@ -268,6 +255,19 @@ void MovePlace(worker::JournalPlace *place, const Look &look, const ItemPointerD
 }
 
 }  // namespace
+
+void SayDamaged(const ItemPointerData &place) {
+  static bool said = false;
+  if (said) return;
+  said = true;
+  char *ctid = DatumGetCString(DirectFunctionCall1(tidout, PointerGetDatum(&place)));
+  ereport(WARNING,
+          (errcode(ERRCODE_DATA_CORRUPTED), errmsg("a tuple of imagekit.outbox is damaged, and is passed by"),
+           errdetail("It holds what no version of imagekit_cleanup known to this library has written."),
+           errhint("Its images stay at ImageKit. Look at it with SELECT * FROM imagekit.outbox WHERE ctid = '%s', "
+                   "and delete it there.",
+                   ctid)));
+}
 
 uint64 TakeIn(int tuples) {
   ItemPointerData beginning = {};

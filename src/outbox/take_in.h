@@ -20,6 +20,9 @@ struct JournalRoom {
 void TakeFromJournal(worker::Batch *batch, worker::Claim *claim, const JournalRoom &room, worker::JournalPlace *place,
                      Intake *intake);
 
+/// Says in the log that a tuple of the journal is damaged: once a process. imagekit.pending shows it.
+void SayDamaged(const ItemPointerData &place);
+
 }  // namespace imagekit::outbox
 
 #endif  // IMAGEKIT_OUTBOX_TAKE_IN_H

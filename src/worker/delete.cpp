@@ -91,6 +91,13 @@ bool MoreToCome(const Flow &flow, const SenderAccount *entry) {
   return false;
 }
 
+// How many the account's hourly limit leaves to a file.
+int64 LeftFor(const QueuedFile &file, const SenderAccount *entry) {
+  return file.in_doubt ? entry->deletes_left : entry->deletes_left - entry->deletes_in_doubt;
+}
+
+constexpr int64 kLimitInDoubt = 5000;  // ms
+
 // What cannot be sent now, whatever the pace, is decided. True when anything was.
 bool DecideUnready(Flow *flow, SenderAccount *entry) {
   bool any = false;
@@ -101,8 +108,10 @@ bool DecideUnready(Flow *flow, SenderAccount *entry) {
     if (!IsReady(*file, entry)) continue;
     if (entry->pause_cause != nullptr) {
       Decide(flow->batch, file, Fate::kReleased, entry->pause_cause);
-    } else if (entry->limited && entry->deletes_left <= 0) {
+    } else if (entry->limited && LeftFor(*file, entry) <= 0) {
       Decide(flow->batch, file, Fate::kReleased, "waits: max_deletes_per_hour of the account is reached");
+      // Reached, perhaps: until it is known which of the deletes without an answer were done.
+      if (entry->deletes_in_doubt > 0) file->release_wait_ms = kLimitInDoubt;
     } else if (wait > flow->longest_wait_ms && !entry->account->dry_run) {
       Decide(flow->batch, file, Fate::kReleased,
              "waits for its turn: the account's write_rate, or ImageKit's, is spent");
@@ -129,8 +138,11 @@ void PlanTurn(const Flow &flow, SenderAccount *entry, bool more, Turn *turn) {
   }
   if (turn->ready.empty()) return;
   MarkSameFiles(batch, &turn->ready);
-  if (entry->limited && turn->ready.size() > static_cast<size_t>(entry->deletes_left))
-    turn->ready.resize(static_cast<size_t>(entry->deletes_left));
+  if (entry->limited) {
+    int64 taken = 0;
+    auto too_many = [&](int index) { return LeftFor(batch->files[index], entry) <= taken || ++taken == 0; };
+    turn->ready.erase(std::remove_if(turn->ready.begin(), turn->ready.end(), too_many), turn->ready.end());
+  }
   if (entry->account->dry_run) {
     for (int index : turn->ready) batch->files[index].stage = Stage::kProving;
     return;
@@ -193,6 +205,17 @@ bool AnyAt(const Batch &batch, Stage stage) {
   return false;
 }
 
+// An attempt has failed.
+void RetryOrGiveUp(Batch *batch, QueuedFile *file, const char *detail) {
+  if (file->by_hand || file->attempts < settings::max_attempts) {
+    Decide(batch, file, Fate::kRetry, detail);
+    return;
+  }
+  detail = psprintf("given up after %d attempts, the last: %s", file->attempts, detail);
+  if (file->fate == Fate::kOpen) LogError(*file, detail);
+  Decide(batch, file, Fate::kParked, detail);
+}
+
 }  // namespace
 
 bool SendDeletes(Flow *flow) {
@@ -248,7 +271,7 @@ void TakeDelete(Batch *batch, Sender *sender, const Answer &answer, int64 longes
     case Verdict::kGone:
       NoteAnswer(entry, answer.operation);
       CountDelete(batch, sender, file, true);
-      Decide(batch, file, Fate::kNotFound, "gone between look-up and delete");
+      Decide(batch, file, Fate::kNotFound, file->in_doubt ? kGoneByUs : "gone between look-up and delete");
       // By us, perhaps: a request on a connection that breaks is sent twice.
       file->unwitnessed = file->fate == Fate::kNotFound;
       if (file->fate == Fate::kNotFound) LogAlreadyGone(*file);
@@ -262,7 +285,7 @@ void TakeDelete(Batch *batch, Sender *sender, const Answer &answer, int64 longes
       if (++file->undecided < kMostUndecided)
         file->stage = Stage::kFound;
       else
-        Decide(batch, file, Fate::kRetry, answer.detail.c_str());
+        RetryOrGiveUp(batch, file, answer.detail.c_str());
       break;
     case Verdict::kThrottled:
       if (answer.retry_after_ms <= longest_wait_ms && ++file->undecided < kMostUndecided)
@@ -327,16 +350,11 @@ void DecideFailure(Batch *batch, Sender *sender, QueuedFile *file, const Answer 
       break;
     case Verdict::kTransient:
       CountFailure(sender, entry, answer);
-      if (!file->by_hand && file->attempts >= settings::max_attempts) {
-        detail = psprintf("given up after %d attempts, the last: %s", file->attempts, detail);
-        if (file->fate == Fate::kOpen) LogError(*file, detail);
-        Decide(batch, file, Fate::kParked, detail);
-        break;
-      }
       // Said the first time; an outage would otherwise fill the log. last_error has the rest.
-      if (file->fate == Fate::kOpen && file->attempts <= 1 && (answer.shared_by == 1 || !IsRepeated(detail)))
+      if (file->fate == Fate::kOpen && file->attempts <= 1 && file->attempts < settings::max_attempts &&
+          (answer.shared_by == 1 || !IsRepeated(detail)))
         LogError(*file, detail);
-      Decide(batch, file, Fate::kRetry, detail);
+      RetryOrGiveUp(batch, file, detail);
       break;
     default:
       if (file->fate == Fate::kOpen) LogError(*file, detail);

@@ -61,7 +61,8 @@ constexpr int64 kLongestFound = 15000;  // ms
 constexpr Ticks kSharedTurn = 5000;  // ms
 
 // Whoever waits for the drain to end, or for it to begin anew, does not wait for a request that hangs: so long for what is in
-// hand to be done, and so long for answers after that.
+// hand to be done, and so long for answers after that. Other databases, which only want the place, do: no request takes longer
+// than request_timeout, and one that were given up each time the turn is over would be made for ever.
 constexpr Ticks kLongestClosing = 5000;  // ms
 constexpr Ticks kLongestAnswer = 2000;   // ms
 
@@ -148,9 +149,13 @@ void GiveUpAnswers(Hand *hand) {
 
 void CloseInTime(Hand *hand, Ticks now) {
   if (!hand->closing) return;
-  if (hand->closing_since == 0) hand->closing_since = now;
+  if (hand->closing_since == 0) {
+    hand->closing_since = now;
+    hand->hurried = hand->letting_go;
+  }
+  hand->hurried |= outbox::DrainIsWanted();
   hand->letting_go |= now - hand->closing_since >= kLongestClosing;
-  if (!hand->letting_go || hand->claims == NIL) return;
+  if (!hand->letting_go || !hand->hurried || hand->claims == NIL) return;
   if (hand->letting_go_since == 0) hand->letting_go_since = now;
   if (now - hand->letting_go_since >= kLongestAnswer) GiveUpAnswers(hand);
 }

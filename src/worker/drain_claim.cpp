@@ -32,13 +32,13 @@ bool ReviewMovesInTurn(Drain *drain) {
   return review == MovesReview::kDone;
 }
 
-// Those that wait for a transaction are asked about before anything is looked up for them: it may take days.
+// Those that wait for a transaction, or for a table that cannot be searched, are asked about before anything is looked up for
+// them: it may take days.
 void AskAboutWaiting(Batch *batch) {
   bool any = false;
   for (int i = 0; i < batch->count; i++) {
     QueuedFile *file = &batch->files[i];
-    if (!IsAt(*file, Stage::kClaimed) || file->last_error == nullptr ||
-        strncmp(file->last_error, kWaits, strlen(kWaits)) != 0)
+    if (!IsAt(*file, Stage::kClaimed) || !(Begins(file->last_error, kWaits) || Begins(file->last_error, kCannotTell)))
       continue;
     file->stage = Stage::kProving;
     any = true;
@@ -88,10 +88,8 @@ bool ClaimFiles(Hand *hand, bool first) {
   // row back after its file has gone. Our commit record comes after the user's.
   ForceSyncCommit();
   outbox::LockQueue();
-  if (first) {
-    outbox::TakeBackOrphans();
-    outbox::MendDueTimes();
-  }
+  if (first || hand->orphans_left) hand->orphans_left = outbox::TakeBackOrphans(hand->claims).more;
+  if (first) outbox::MendDueTimes();
   // In a procedure the operator's word may have come since the last time.
   const bool may_send = settings::enabled && WhyDisarmed() == nullptr;
   const ApiClient *client = drain->sender.client;
@@ -107,7 +105,7 @@ bool ClaimFiles(Hand *hand, bool first) {
     outbox::LimitDeletes(&drain->sender, *batch);
     outbox::HoldAgain();
     intake = outbox::Claim(batch, &drain->sender, hand->limit, &drain->journal_place);
-    if (first) outbox::ReadMissingRuns(&drain->sender);
+    if (first || drain->sender.client != client) outbox::ReadMissingRuns(&drain->sender);
     moved = ReviewMovesInTurn(drain);
     Resolve(batch, &drain->sender);
     AskAboutWaiting(batch);
@@ -117,7 +115,7 @@ bool ClaimFiles(Hand *hand, bool first) {
   hand->dry = !intake.more && !moved;
   // With more, it is asked when there is room again.
   hand->claim_at = outbox::NextDue(*batch, drain->sender, drain->journal_place, drain->moves_at);
-  if (hand->dry && drain->procedure) hand->claim_at = Min(hand->claim_at, In(kLookAgain));
+  if (hand->dry && (drain->procedure || hand->orphans_left)) hand->claim_at = Min(hand->claim_at, In(kLookAgain));
   // What is due and not to be had is in another session's hands.
   if (!any && hand->claim_at <= GetCurrentTimestamp()) hand->claim_at = In(kLookAgain);
   if (TendHistory(drain)) hand->claim_at = 0;

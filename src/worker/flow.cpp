@@ -1,17 +1,29 @@
 // Leads the files of a batch on: for the drain and for deletes by hand the same.
 
+#include <string>
+
 #include "pg/bridge.h"
+#include "pg/encoding.h"
 #include "worker/steps.h"
 
 namespace imagekit::worker {
 
 namespace {
 
+// Here ImageKit's words enter the database: in a database of another encoding than UTF-8 they would be no text at all.
+void ToServerText(std::string *words) {
+  if (pg::IsServerText(words->c_str())) return;
+  char *text = pg::ToServerText(words->c_str());
+  pg::CallCxx([&] { *words = text; });
+  pfree(text);
+}
+
 bool TakeAnswers(Flow *flow, Answer *answer) {
   ApiClient *client = flow->sender->client;
   bool any = false;
   while (pg::CallCxx([&] { return client->NextAnswer(answer); })) {
     any = true;
+    for (std::string *words : {&answer->detail, &answer->file.name, &answer->file.url}) ToServerText(words);
     switch (answer->operation) {
       case Operation::kFind:
         TakeLookUp(flow->batch, flow->sender, *answer, flow->longest_wait_ms);

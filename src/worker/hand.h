@@ -28,7 +28,9 @@ struct Hand {
   List *claims;                           // Claim *
   int64 limit;                            // files that may still be claimed
   bool closing;                           // no more are claimed
-  bool letting_go;                        // and what is not on the wire goes back; after a while what is on it, too
+  bool letting_go;                        // and what is not on the wire goes back
+  bool hurried;                           // and after a while what is on it, too
+  bool orphans_left;                      // of a dead drain, in another session's hands
   bool dry;                               // the last claim took all there was
   TimestampTz claim_at;                   // not before
   Ticks purged_by;                        // purges are not waited for any longer

@@ -20,18 +20,26 @@ char *Printable(const char *url) {
 
 }  // namespace
 
+// What is said for each file must leave nothing behind: a round may have millions.
+
 void LogDeleted(const QueuedFile &file) {
-  if (settings::log_deletions)
-    ereport(LOG, (errmsg("Successfully deleted ImageKit file: %s fileId: %s", Printable(file.name), file.file_id)));
+  if (!settings::log_deletions) return;
+  char *name = Printable(file.name);
+  ereport(LOG, (errmsg("Successfully deleted ImageKit file: %s fileId: %s", name, file.file_id)));
+  pfree(name);
 }
 
 void LogAlreadyGone(const QueuedFile &file) {
-  if (settings::log_deletions)
-    ereport(LOG, (errmsg("File already deleted or not found on ImageKit: %s", Printable(file.url))));
+  if (!settings::log_deletions) return;
+  char *url = Printable(file.url);
+  ereport(LOG, (errmsg("File already deleted or not found on ImageKit: %s", url)));
+  pfree(url);
 }
 
 void LogElsewhere(const QueuedFile &file) {
-  ereport(WARNING, (errmsg("Could not find file to delete on ImageKit: %s", Printable(file.url))));
+  char *url = Printable(file.url);
+  ereport(WARNING, (errmsg("Could not find file to delete on ImageKit: %s", url)));
+  pfree(url);
 }
 
 void LogUsedMeanwhile(const QueuedFile &file) {

@@ -117,8 +117,9 @@ bool ConcludeLookUps(Batch *batch, const Sender *sender) {
     else
       LogAlreadyGone(*file);
     file->fate = Fate::kNotFound;
-    // Gone by us, most likely, in a request whose answer was lost.
-    file->unwitnessed = file->in_doubt;
+    if (!file->in_doubt) continue;
+    file->detail = MemoryContextStrdup(MemoryOf(batch, file), kGoneByUs);
+    file->unwitnessed = true;
   }
   return any;
 }

@@ -3,6 +3,7 @@
 // decides, once for many, and only what is used nowhere any more goes on into the backlog.
 
 #include "outbox/hold.h"
+#include "outbox/take_in.h"
 #include "pg/sql.h"
 #include "worker/steps.h"
 
@@ -11,14 +12,14 @@ namespace imagekit::worker {
 namespace {
 
 // Where less is watched since, the table cannot be asked for all that it held then: nothing is concluded. Nor where TRUNCATE
-// may have taken the row, and shall queue nothing.
+// may have taken the row, and shall queue nothing. The last column: the tuple is damaged.
 constexpr char kReadMoves[] =
     "WITH moves AS ("
     "  SELECT o.ctid AS tuple, o.captured_at, o.written_at, o.grace, o.relation, o.pack FROM imagekit.outbox o"
     "  WHERE o.origin OPERATOR(pg_catalog.=) 'M' AND o.ctid OPERATOR(pg_catalog.>) $2 LIMIT $1 FOR UPDATE SKIP LOCKED) "
     "SELECT m.tuple, u.url, u.file_id, m.relation, m.captured_at, "
     "       m.written_at OPERATOR(pg_catalog.+) COALESCE(m.grace, imagekit.grace_of(imagekit.account_of(u.url))), "
-    "       m.written_at "
+    "       m.written_at, w.relation IS NOT NULL AND u.url IS NULL "
     "FROM moves m LEFT JOIN (imagekit.watch_config w CROSS JOIN LATERAL imagekit.unpack(m.pack) u) "
     "ON w.relation OPERATOR(pg_catalog.=) m.relation AND w.since OPERATOR(pg_catalog.<=) m.captured_at "
     "AND w.on_truncate OPERATOR(pg_catalog.<>) 'ignore'";
@@ -40,7 +41,7 @@ struct Moves {
   TimestampTz *written_at;  // one a file
   ItemPointerData *tuple;   // one a file: where in the outbox it stands
   List *tuples;             // all that were read
-  List *undecided;          // those that hold a file about which the tables could not be asked
+  List *undecided;          // those that hold a file about which the tables could not be asked, or are damaged
 };
 
 bool IsIn(List *tuples, const ItemPointerData &tuple) {
@@ -72,7 +73,12 @@ Moves ReadMoves(MemoryContext context, int tuples, ItemPointer after) {
     }
     QueuedFile *file = &moves.batch.files[at];
     file->url = pg::FieldText(i, 2, context);
-    if (file->url == nullptr) continue;  // nothing is concluded from the tuple
+    if (file->url == nullptr) {  // nothing is concluded from the tuple
+      if (!DatumGetBool(pg::Field(i, 8, &null))) continue;
+      outbox::SayDamaged(moves.tuple[at]);
+      moves.undecided = lappend(moves.undecided, llast(moves.tuples));
+      continue;
+    }
     file->captured_file_id = pg::FieldText(i, 3, context);
     file->relation = DatumGetObjectId(pg::Field(i, 4, &null));
     file->captured_at = DatumGetTimestampTz(pg::Field(i, 5, &null));

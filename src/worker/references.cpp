@@ -111,7 +111,8 @@ char *NameOf(Oid table) {
   return name == nullptr ? nullptr : quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)), name);
 }
 
-// Until a use that is not committed is asked about again: soon at first, and the more rarely the longer the file has waited.
+// Until a use that is not committed, or a table that cannot be searched, is asked about again: soon at first, and the more
+// rarely the longer the file has waited.
 int64 WaitForOthers(const QueuedFile &file) {
   constexpr int64 kMost = 10 * 60 * 1000;
   int64 age = TimestampDifferenceMilliseconds(file.captured_at, GetCurrentTimestamp());
@@ -144,6 +145,16 @@ void Keep(void *argument, const TableSearch &where, int file, bool certain) {
   }
 }
 
+// Nothing of it has to do with ImageKit: no attempt is counted.
+void LetWait(Batch *batch, const char *why) {
+  for (int i = 0; i < batch->count; i++) {
+    QueuedFile *file = &batch->files[i];
+    if (!IsProving(*file)) continue;
+    Decide(batch, file, Fate::kReleased, why);
+    file->release_wait_ms = WaitForOthers(*file);
+  }
+}
+
 // One that cannot be read must not stop the drain for the others' sake. The files stay undeleted, for without its answer
 // there is no proof.
 void AskInDrain(Oid table, Search *search) {
@@ -162,26 +173,22 @@ void AskInDrain(Oid table, Search *search) {
   if (error == nullptr || get_rel_name(table) == nullptr) return;
   Batch *batch = search->batch;
   if (error->sqlerrcode == kAskAgain) {
-    for (int i = 0; i < batch->count; i++) {
-      QueuedFile *file = &batch->files[i];
-      if (!IsProving(*file)) continue;
-      Decide(batch, file, Fate::kReleased, psprintf("waits: %s", error->message));
-      file->release_wait_ms = WaitForOthers(*file);
-    }
+    LetWait(batch, psprintf("waits: %s", error->message));
     return;
   }
-  char *why = psprintf("cannot tell whether table %s still uses it: %s", name, error->message);
+  char *why = psprintf("%s%s still uses it: %s", kCannotTell, name, error->message);
   // Said for a file's first attempt; last_error has it for the others, which come again and again.
   bool first = false;
-  for (int i = 0; i < batch->count; i++) first |= IsProving(batch->files[i]) && batch->files[i].attempts <= 1;
+  for (int i = 0; i < batch->count; i++)
+    first |=
+        IsProving(batch->files[i]) && batch->files[i].attempts <= 1 && !Begins(batch->files[i].last_error, kCannotTell);
   int unsaid;
   ereport(first && MayComplain(&unsaid) ? WARNING : DEBUG1,
           (errcode(error->sqlerrcode), errmsg("imagekit_cleanup cannot search watched table %s", name),
            errdetail("%s", error->message),
            errhint("Nothing is deleted until it can be searched. Call imagekit.watch() again with its sources "
                    "as they are now, or imagekit.unwatch().")));
-  for (int i = 0; i < batch->count; i++)
-    if (IsProving(batch->files[i])) Decide(batch, &batch->files[i], Fate::kRetry, why);
+  LetWait(batch, why);
 }
 
 bool Any(const Batch &batch, bool (*what)(const QueuedFile &)) {

@@ -22,12 +22,13 @@ struct SenderAccount {
   bool answered;       // ImageKit gave a proper answer since that was last written down
   // Requests that failed since one was answered: look-ups, and deletes, which may fail for a reason of their own.
   double read_failures, write_failures;
-  bool limited;        // by max_deletes_per_hour
-  int64 deletes_left;  // of it
-  int room;            // how many of its files may be claimed
-  bool starved;        // more might have been claimed
-  bool tried;          // with one file, after a stop
-  Ticks answered_at;   // when ImageKit last answered, or first had reason to
+  bool limited;            // by max_deletes_per_hour
+  int64 deletes_left;      // of it
+  int64 deletes_in_doubt;  // that may have been done: leave as much of it to them
+  int room;                // how many of its files may be claimed
+  bool starved;            // more might have been claimed
+  bool tried;              // with one file, after a stop
+  Ticks answered_at;       // when ImageKit last answered, or first had reason to
   Library library;
   bool probing;          // any file of the library is being asked for
   uint64 identity;       // fingerprint of what decides which library is meant: key, api_url, prefixes

@@ -79,8 +79,8 @@ void StopForMissing(Sender *sender, SenderAccount *entry);
 bool ConcludeLookUps(Batch *batch, const Sender *sender);
 
 /// 6. Still used by a row of a watched table, under any spelling? Then kept. Asked last, right before the delete, so that
-/// the proof is as fresh as it can be. When it cannot be asked (a lock, a broken table), the file is tried again later:
-/// without the proof nothing is deleted. For files at kProving. Needs an open SqlSession.
+/// the proof is as fresh as it can be. When it cannot be asked (a lock, a broken table), the file waits, and no attempt is
+/// counted, as ImageKit has no part in it: without the proof nothing is deleted. For files at kProving. Needs an open SqlSession.
 ///
 /// In the same breath those that were deleted since it was last asked: between the proof and the moment ImageKit has deleted
 /// the file lies one request, and a row may come to use it in that time. That cannot be prevented without holding up who
@@ -92,6 +92,11 @@ void ReleaseWhenChanged(Batch *batch, Sender *sender);
 
 /// How the words of a file begin that waits for another transaction. The view status and an index of the backlog know it too.
 constexpr char kWaits[] = "waits: a row of ";
+/// And of one that waits for a watched table that cannot be searched; the same know it.
+constexpr char kCannotTell[] = "cannot tell whether table ";
+
+/// The words of a file that is not there and was in doubt. max_deletes_per_hour counts it by them.
+constexpr char kGoneByUs[] = "gone by an earlier delete, most likely: its answer did not come";
 
 /// 6 and 7, the proof and the delete. Of each account, as many requests as its pace and the wire let through at this moment
 /// are taken, what they can carry is proven, and sent at once, so that no proof is older than the moment it takes to send.
@@ -102,6 +107,11 @@ void TakeDelete(Batch *batch, Sender *sender, const Answer &answer, int64 longes
 /// Doubles get the fate of the file they stand for; who waited behind a file that is decided goes on.
 void DecideDoubles(Batch *batch);
 void FollowOthers(Batch *batch);
+
+/// Whether a file's words begin so. False for NULL.
+inline bool Begins(const char *words, const char *with) {
+  return words != nullptr && strncmp(words, with, strlen(with)) == 0;
+}
 
 /// The effect of an answer that is neither success nor absence, on file and account; the words go to the log.
 void DecideFailure(Batch *batch, Sender *sender, QueuedFile *file, const Answer &answer);

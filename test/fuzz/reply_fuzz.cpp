@@ -121,7 +121,7 @@ void CheckBody(const ReplyBody& body, const std::string& text) {
     case BodyKind::kHtml:
       break;
     case BodyKind::kText:
-      Require(!blank && body.message.size() <= kMaxDetailBytes, "text is some, and not more than is kept", text);
+      Require(!blank && body.message == text, "text is some, and all of it", text);
       break;
   }
   Require(body.files.size() <= body.entries, "no file without an entry", text);
@@ -154,12 +154,16 @@ void CheckVerdict(const Exchange& exchange, const ReplyBody& body, Verdict verdi
       if (request == Request::kBulkDelete) {
         Require((exchange.status == 200 || exchange.status == 207) && object, "deleted by an answer with lists", text);
       } else {
-        Require(deletes && (exchange.status == 204 || (exchange.status == 200 && !foreign)), "deleted when it says so",
-                text);
+        Require(deletes && exchange.status == 204, "deleted when it says so", text);
       }
       break;
     case Verdict::kPurged:
       Require(request == Request::kPurge && exchange.status / 100 == 2 && object, "purged when it says so", text);
+      break;
+    case Verdict::kUndecided:
+      Require(request == Request::kDelete && exchange.status == 200 && !foreign && body.kind != BodyKind::kMessage &&
+                  body.kind != BodyKind::kArray,
+              "undecided where nothing is said", text);
       break;
     case Verdict::kCredentials:
       Require(exchange.status == 401 || exchange.status == 403, "a key is refused by 401 and 403", text);
@@ -169,7 +173,6 @@ void CheckVerdict(const Exchange& exchange, const ReplyBody& body, Verdict verdi
       break;
     case Verdict::kElsewhere:
     case Verdict::kAmbiguous:
-    case Verdict::kUndecided:
     case Verdict::kQuota:
       Require(false, "no status says so", text);
       break;

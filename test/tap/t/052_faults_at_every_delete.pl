@@ -78,6 +78,8 @@ for my $kind (sort keys %files)
 		[ { kind => 'html_404' }, 'HTTP 404: an HTML page, not an answer of ImageKit' ],
 		[ { kind => 'status', status => 200, body => 'garbage', content_type => 'application/json' }, 'HTTP 200: not an answer of ImageKit: garbage' ],
 		[ { kind => 'status', status => 200, body => '<html>Sign in</html>', content_type => 'text/html' }, 'HTTP 200: an HTML page' ],
+		[ { kind => 'status', status => 200, json => { message => 'Not possible.', help => 'Write to us.' } }, 'HTTP 200: Not possible\.', 'delete' ],
+		[ { kind => 'status', status => 200, json => [] }, 'HTTP 200: not an answer of ImageKit' ],
 		[ { kind => 'status', status => 302, headers => { Location => 'https://example.com/' } }, 'HTTP 302: a redirect to https://example.com/, not followed' ],
 		[ { kind => 'status', status => 403, body => '<html>Blocked</html>', content_type => 'text/html' }, 'HTTP 403: an HTML page' ],
 		[ { kind => 'status', status => 200, content_type => 'application/json', body => '[' . ' ' x (9 << 20) . ']' }, 'HTTP 200: the answer is longer than 8388608 bytes' ],
@@ -115,6 +117,26 @@ for my $kind (sort keys %files)
 	eventually { $stages->state } '0 ' . $stages->rest, "$kind: refused: all goes when somebody says so";
 	is($stages->outcomes($refused), $kind eq 'bulk' ? '3 deleted, 1 kept' : '1 deleted', "$kind: refused: each once");
 }
+
+# An answer that says nothing: the file is asked for again, until ImageKit says that it has deleted it.
+for my $nothing ([ body => '' ], [ json => {} ])
+{
+	$imagekit->forget;
+	$imagekit->fault(kind => 'status', status => 200, @$nothing, @deletes, count => 3);
+	my $round = remove('delete');
+	eventually { $stages->state } '0 ' . $stages->rest, 'nothing said: all goes in the end';
+	is($stages->outcomes($round), '1 deleted', 'nothing said: once');
+	is(scalar $imagekit->deletes, 4, 'nothing said: as soon as it is said');
+}
+$t->setting('imagekit_cleanup.max_attempts', 2);
+$imagekit->fault(kind => 'status', status => 200, json => {}, @deletes, count => 0);
+my $unsaid = remove('delete');
+eventually { $stages->waits($unsaid) } qr/\Afailed attempted given up after 2 attempts, the last: HTTP 200: the answer does not say that the file was deleted/,
+	'nothing said for ever: it is given up in the end';
+$imagekit->no_faults;
+$t->sql('SELECT imagekit.retry()');
+eventually { $stages->state } '0 ' . $stages->rest, 'and goes when somebody says so';
+$t->setting('imagekit_cleanup.max_attempts', 20);
 
 # The CDN ---------------------------------------------------------------------------------------------------------------
 

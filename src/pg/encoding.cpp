@@ -1,0 +1,53 @@
+// Character by character, by the conversion that every process has at hand: finding another takes a transaction, and words of
+// ImageKit's come when there is none.
+
+#include "pg/encoding.h"
+
+namespace imagekit::pg {
+
+namespace {
+
+// False when the encoding does not have it. `at` gets it with a zero.
+bool Convert(pg_wchar character, unsigned char *at) {
+  MemoryContext context = CurrentMemoryContext;
+  volatile bool converted = true;
+  PG_TRY();
+  { pg_unicode_to_server(character, at); }
+  PG_CATCH();
+  {
+    MemoryContextSwitchTo(context);
+    FlushErrorState();
+    converted = false;
+  }
+  PG_END_TRY();
+  return converted;
+}
+
+}  // namespace
+
+bool IsServerText(const char *utf8) {
+  // SQL_ASCII takes every byte as it is.
+  if (GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII) return true;
+  for (const char *c = utf8; *c != '\0'; c++)
+    if (IS_HIGHBIT_SET(*c)) return false;
+  return true;
+}
+
+char *ToServerText(const char *utf8) {
+  if (IsServerText(utf8)) return pstrdup(utf8);
+  StringInfoData text;
+  initStringInfo(&text);
+  for (auto *c = reinterpret_cast<const unsigned char *>(utf8); *c != '\0'; c += pg_utf_mblen(c)) {
+    unsigned char converted[MAX_UNICODE_EQUIVALENT_STRING + 1];
+    const pg_wchar character = utf8_to_unicode(c);
+    if (character < 0x80)
+      appendStringInfoChar(&text, static_cast<char>(character));
+    else if (Convert(character, converted))
+      appendStringInfoString(&text, reinterpret_cast<char *>(converted));
+    else
+      appendStringInfo(&text, character > 0xFFFF ? "\\U%08x" : "\\u%04x", character);
+  }
+  return text.data;
+}
+
+}  // namespace imagekit::pg

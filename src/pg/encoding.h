@@ -1,0 +1,19 @@
+// Text from outside, which is UTF-8, in the database's encoding.
+
+#ifndef IMAGEKIT_PG_ENCODING_H
+#define IMAGEKIT_PG_ENCODING_H
+
+#include "pg/server.h"
+
+namespace imagekit::pg {
+
+/// True when every valid UTF-8 text is one of the database's as it is, or the text is ASCII.
+bool IsServerText(const char *utf8);
+
+/// Valid UTF-8 in the database's encoding, palloc'ed; a character that it does not have becomes \uXXXX, or \UXXXXXXXX. Needs no
+/// transaction.
+char *ToServerText(const char *utf8);
+
+}  // namespace imagekit::pg
+
+#endif  // IMAGEKIT_PG_ENCODING_H
