@@ -80,8 +80,13 @@ like($t->sql("SELECT string_agg(item || ': ' || answer, E'\\n') FROM imagekit.ex
 is($t->messages("SELECT imagekit.delete_file('$ENDPOINT/open_row.jpg')") =~ /DETAIL:  failed: (.*)/ ? $1 : '',
 	'a row of public.modules that is not committed yet uses it, source images.', 'and so does who asks by hand');
 is($t->cause, '', 'the status has no word of a short wait');
-$t->sql(q{UPDATE imagekit.backlog SET captured_at = captured_at - interval '1 hour'});
-like($t->cause, qr/^1 files wait since .* for transactions that are not over: see pg_stat_activity\.xact_start and pg_prepared_xacts/, 'but of a long one');
+# The file is in a drain's hands now and then.
+eventually
+{
+	$t->sql(q{UPDATE imagekit.backlog SET captured_at = captured_at - interval '1 hour' WHERE captured_at > now() - interval '30 minutes'});
+	$t->cause
+}
+qr/^1 files wait since .* for transactions that are not over: see pg_stat_activity\.xact_start and pg_prepared_xacts/, 'but of a long one';
 isnt($t->status, 'stopped', 'which stops nothing else');
 $session->query_safe('COMMIT');
 eventually { $t->sql("SELECT outcome FROM imagekit.history WHERE url LIKE '%/open_row.jpg'") } 'kept', 'committed, it keeps the file';
