@@ -203,13 +203,18 @@ inline IndexFetchTableData *BeginIndexFetch(Relation relation) {
 
 // --- Other backends --------------------------------------------------------------------------------------------------
 
-/// NULL for one that has ended, and for a prepared transaction.
+/// NULL for one that has ended, and for a prepared transaction, which keeps the number of the process that has prepared it.
 inline PGPROC *ProcOf(const VirtualTransactionId &transaction) {
 #if PG_VERSION_NUM >= 170000
-  return transaction.procNumber == INVALID_PROC_NUMBER ? nullptr : ProcNumberGetProc(transaction.procNumber);
+  if (transaction.procNumber == INVALID_PROC_NUMBER) return nullptr;
+  PGPROC *process = ProcNumberGetProc(transaction.procNumber);
+  const bool its = process != nullptr && process->vxid.lxid == transaction.localTransactionId;
 #else
-  return transaction.backendId == InvalidBackendId ? nullptr : BackendIdGetProc(transaction.backendId);
+  if (transaction.backendId == InvalidBackendId) return nullptr;
+  PGPROC *process = BackendIdGetProc(transaction.backendId);
+  const bool its = process != nullptr && process->lxid == transaction.localTransactionId;
 #endif
+  return its ? process : nullptr;
 }
 
 // --- Bitmaps of an index ---------------------------------------------------------------------------------------------

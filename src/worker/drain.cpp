@@ -117,18 +117,15 @@ bool Sending(const Hand &hand) {
   return client != nullptr && client->Sending();
 }
 
-// What needs a transaction comes first, so that what is proven meets nothing but the wire.
 bool Turn(Hand *hand, Answer *answer) {
-  const bool sending = Sending(*hand);
   MemoryContext before = MemoryContextSwitchTo(hand->batch.context);
-  bool moved = !sending && SettleDecided(hand);
-  MemoryContextSwitchTo(before);
-  moved |= !sending && PurgeInTurn(hand);
-  (void)MemoryContextSwitchTo(hand->batch.context);
   hand->flow.more_to_come = !hand->dry && !hand->closing;
   hand->flow.letting_go = hand->letting_go;
-  moved |= hand->drain->sender.client != nullptr && MoveOn(&hand->flow, answer);
+  bool moved = hand->drain->sender.client != nullptr && MoveOn(&hand->flow, answer);
+  const bool sending = Sending(*hand);
+  moved |= !sending && SettleDecided(hand);
   MemoryContextSwitchTo(before);
+  moved |= !sending && PurgeInTurn(hand);
   return moved;
 }
 

@@ -19,7 +19,7 @@ done_testing();
 sub moving_rows
 {
 my ($create_index) = @_;
-$t = ImageKit::Test->new(name => "index_$create_index");
+$t = ImageKit::Test->new(name => "index_$create_index", settings => { max_prepared_transactions => 5 });
 $imagekit = $t->imagekit;
 
 # The other rows are what the search is busy with, for a second or so: many URLs of the account, none of them asked for.
@@ -108,13 +108,14 @@ for my $id (1 .. 3)
 }
 is($t->sql(q{SELECT count(*) FROM parts_first WHERE image LIKE '%/part_/%'}), 3, 'the rows are there');
 
-# A row that is new when the search begins, and not committed; it is committed and moves on before its turn comes.
-my $commit_to_first = $to_first =~ s/; UPDATE/; COMMIT; UPDATE/r;
+# A row that is new when the search begins, and not committed; it is committed and moves on before its turn comes. By a prepared
+# transaction: for one that runs statements meanwhile the search would wait.
+my $commit_to_first = $to_first =~ s/; UPDATE/; COMMIT PREPARED 'new'; UPDATE/r;
 kept_while('inserted before the search, committed and moved during it', 'new/same.jpg', $commit_to_first =~ s/ID/-10/r,
-	before => "BEGIN; INSERT INTO parts VALUES (-10, 'last', '$ENDPOINT/new/same.jpg')");
+	before => "BEGIN; INSERT INTO parts VALUES (-10, 'last', '$ENDPOINT/new/same.jpg'); PREPARE TRANSACTION 'new'");
 $t->sql("INSERT INTO parts VALUES (-11, 'last')");
 kept_while('given its image before the search, committed and moved during it', 'given/same.jpg', $commit_to_first =~ s/ID/-11/r,
-	before => "BEGIN; UPDATE parts SET image = '$ENDPOINT/given/same.jpg' WHERE id = -11");
+	before => "BEGIN; UPDATE parts SET image = '$ENDPOINT/given/same.jpg' WHERE id = -11; PREPARE TRANSACTION 'new'");
 is($t->sql(q{SELECT string_agg(region, ' ') FROM parts WHERE id IN (-10, -11)}), 'first first', 'they have moved');
 
 # In a table that another transaction is just adding to the watched ones, not seen until it commits.
