@@ -105,14 +105,15 @@ sub set_options
 }
 
 # FILES files in the library and in the rows of a table (patches, own.patches, queued.patches or photos), beside those
-# that stay; nothing queued, no request counted. OPTIONS: as of Bench::Emulator::renew.
+# that stay; nothing queued, no request counted. OPTIONS: staying => rows that stay; others as of Bench::Emulator::renew.
 sub fill
 {
 	my ($self, $table, $files, %options) = @_;
 	my $emulator = $self->{emulator};
+	my $staying = delete $options{staying} // $STAYING_ROWS;
 	$emulator->renew(%options);
 	$emulator->fill('/bulk', 0, $files, $FOLDERS);
-	$emulator->fill('/stay', 4 * $FIRST_STAYING, 4 * $STAYING_ROWS, $FOLDERS);
+	$emulator->fill('/stay', 4 * $FIRST_STAYING, 4 * $staying, $FOLDERS);
 	$self->{server}->sql(q{
 		TRUNCATE imagekit.history, imagekit.outbox, imagekit.backlog;
 		SET session_replication_role = replica; -- nothing is captured
@@ -124,11 +125,27 @@ sub fill
 		my $rows = int($files / 4);
 		$self->{server}->sql(qq{
 			INSERT INTO $table SELECT * FROM made(0, $rows, '/bulk');
-			INSERT INTO $table SELECT * FROM made($FIRST_STAYING, $STAYING_ROWS, '/stay');
+			INSERT INTO $table SELECT * FROM made($FIRST_STAYING, $staying, '/stay');
 		});
 	}
 	$self->{server}->sql("VACUUM (ANALYZE) $table; CHECKPOINT;");
 	$emulator->forget_requests;
+	return;
+}
+
+# FILES files again, in the library and in rows of patches, where fill() has made such and they have gone; the others stay as they are.
+sub fill_again
+{
+	my ($self, $files) = @_;
+	my $rows = int($files / 4);
+	$self->{emulator}->fill('/bulk', 0, $files, $FOLDERS);
+	$self->{server}->sql(qq{
+		TRUNCATE imagekit.history;
+		SET session_replication_role = replica;
+		INSERT INTO patches SELECT * FROM made(0, $rows, '/bulk');
+	});
+	$self->{server}->sql('VACUUM (ANALYZE) patches; CHECKPOINT;');
+	$self->{emulator}->forget_requests;
 	return;
 }
 
