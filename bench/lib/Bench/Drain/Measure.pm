@@ -158,8 +158,8 @@ sub _many
 	$stage->set_options;
 	$progress->('a thousand files, again and again');
 	$stage->fill('patches', 1000, staying => int($scale->{many} / 4));
-	my @few = $stage->drain('patches', 1000);
-	push @few, do { $stage->fill_again(1000); $stage->drain('patches', 1000) } for 2 .. $scale->{few_runs};
+	$stage->fill_parts($scale->{few_runs}, 1000);
+	my @few = map { $stage->drain('patches', 1000, part => $_) } 1 .. $scale->{few_runs};
 
 	$progress->("$scale->{many} files");
 	$stage->fill('patches', $scale->{many});

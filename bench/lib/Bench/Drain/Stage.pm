@@ -17,6 +17,7 @@ our $FOLDERS = 1000;
 our $STAYING_ROWS = 20_000;
 # Row and file numbers of those that stay begin here: no two files have the same name.
 our $FIRST_STAYING = 100_000_000;
+my $FIRST_OF_PARTS = 200_000_000;
 my $endpoint = 'https://ik.imagekit.io/acme';
 
 # A drain that has deleted nothing for so long has stopped.
@@ -133,19 +134,18 @@ sub fill
 	return;
 }
 
-# FILES files again, in the library and in rows of patches, where fill() has made such and they have gone; the others stay as they are.
-sub fill_again
+# Beside what fill() has made, COUNT parts of FILES files each in patches, to be drained one after the other: drain(part => 1), 2, ...
+sub fill_parts
 {
-	my ($self, $files) = @_;
+	my ($self, $count, $files) = @_;
 	my $rows = int($files / 4);
-	$self->{emulator}->fill('/bulk', 0, $files, $FOLDERS);
-	$self->{server}->sql(qq{
-		TRUNCATE imagekit.history;
-		SET session_replication_role = replica;
-		INSERT INTO patches SELECT * FROM made(0, $rows, '/bulk');
-	});
+	for my $part (1 .. $count)
+	{
+		my $first = $FIRST_OF_PARTS + $part * $rows;
+		$self->{emulator}->fill("/part$part", 4 * $first, $files, $FOLDERS);
+		$self->{server}->sql("SET session_replication_role = replica; INSERT INTO patches SELECT * FROM made($first, $rows, '/part$part')");
+	}
 	$self->{server}->sql('VACUUM (ANALYZE) patches; CHECKPOINT;');
-	$self->{emulator}->forget_requests;
 	return;
 }
 
@@ -168,14 +168,22 @@ sub delete_sql
 }
 
 # Deletes the rows of FILES files in one transaction, and waits until the worker has settled all. Nothing less than all
-# counts. OPTIONS: meanwhile => called several times a second; bucket_ms.
+# counts. OPTIONS: meanwhile => called several times a second; bucket_ms; part => only this one of fill_parts().
 # Returns the emulator's rates with {files, seconds, rate, requests_per_file} added: seconds from the first request to the
 # last one's answer, or to the last file's entry in the history, whichever is later.
 sub drain
 {
 	my ($self, $table, $files, %options) = @_;
-	$self->{server}->sql($self->delete_sql($table));
-	$self->wait_until_gone('/bulk', $options{meanwhile});
+	my $part = $options{part};
+	if (defined $part)
+	{
+		my $first = $FIRST_OF_PARTS + $part * int($files / 4);
+		$self->{server}->sql('TRUNCATE imagekit.history');
+		$self->{emulator}->forget_requests;
+		$self->{server}->sql("DELETE FROM $table WHERE id BETWEEN $first AND $first + $files / 4 - 1");
+	}
+	else { $self->{server}->sql($self->delete_sql($table)); }
+	$self->wait_until_gone(defined $part ? "/part$part/" : '/bulk', $options{meanwhile});
 	my $last_settled = $self->_settled($files);
 	my $rates = $self->{emulator}->rates($options{bucket_ms});
 	my $ended = $rates->{all}{ended_us} / 1e6;
