@@ -176,6 +176,9 @@ class ApiClient {
   /// Queues the purge of one URL from the CDN (section 6.1). After deletes and look-ups, at the pace of writes.
   void Purge(uint64_t ticket, int account, const std::string& url);
 
+  /// Hands back the purges that wait: each is answered kThrottled, as it was not sent.
+  void GiveBackPurges(int account);
+
   /// Queues the question for any one file of the library: its URL tells whose library the key opens (section 4.1).
   void Probe(uint64_t ticket, int account);
 

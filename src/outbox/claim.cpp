@@ -57,7 +57,9 @@ constexpr char kInJournal[] =
     "       COALESCE(pg_catalog.bool_or(o.origin OPERATOR(pg_catalog.=) 'M'), false) FROM imagekit.outbox o "
     "WHERE pg_catalog.pg_relation_size('imagekit.outbox') OPERATOR(pg_catalog.<) 4194304";
 
-constexpr char kPaused[] =
+constexpr char kPaused[] = "SELECT server FROM imagekit.pauses";
+
+constexpr char kStopped[] =
     "SELECT server FROM imagekit.account_state WHERE paused_until OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()";
 
 // Stopped before, and not known to be well again.
@@ -84,21 +86,22 @@ List *ServersIn(const char *sql) {
 // The accounts, by whether they can be sent to at this moment.
 struct Servers {
   List *all;
-  List *configured;  // without a problem of configuration
-  List *usable;      // and not paused
+  List *configured;  // without a problem of configuration, and not paused by an operator
+  List *usable;      // and not stopped
 };
 
 Servers SortServers(const Sender &sender) {
   Servers servers = {};
+  List *stopped = ServersIn(kStopped);
   List *paused = ServersIn(kPaused);
   ListCell *cell;
   foreach (cell, sender.accounts) {
     auto *entry = static_cast<SenderAccount *>(lfirst(cell));
     Oid server = entry->account->server;
     servers.all = lappend_oid(servers.all, server);
-    if (entry->problem != nullptr) continue;
+    if (entry->problem != nullptr || list_member_oid(paused, server)) continue;
     servers.configured = lappend_oid(servers.configured, server);
-    if (entry->pause_cause == nullptr && !list_member_oid(paused, server))
+    if (entry->pause_cause == nullptr && !list_member_oid(stopped, server))
       servers.usable = lappend_oid(servers.usable, server);
   }
   return servers;

@@ -9,6 +9,7 @@
 // They reach the journal as well: it is taken in first. What a drain has claimed is never touched, for nobody can say what
 // ImageKit has been told of it; a NOTICE counts it. Nothing here waits for another operator's open transaction.
 
+#include "account/account.h"
 #include "outbox/backlog.h"
 #include "outbox/hold.h"
 #include "outbox/pack.h"
@@ -131,7 +132,7 @@ Conditions ReadConditions(FunctionCallInfo fcinfo, const Word &word) {
                      "imagekit.%s(relation => 'patches'). For all files of an account, give the server.",
                      word.function)));
   pg::Param *server = &conditions.params[kServer];
-  if (!server->null) server->value = ObjectIdGetDatum(get_foreign_server_oid(NameStr(*PG_GETARG_NAME(kServer)), false));
+  if (!server->null) server->value = ObjectIdGetDatum(account::AccountNamed(NameStr(*PG_GETARG_NAME(kServer))));
   return conditions;
 }
 

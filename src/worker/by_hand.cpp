@@ -8,6 +8,7 @@
 #include "pg/sql.h"
 #include "worker/arming.h"
 #include "worker/drain.h"
+#include "worker/pause.h"
 #include "worker/wake.h"
 #include "worker/steps.h"
 
@@ -45,9 +46,15 @@ pg_noinline void LeadOn(Flow *flow, Waiter *waiter) {
 }
 
 void Prove(void *argument, Batch *batch) {
+  auto *sender = static_cast<Sender *>(argument);
   KeepReferenced(batch);
-  ReleaseWhenChanged(batch, static_cast<Sender *>(argument));
+  LockWire();
+  HaltPaused(sender);
+  ReleaseHalted(batch, sender);
+  ReleaseWhenChanged(batch, sender);
 }
+
+void Sent(void *) { UnlockWire(); }
 
 // All steps for the given URLs, within the caller's transaction; ImageKit is asked meanwhile. What was done is recorded
 // in the history, and comes back with the batch.
@@ -70,12 +77,13 @@ void DeleteNow(Batch *batch, char **urls, int count) {
   // The keys live in the sender, and go with the call.
   auto *sender = static_cast<Sender *>(MemoryContextAllocZero(batch->context, sizeof(Sender)));
   (void)Refresh(sender, batch->context);
+  HaltPaused(sender);
   Resolve(batch, sender);
   // Static: locals that change between setjmp and longjmp would be lost. Calls do not nest: nothing here runs users' code.
   static Waiter waiter;
   static Flow flow;
   waiter = {};
-  flow = {batch, sender, Prove, nullptr, sender, kLongestPace, 0, false, false, nullptr};
+  flow = {batch, sender, Prove, Sent, nullptr, sender, kLongestPace, 0, false, false, nullptr};
   MemoryContext before = MemoryContextSwitchTo(batch->context);
   PG_TRY();
   { LeadOn(&flow, &waiter); }

@@ -13,6 +13,7 @@
 #include "pg/settings.h"
 #include "worker/arming.h"
 #include "worker/hand.h"
+#include "worker/pause.h"
 
 namespace imagekit::worker {
 
@@ -68,19 +69,29 @@ constexpr Ticks kLongestAnswer = 2000;   // ms
 // Purges that have been sent are waited for so long, when there is nothing else; ImageKit may have put them off for minutes.
 constexpr Ticks kLongestPurge = 10000;  // ms
 
-// The proof, and the operator's word, asked again right before each delete: after the proof, which may take long.
+// The proof, and the operator's word, asked again right before each delete: after the proof, which may take long. The
+// transaction stays open until what was proven is on the wire, and so does the lock that whoever says stop waits for.
 void Prove(void *argument, Batch *batch) {
-  auto *drain = static_cast<Drain *>(argument);
+  auto *hand = static_cast<Hand *>(argument);
+  Drain *drain = hand->drain;
   MemoryContext before = CurrentMemoryContext;
-  Step step;
-  Begin(&step, drain);
+  Begin(&hand->proof, drain);
   KeepReferenced(batch);
+  LockWire();
   ObeyReload();
   const char *stopped = !settings::enabled ? "imagekit_cleanup.enabled is off" : WhyDisarmed();
   for (int i = 0; stopped != nullptr && i < batch->count; i++)
     if (IsAt(batch->files[i], Stage::kProving)) Decide(batch, &batch->files[i], Fate::kReleased, stopped);
+  HaltPaused(&drain->sender);
+  ReleaseHalted(batch, &drain->sender);
   ReleaseWhenChanged(batch, &drain->sender);
-  End(&step);
+  MemoryContextSwitchTo(before);
+}
+
+void Sent(void *argument) {
+  MemoryContext before = CurrentMemoryContext;
+  UnlockWire();
+  End(&static_cast<Hand *>(argument)->proof);
   MemoryContextSwitchTo(before);
 }
 
@@ -88,7 +99,7 @@ void Prove(void *argument, Batch *batch) {
 void MarkDeletedBefore(void *argument, Batch *batch, const SenderAccount *entry) {
   MemoryContext before = CurrentMemoryContext;
   Step step;
-  Begin(&step, static_cast<Drain *>(argument));
+  Begin(&step, static_cast<Hand *>(argument)->drain);
   outbox::MarkDeletedBefore(batch, *entry->account);
   End(&step);
   MemoryContextSwitchTo(before);
@@ -100,6 +111,7 @@ bool PurgeInTurn(Hand *hand) {
   if (!hand->dry || hand->closing || NextPurgeAt(drain->purging, drain->sender) > GetCurrentTimestamp()) return false;
   Step step;
   Begin(&step, drain);
+  HaltPaused(&drain->sender);
   if (settings::enabled && WhyDisarmed() == nullptr)
     PurgeSome(&drain->purging, drain->sender, drain->parent);
   else
@@ -158,6 +170,7 @@ long LongestWait(const Hand &hand) {
     wait = Min(wait, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), hand.claim_at));
   for (int i = 0; i < hand.batch.count; i++)
     if (Decided(hand.batch.files[i])) wait = Min(wait, kSettleAfter);
+  if (hand.heed) wait = Min(wait, Max(hand.heed_at - NowTicks(), Ticks{0}));
   return static_cast<long>(MoveOnAfter(hand.flow, wait));
 }
 
@@ -179,11 +192,15 @@ pg_noinline void RunRound(Hand *hand) {
       moved = ClaimFiles(hand, first);
       first = false;
     }
+    HeedPauses(hand);
     moved |= Turn(hand, answer);
     const bool purging = Purges(drain->purging) && NowTicks() < hand->purged_by;
     if (hand->claims == NIL && (hand->closing || (!WantsMore(*hand) && !purging))) break;
+    bool woken = false;
     if (drain->sender.client != nullptr)
-      WaitForImageKit(&hand->waiter, drain->sender.client, moved ? 0 : LongestWait(*hand), &hand->woken);
+      WaitForImageKit(&hand->waiter, drain->sender.client, moved ? 0 : LongestWait(*hand), &woken);
+    hand->woken |= woken;
+    hand->heed |= woken || (drain->procedure && NowTicks() >= hand->heed_at + kLookAgain);
   }
   hand->round->next_due =
       hand->closing ? GetCurrentTimestamp() : Min(hand->claim_at, NextPurgeAt(drain->purging, drain->sender));
@@ -209,8 +226,8 @@ Round DrainRound(Drain *drain, int64 limit) {
   {
     hand.batch.context = AllocSetContextCreate(drain->parent, "imagekit batch", ALLOCSET_DEFAULT_SIZES);
     outbox::MakeSlots(&hand.batch);
-    hand.flow = {&hand.batch,   &drain->sender, Prove, MarkDeletedBefore, drain, kLongestPace,
-                 kLongestFound, true,           false, &drain->purging};
+    hand.flow = {&hand.batch,  &drain->sender, Prove, Sent,  MarkDeletedBefore, &hand,
+                 kLongestPace, kLongestFound,  true,  false, &drain->purging};
     RunRound(&hand);
     MemoryContextDelete(hand.batch.context);
   }
