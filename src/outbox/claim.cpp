@@ -107,14 +107,6 @@ Servers SortServers(const Sender &sender) {
   return servers;
 }
 
-// As much as can be deleted in some seconds: what is claimed longer before is only out of others' reach.
-int MostInHand(const account::Account &account) {
-  constexpr int kSeconds = 5;
-  constexpr double kMost = 1000;
-  const double soon = account.write_rate * account.bulk_size * kSeconds;
-  return account.dry_run ? static_cast<int>(kMost) : static_cast<int>(Min(kMost, Max(soon, 2.0 * account.bulk_size)));
-}
-
 // Those that are decided only wait to be settled, with others of their claim that may be waiting for what is claimed next.
 int RoomOf(const Batch &batch, const SenderAccount *entry) {
   int open = 0;
@@ -198,6 +190,13 @@ TimestampTz At(worker::Ticks ticks) {
 }
 
 }  // namespace
+
+int MostInHand(const account::Account &account) {
+  constexpr int kSeconds = 5;
+  constexpr double kMost = 1000;
+  const double soon = account.write_rate * account.bulk_size * kSeconds;
+  return account.dry_run ? static_cast<int>(kMost) : static_cast<int>(Min(kMost, Max(soon, 2.0 * account.bulk_size)));
+}
 
 bool TryDrainLock() {
   LOCKTAG tag = DrainLockTag();

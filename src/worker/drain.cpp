@@ -156,6 +156,32 @@ void CloseInTime(Hand *hand, Ticks now) {
   if (now - hand->letting_go_since >= kLongestAnswer) GiveUpAnswers(hand);
 }
 
+// $1: so many of the backlog are counted at most. What is in the journal may be due or not.
+constexpr char kLeft[] =
+    "SELECT (SELECT pg_catalog.count(*) FROM (SELECT FROM imagekit.backlog b WHERE b.state IN ('waiting', 'retrying')"
+    "        AND b.due_at OPERATOR(pg_catalog.<=) pg_catalog.now() AND NOT EXISTS"
+    "        (SELECT FROM imagekit.pauses p WHERE p.server OPERATOR(pg_catalog.=) b.server) LIMIT $1) AS l)"
+    " OPERATOR(pg_catalog.+) (SELECT COALESCE(pg_catalog.sum(o.files), 0) FROM imagekit.outbox o"
+    "        WHERE o.origin OPERATOR(pg_catalog.<>) 'M')";
+
+void SayHowFar(const Hand &hand) {
+  constexpr int64 kMostCounted = 1000000;
+  MemoryContext before = CurrentMemoryContext;
+  Step step;
+  Begin(&step, hand.drain);
+  pg::RunSql(kLeft, SPI_OK_SELECT, {{INT8OID, Int64GetDatum(kMostCounted)}});
+  bool null;
+  const int64 left = DatumGetInt64(pg::Field(0, 1, &null));
+  End(&step);
+  MemoryContextSwitchTo(before);
+  const Tally &tally = hand.drain->tally;
+  int64 total = Done(tally) + Failed(tally) + left;
+  ListCell *cell;
+  foreach (cell, hand.claims) total += static_cast<Claim *>(lfirst(cell))->files;
+  const bool limited = total > hand.drain->most;
+  SayProgress(Done(tally), Failed(tally), limited ? hand.drain->most : total, !limited && left >= kMostCounted);
+}
+
 bool WantsMore(const Hand &hand) {
   const Sender &sender = hand.drain->sender;
   if (hand.closing) return false;
@@ -186,6 +212,7 @@ pg_noinline void RunRound(Hand *hand) {
     hand->closing |= !drain->procedure && hand->share_at <= now && OthersWait();
     hand->closing |= hand->claims != NIL && outbox::DrainIsWanted();
     CloseInTime(hand, now);
+    if (drain->procedure && IsTimeToSay(&drain->progress)) SayHowFar(*hand);
     bool moved = false;
     if (first || WantsMore(*hand)) {
       hand->woken = false;
