@@ -35,8 +35,8 @@ struct AccountAccess {
   double read_burst = 40;
   double write_rate = 4;
   double write_burst = 8;
-  int search_size = 25;  // most names in one search
-  int bulk_size = 50;    // most fileIds in one delete, 1 to 100
+  int search_size = 25;      // most names in one search
+  int bulk_size = 50;        // most fileIds in one delete, 1 to 100
   double list_share = 0.25;  // of read_rate, for reading the whole library; above 0, at most 1
   /// Where the pace is kept, for each of the account's names; may lie in memory shared with other processes, and must
   /// outlive the client. nullptr: the client keeps its own.

@@ -23,10 +23,9 @@ void Say(int64 files, int64 in_doubt) {
   const int64 counted = files > 0 ? files : in_doubt;
   if (counted == 0) return;
   const char *may_have = in_doubt == 0 ? ""
-                         : files == 0
-                             ? " It was asked to delete them, and its answer was not waited for."
-                             : psprintf(" It was asked to delete %lld more, and its answer was not waited for.",
-                                        static_cast<long long>(in_doubt));
+                         : files == 0  ? " It was asked to delete them, and has not said that it did."
+                                       : psprintf(" It was asked to delete %lld more, and has not said that it did.",
+                                                  static_cast<long long>(in_doubt));
   ereport(WARNING,
           (files > 0 ? errmsg_plural("%lld file stays deleted from ImageKit, though the transaction is rolled back",
                                      "%lld files stay deleted from ImageKit, though the transaction is rolled back",
@@ -97,7 +96,7 @@ void NoteDeletedByHand(const Batch &batch) {
     const QueuedFile &file = batch.files[i];
     if (file.fate == Fate::kDeleted)
       deleted->files++;
-    else if (file.in_doubt || IsAt(file, Stage::kSent))
+    else if (OutcomeOf(file.fate) == nullptr && (file.in_doubt || IsAt(file, Stage::kSent)))
       deleted->in_doubt++;
   }
 }

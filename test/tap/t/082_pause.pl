@@ -92,6 +92,7 @@ $t->sql(q{SELECT imagekit.pause('acme', 'wait')});
 $imagekit->release;
 eventually { waits() } 'waiting|0', 'what is found after the pause goes back';
 stays { $t->files } '/looked_up.jpg', 'and is not deleted';
+like($t->sql("SELECT answer FROM imagekit.explain('$ENDPOINT/looked_up.jpg') WHERE item = 'sending'"), qr/^paused by/, 'explain() says so, too');
 $t->sql('SELECT imagekit.resume()');
 eventually { $t->files } '', 'until it is resumed';
 
