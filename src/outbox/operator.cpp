@@ -270,7 +270,7 @@ Datum Say(FunctionCallInfo fcinfo, const Word &word) {
   bool null;
   int64 matching = DatumGetInt64(pg::Field(0, 1, &null));
   int64 done = Obey(word, pg::Field(0, 2, &null), caller);
-  if (matching == 0) SayOthers(word, params);
+  if (matching == 0 && conditions.any) SayOthers(word, params);
   UnlockQueue();
   pg::CloseSql(&session);
   if (done < matching)
