@@ -9,7 +9,9 @@ COMMENT ON FUNCTION imagekit.delete_file(text) IS
 CREATE FUNCTION imagekit.delete_files(urls text[]) RETURNS TABLE (url text, outcome text, detail text)
   LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'imagekit_delete_files';
 COMMENT ON FUNCTION imagekit.delete_files(text[]) IS
-  'Deletes images at once; all are tried, whatever fails. Outcome: deleted, not_found, kept, skipped or failed.';
+  'Deletes images at once, many in a request; all are tried, whatever fails. A row for each element, in their order. Outcome: '
+  'deleted, not_found, kept, skipped or failed. ImageKit is asked within the statement: ROLLBACK does not bring a file back; a '
+  'WARNING then says how many are gone. A NOTICE every ten seconds says how far it is.';
 
 CREATE FUNCTION imagekit.enqueue(urls text[], delay interval DEFAULT '0') RETURNS bigint
   LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'imagekit_enqueue';
@@ -40,8 +42,8 @@ CREATE FUNCTION imagekit.retry(
     captured_from timestamptz DEFAULT NULL, captured_to timestamptz DEFAULT NULL, server name DEFAULT NULL) RETURNS bigint
   LANGUAGE c AS 'MODULE_PATHNAME', 'imagekit_retry';
 COMMENT ON FUNCTION imagekit.retry(text, regclass, xid8, timestamptz, timestamptz, name) IS
-  'Has files that failed tried again, now, as if for the first time. Conditions as for imagekit.cancel(); without any, all '
-  'that failed. Returns how many.';
+  'Has files that failed, or wait for their next try, tried again now, as if for the first time. Conditions as for '
+  'imagekit.cancel(); without any, all of these. Returns how many.';
 
 CREATE FUNCTION imagekit.approve(
     url text DEFAULT NULL, relation regclass DEFAULT NULL, transaction xid8 DEFAULT NULL,
@@ -53,4 +55,5 @@ COMMENT ON FUNCTION imagekit.approve(text, regclass, xid8, timestamptz, timestam
 CREATE PROCEDURE imagekit.drain(max_files integer DEFAULT NULL)
   LANGUAGE c AS 'MODULE_PATHNAME', 'imagekit_drain';
 COMMENT ON PROCEDURE imagekit.drain(integer) IS
-  'Does the background worker''s work in this session until nothing is due or max_files are done. Commits between steps.';
+  'Does the background worker''s work in this session until nothing is due or max_files are done. Commits between steps. A '
+  'NOTICE every ten seconds says how far it is, and one at the end what came of it.';

@@ -114,10 +114,14 @@ CROSS JOIN LATERAL (
   SELECT v.preloaded, v.worker_pid,
          CASE WHEN NOT v.enabled THEN 'imagekit_cleanup.enabled is off'
               WHEN NOT v.armed THEN v.disarmed_because
-              ELSE coalesce(imagekit.account_problem(s.oid),
-                            (SELECT format('%s (since %s, next try at %s)', a.cause, a.since, a.paused_until)
-                             FROM imagekit.account_state a
-                             WHERE a.server = s.oid AND a.paused_until > clock_timestamp()))
+              ELSE nullif(concat_ws('; ',
+                     (SELECT format('paused by %s since %s%s; SELECT imagekit.resume(%L) goes on', p.paused_by, p.since,
+                                    ': ' || p.reason, s.srvname)
+                      FROM imagekit.pauses p WHERE p.server = s.oid),
+                     coalesce(imagekit.account_problem(s.oid),
+                              (SELECT format('%s (since %s, next try at %s)', a.cause, a.since, a.paused_until)
+                               FROM imagekit.account_state a
+                               WHERE a.server = s.oid AND a.paused_until > clock_timestamp()))), '')
          END AS cause
   FROM imagekit.service() v) x
 CROSS JOIN LATERAL (

@@ -75,6 +75,7 @@ class ApiClient::Impl {
   void Find(uint64_t ticket, int account, const LibraryPath& path, const std::string& known_id, int most_together);
   void ExpectMore(int account, bool more) { Checked(account).look_ups.ExpectMore(more); }
   void GiveBackLookUps(int account, int64_t longest_ms);
+  void GiveBackPurges(int account);
   int ReserveDeletes(int account, int most);
   void ReturnDeletes(int account, int count);
   void Delete(int account, const std::vector<FileToDelete>& files);
@@ -169,6 +170,19 @@ void ApiClient::Impl::GiveBackLookUps(int account, int64_t longest_ms) {
     answers_.push_back(answer);
   }
   from.probes.clear();
+}
+
+void ApiClient::Impl::GiveBackPurges(int account) {
+  Account& from = Checked(account);
+  Answer answer;
+  answer.operation = Operation::kPurge;
+  answer.verdict = Verdict::kThrottled;
+  answer.detail = "waits: it was taken back before it was sent";
+  for (const auto& purge : from.purges) {
+    answer.ticket = purge.ticket;
+    answers_.push_back(answer);
+  }
+  from.purges.clear();
 }
 
 int ApiClient::Impl::ReserveDeletes(int account, int most) {
@@ -397,6 +411,7 @@ void ApiClient::Find(uint64_t ticket, int account, const LibraryPath& path, cons
 }
 void ApiClient::ExpectMore(int account, bool more) { impl_->ExpectMore(account, more); }
 void ApiClient::GiveBackLookUps(int account, int64_t longest_ms) { impl_->GiveBackLookUps(account, longest_ms); }
+void ApiClient::GiveBackPurges(int account) { impl_->GiveBackPurges(account); }
 int ApiClient::ReserveDeletes(int account, int most) { return impl_->ReserveDeletes(account, most); }
 void ApiClient::ReturnDeletes(int account, int count) { impl_->ReturnDeletes(account, count); }
 void ApiClient::Delete(int account, const std::vector<FileToDelete>& files) { impl_->Delete(account, files); }

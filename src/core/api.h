@@ -35,8 +35,8 @@ struct AccountAccess {
   double read_burst = 40;
   double write_rate = 4;
   double write_burst = 8;
-  int search_size = 25;  // most names in one search
-  int bulk_size = 50;    // most fileIds in one delete, 1 to 100
+  int search_size = 25;      // most names in one search
+  int bulk_size = 50;        // most fileIds in one delete, 1 to 100
   double list_share = 0.25;  // of read_rate, for reading the whole library; above 0, at most 1
   /// Where the pace is kept, for each of the account's names; may lie in memory shared with other processes, and must
   /// outlive the client. nullptr: the client keeps its own.
@@ -180,6 +180,9 @@ class ApiClient {
 
   /// Queues the purge of one URL from the CDN (section 6.1). After deletes and look-ups, at the pace of writes.
   void Purge(uint64_t ticket, int account, const std::string& url);
+
+  /// Hands back the purges that wait: each is answered kThrottled, as it was not sent.
+  void GiveBackPurges(int account);
 
   /// Queues the question for any one file of the library: its URL tells whose library the key opens (section 4.1).
   void Probe(uint64_t ticket, int account);

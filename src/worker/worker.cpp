@@ -38,14 +38,22 @@ constexpr Ticks kTurn = 5000;
 constexpr Ticks kLongestPoll = 600 * 1000;
 
 // What waits for more than its time (a key, an account that is stopped, another session); anything; prepared transactions.
+// What is paused is waited for by nobody: resume() wakes.
 constexpr char kWhatWaits[] =
-    "SELECT EXISTS (SELECT FROM imagekit.outbox) OR EXISTS (SELECT FROM imagekit.claims) OR EXISTS ("
-    "  SELECT FROM imagekit.backlog WHERE state IN ('waiting', 'retrying')"
-    "  AND due_at OPERATOR(pg_catalog.<=) pg_catalog.now()), "
-    "EXISTS (SELECT FROM imagekit.backlog WHERE state IN ('waiting', 'retrying')) OR EXISTS (SELECT FROM "
-    "imagekit.purges), "
+    "WITH open AS MATERIALIZED (SELECT NOT EXISTS (SELECT FROM imagekit.pauses) OR EXISTS ("
+    "  SELECT FROM pg_catalog.pg_foreign_server s"
+    "  JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid OPERATOR(pg_catalog.=) s.srvfdw"
+    "  WHERE w.fdwname OPERATOR(pg_catalog.=) 'imagekit'"
+    "  AND NOT EXISTS (SELECT FROM imagekit.pauses p WHERE p.server OPERATOR(pg_catalog.=) s.oid)) AS any) "
+    "SELECT o.any AND EXISTS (SELECT FROM imagekit.outbox) OR EXISTS (SELECT FROM imagekit.claims) OR EXISTS ("
+    "  SELECT FROM imagekit.backlog b WHERE b.state IN ('waiting', 'retrying')"
+    "  AND b.due_at OPERATOR(pg_catalog.<=) pg_catalog.now()"
+    "  AND NOT EXISTS (SELECT FROM imagekit.pauses p WHERE p.server OPERATOR(pg_catalog.=) b.server)), "
+    "o.any AND (EXISTS (SELECT FROM imagekit.backlog WHERE state IN ('waiting', 'retrying')) OR EXISTS (SELECT FROM "
+    "imagekit.purges)), "
     "EXISTS (SELECT FROM pg_catalog.pg_prepared_xacts"
-    "  WHERE database OPERATOR(pg_catalog.=) pg_catalog.current_database())";
+    "  WHERE database OPERATOR(pg_catalog.=) pg_catalog.current_database()) "
+    "FROM open o";
 
 enum class Standing { kNoExtension, kMayNot, kMay };
 

@@ -78,7 +78,7 @@ my ($recipes) = $section =~ /^```sql\n(.*?)^```/ms or die 'README has no recipes
 my %granted = (
 	app_owner => 'unwatch watch',
 	monitor => 'account_of account_problem grace_of history pending service status unpack watched',
-	operator => 'approve cancel delete_file delete_files discard drain enqueue explain references references retry');
+	operator => 'approve cancel delete_file delete_files discard drain enqueue explain pause references references resume retry');
 $t->sql(join('', map { "CREATE ROLE $_;" } sort keys %granted));
 is(join(' ', sort keys %{ { map { $_ => 1 } $recipes =~ /\bTO (\w+);/g } }), join(' ', sort keys %granted), 'the roles README has recipes for');
 $t->sql($recipes);
@@ -111,5 +111,6 @@ is($t->sql("SET ROLE operator; SELECT imagekit.delete_file('$ENDPOINT/one.jpg')"
 is($t->sql("SET ROLE operator; SELECT outcome FROM imagekit.delete_files('{$ENDPOINT/many.jpg}')"), 'deleted', 'or many');
 $t->sql("BEGIN; SET LOCAL ROLE operator; SELECT imagekit.enqueue('{$ENDPOINT/drained.jpg}'); COMMIT; SET ROLE operator; CALL imagekit.drain()");
 eventually { $t->files } '', 'and drains';
+is($t->sql(q{SET ROLE operator; SELECT imagekit.pause('acme', 'a test'); SELECT imagekit.resume('acme')}), "1\n1", 'pauses and resumes');
 
 done_testing();
