@@ -25,6 +25,9 @@ bool TakeAnswers(Flow *flow, Answer *answer) {
       case Operation::kPurge:
         if (flow->purging != nullptr) TakePurge(flow->purging, *flow->sender, *answer);
         break;
+      case Operation::kList:
+      case Operation::kUsage:
+        break;  // not asked here
     }
   }
   return any;
