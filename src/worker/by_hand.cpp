@@ -1,13 +1,14 @@
 // delete_file(), delete_files() and CALL drain(): the same steps as the worker's, in a session.
 
 #include "outbox/backlog.h"
+#include "outbox/counters.h"
 #include "outbox/journal.h"
 #include "outbox/purges.h"
 #include "pg/bridge.h"
 #include "pg/settings.h"
 #include "pg/sql.h"
 #include "worker/arming.h"
-#include "worker/drain.h"
+#include "worker/hand.h"
 #include "worker/wake.h"
 #include "worker/steps.h"
 
@@ -86,6 +87,9 @@ void DeleteNow(Batch *batch, char **urls, int count) {
   MemoryContextSwitchTo(before);
   outbox::Record(*batch);
   outbox::QueuePurges(*batch);
+  outbox::CountFiles(*batch);
+  outbox::CountRequests(*sender);
+  outbox::WriteCounters();
   WakeAtCommit();
   pg::CloseSql(&session);
 }
@@ -99,6 +103,15 @@ void RequireMayDelete(const char *what) {
   if (why != nullptr)
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("this database may not delete images"),
                     errdetail("%s.", why), errhint("Run SELECT imagekit.enable(); if it is the one that should.")));
+}
+
+void WriteCounts(const Drain *drain) {
+  outbox::CountRequests(drain->sender);
+  if (outbox::CountersDueAt() == kNever) return;
+  Step step;
+  Begin(&step, drain);
+  outbox::WriteCounters();
+  End(&step);
 }
 
 // Until nothing is due. Waits its turn when the worker is at it, without a snapshot.
@@ -187,6 +200,7 @@ Datum imagekit_drain(PG_FUNCTION_ARGS) {
   drain->parent = AllocSetContextCreate(PortalContext, "imagekit drain", ALLOCSET_DEFAULT_SIZES);
   if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT) elog(ERROR, "SPI_connect failed");
   DrainAll(drain, most);
+  WriteCounts(drain);
   SPI_finish();
   PG_RETURN_VOID();
 }

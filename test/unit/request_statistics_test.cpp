@@ -62,15 +62,17 @@ TEST(RequestStatistics, KindsAndStatusesAreToldApart) {
   const struct {
     Request request;
     const char* name;
-  } kKinds[] = {{Request::kFolderSearch, "search"}, {Request::kLibrarySearch, "search"}, {Request::kIdSearch, "search"},
-                {Request::kProbe, "probe"},         {Request::kDelete, "delete"},        {Request::kBulkDelete, "bulk_delete"},
-                {Request::kPurge, "purge"},         {Request::kList, "list"},            {Request::kUsage, "usage"}};
+  } kKinds[] = {{Request::kFolderSearch, "search"}, {Request::kLibrarySearch, "search"},
+                {Request::kIdSearch, "search"},     {Request::kProbe, "probe"},
+                {Request::kDelete, "delete"},       {Request::kBulkDelete, "bulk_delete"},
+                {Request::kPurge, "purge"},         {Request::kList, "list"},
+                {Request::kUsage, "usage"}};
   const struct {
     int status;
     const char* name;
-  } kStatuses[] = {{0, "none"},  {200, "2xx"}, {204, "2xx"}, {207, "2xx"}, {299, "2xx"}, {302, "other"}, {400, "400"},
-                   {401, "401"}, {403, "403"}, {404, "404"}, {408, "4xx"}, {423, "4xx"}, {429, "429"},   {499, "4xx"},
-                   {500, "5xx"}, {599, "5xx"}, {999, "other"}, {-1, "other"}};
+  } kStatuses[] = {{0, "none"},  {200, "2xx"}, {204, "2xx"}, {207, "2xx"}, {299, "2xx"},   {302, "other"},
+                   {400, "400"}, {401, "401"}, {403, "403"}, {404, "404"}, {408, "4xx"},   {423, "4xx"},
+                   {429, "429"}, {499, "4xx"}, {500, "5xx"}, {599, "5xx"}, {999, "other"}, {-1, "other"}};
   for (const auto& kind : kKinds) {
     for (const auto& status : kStatuses) {
       RequestStatistics statistics = {};
