@@ -94,6 +94,7 @@ BEGIN ATOMIC
     UNION ALL
     SELECT 'purge', h.server, count(*) FROM (
       SELECT p.server FROM imagekit.purges p LIMIT 10001) h GROUP BY h.server),
+  graces AS MATERIALIZED (SELECT s.oid AS server, imagekit.grace_of(s.oid) AS grace FROM pg_foreign_server s),
   many AS (SELECT f.state FROM few f GROUP BY f.state HAVING sum(f.files) > 10000),
   sampled AS (
     SELECT b.server, b.state, b.due_at, p.weight AS files
@@ -101,12 +102,13 @@ BEGIN ATOMIC
     CROSS JOIN LATERAL (SELECT b.server, CASE b.state WHEN 'retrying' THEN 'waiting' ELSE b.state END AS state, b.due_at
                         FROM imagekit.backlog b WHERE b.ctid >= p.first AND b.ctid < p.behind OFFSET 0) b
     UNION ALL
-    SELECT a.server, 'waiting', o.written_at + coalesce(o.grace, imagekit.grace_of(a.server)),
+    SELECT a.server, 'waiting', o.written_at + coalesce(o.grace, g.grace, '0'),
            p.weight * o.files * a.files / sum(a.files) OVER (PARTITION BY o.place)
     FROM imagekit.some_pages('imagekit.outbox', 500) p
     CROSS JOIN LATERAL (SELECT o.ctid AS place, o.written_at, o.grace, o.files, o.pack
                         FROM imagekit.outbox o WHERE o.ctid >= p.first AND o.ctid < p.behind AND o.origin <> 'M' OFFSET 0) o
     CROSS JOIN LATERAL imagekit.accounts_in(o.pack) a
+    LEFT JOIN graces g ON g.server = a.server
     UNION ALL
     SELECT p.server, 'purge', NULL, s.weight
     FROM imagekit.some_pages('imagekit.purges', 500) s
@@ -134,7 +136,8 @@ COMMENT ON FUNCTION imagekit.queue_depth() IS
   'How many files (state waiting, held, failed) and purges (purge) there are for each account, of long tables by an estimate. '
   'Internal; read imagekit.metrics.';
 
--- With its owner's rights, so that who looks at figures needs no right on what holds URLs.
+-- With its owner's rights, so that who looks at figures needs no right on what holds URLs. What is estimated to be much is not
+-- worth compiling.
 CREATE FUNCTION imagekit.measure(
     OUT server name, OUT state text, OUT stopped_because text, OUT breaker text, OUT breaker_until timestamptz,
     OUT queue_depth bigint, OUT queue_is_estimate boolean, OUT oldest_due_at timestamptz, OUT held bigint, OUT failed bigint,
@@ -144,7 +147,7 @@ CREATE FUNCTION imagekit.measure(
     OUT request_p99_ms double precision, OUT latency_p50_s double precision, OUT latency_p95_s double precision,
     OUT latency_p99_s double precision, OUT counted_since timestamptz, OUT enabled boolean, OUT armed boolean,
     OUT preloaded boolean, OUT launcher_running boolean, OUT worker_running boolean) RETURNS SETOF record
-  LANGUAGE sql STABLE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp
+  LANGUAGE sql STABLE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp SET jit = off
 BEGIN ATOMIC
   WITH queued AS (
     SELECT q.server, sum(q.files) FILTER (WHERE q.state = 'waiting')::bigint AS waiting, min(q.oldest_due_at) AS oldest_due_at,

@@ -191,7 +191,7 @@ class ApiClient {
   int64_t ClockOffsetMs(int account) const;
 
   /// What was counted of the account's requests since this was last asked: each once, when its answer came, or when it was
-  /// abandoned.
+  /// abandoned. What libcurl repeats by itself, as a connection used before was found broken, is one.
   RequestStatistics TakeStatistics(int account);
 
   /// Milliseconds until the account's pace lets a delete through; 0: it does.

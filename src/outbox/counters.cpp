@@ -69,7 +69,15 @@ constexpr char kGrace[] =
     "SELECT COALESCE((SELECT w.grace FROM imagekit.watch_config w WHERE w.relation OPERATOR(pg_catalog.=) $1), "
     "imagekit.grace_of($2))";
 
-List *counts = NIL;  // AccountCounts *, in TopMemoryContext
+// Asked once for all files of a table until the next write, as nearly all were captured with the grace of now.
+struct KnownGrace {
+  Oid server, relation;
+  Interval grace;
+};
+
+// In TopMemoryContext
+List *counts = NIL;  // AccountCounts *
+List *graces = NIL;  // KnownGrace *
 Ticks written_at = 0;
 
 AccountCounts *CountsOf(Oid server) {
@@ -87,30 +95,36 @@ AccountCounts *CountsOf(Oid server) {
   return fresh;
 }
 
-// Asked once for many files: few tables lose files at the same time.
-struct KnownGrace {
-  Oid server, relation;
-  Interval grace;
-};
-
-TimestampTz AfterGrace(TimestampTz from, const QueuedFile &file, KnownGrace *known) {
-  const Oid server = file.account->server;
-  if (known->server != server || known->relation != file.relation) {
-    pg::RunSql(kGrace, SPI_OK_SELECT, {{OIDOID, ObjectIdGetDatum(file.relation)}, {OIDOID, ObjectIdGetDatum(server)}});
-    bool null;
-    *known = {server, file.relation, *DatumGetIntervalP(pg::Field(0, 1, &null))};
+KnownGrace *GraceOf(Oid server, Oid relation) {
+  ListCell *cell;
+  foreach (cell, graces) {
+    auto *known = static_cast<KnownGrace *>(lfirst(cell));
+    if (known->server == server && known->relation == relation) return known;
   }
+  pg::RunSql(kGrace, SPI_OK_SELECT, {{OIDOID, ObjectIdGetDatum(relation)}, {OIDOID, ObjectIdGetDatum(server)}});
+  bool null;
+  const Interval grace = *DatumGetIntervalP(pg::Field(0, 1, &null));
+  MemoryContext before = MemoryContextSwitchTo(TopMemoryContext);
+  auto *fresh = static_cast<KnownGrace *>(palloc(sizeof(KnownGrace)));
+  *fresh = {server, relation, grace};
+  graces = lappend(graces, fresh);
+  MemoryContextSwitchTo(before);
+  return fresh;
+}
+
+TimestampTz AfterGrace(TimestampTz from, const QueuedFile &file) {
+  KnownGrace *known = GraceOf(file.account->server, file.relation);
   return DatumGetTimestampTz(
       DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(from), IntervalPGetDatum(&known->grace)));
 }
 
 // Since when the file could have been deleted. The queue keeps the time at which a file is due next, which is that one until it
 // has been tried or put off.
-TimestampTz DeletableSince(const QueuedFile &file, KnownGrace *known) {
+TimestampTz DeletableSince(const QueuedFile &file) {
   if (file.origin == 'E' || file.approved) return file.due_at;
-  if (file.id == 0) return AfterGrace(file.due_at, file, known);  // straight from the journal: when that was written
+  if (file.id == 0) return AfterGrace(file.due_at, file);  // straight from the journal: when that was written
   const bool untouched = file.attempts <= 1 && file.last_error == nullptr;
-  return untouched ? file.due_at : AfterGrace(file.captured_at, file, known);
+  return untouched ? file.due_at : AfterGrace(file.captured_at, file);
 }
 
 const char *NameOf(Fate fate) {
@@ -167,14 +181,13 @@ void AddAccount(CountRows *rows, const AccountCounts &account) {
 
 void CountFiles(const Batch &batch) {
   const TimestampTz now = GetCurrentTimestamp();
-  KnownGrace known = {};
   AccountCounts *account = nullptr;
   for (int i = 0; i < batch.count; i++) {
     const QueuedFile &file = batch.files[i];
     if (!file.settling || file.account == nullptr || NameOf(file.fate) == nullptr) continue;
     if (account == nullptr || account->server != file.account->server) account = CountsOf(file.account->server);
     account->outcomes[static_cast<int>(file.fate)]++;
-    if (file.fate == Fate::kDeleted && !file.by_hand) account->delays.Add(now - DeletableSince(file, &known));
+    if (file.fate == Fate::kDeleted && !file.by_hand) account->delays.Add(now - DeletableSince(file));
   }
 }
 
@@ -207,7 +220,8 @@ void WriteCounters() {
              {AsParam(rows.servers, OIDARRAYOID), AsParam(rows.since, TIMESTAMPTZARRAYOID),
               AsParam(rows.names, TEXTARRAYOID), AsParam(rows.numbers, INT8ARRAYOID)});
   list_free_deep(counts);
-  counts = NIL;
+  list_free_deep(graces);
+  counts = graces = NIL;
 }
 
 }  // namespace imagekit::outbox
