@@ -85,6 +85,7 @@ class ApiClient::Impl {
   void Inquire(int account, Inquiry inquiry) { Checked(account).inquiries.push_back(std::move(inquiry)); }
   int64_t ClockOffsetMs(int account) const { return Checked(account).clock.Ms(); }
   bool Sending() const noexcept { return http_.unsent() > 0; }
+  RequestStatistics TakeStatistics(int account) { return std::exchange(Checked(account).statistics, {}); }
   int DeleteWaitMs(int account) const { return CeilMs(Checked(account).writes.WaitUs(MonotonicUs())); }
   bool Busy() const noexcept;
   bool NextAnswer(Answer* answer);
@@ -269,6 +270,10 @@ bool ApiClient::Impl::NextAnswer(Answer* answer) {
 
 void ApiClient::Impl::Abandon() noexcept {
   http_.Abandon();
+  const int64_t now = MonotonicUs();
+  for (const auto& [id, sent] : on_wire_) {
+    accounts_[static_cast<size_t>(sent.account)]->statistics.Add(sent.request, 0, now - sent.sent_us);
+  }
   on_wire_.clear();
   reads_on_wire_ = 0;
   held_until_us_ = 0;
@@ -385,6 +390,7 @@ void ApiClient::Impl::Start(Sent sent, HttpRequest::Method method, const std::st
   request.headers = MakeHeaders(account.key, method);
   request.urgent = sent.is_delete();
   if (!sent.is_delete()) ++reads_on_wire_;
+  sent.sent_us = MonotonicUs();
   on_wire_.emplace(request.id, std::move(sent));
   http_.Start(std::move(request));
 }
@@ -397,6 +403,8 @@ void ApiClient::Impl::Collect() {
     on_wire_.erase(found);
     if (!sent.is_delete()) --reads_on_wire_;
     Account* account = accounts_[static_cast<size_t>(sent.account)].get();
+    const int status = reply.transport == Transport::kComplete ? reply.status : 0;
+    account->statistics.Add(sent.request, status, MonotonicUs() - sent.sent_us);
     AnswerReply(account, std::move(sent), reply, http_.proxy_secrets(), &answers_);
   }
 }
@@ -425,6 +433,7 @@ void ApiClient::Usage(uint64_t ticket, int account, const std::string& from_day,
   impl_->Inquire(account, {ticket, Request::kUsage, UsageTarget(from_day, to_day)});
 }
 int64_t ApiClient::ClockOffsetMs(int account) const { return impl_->ClockOffsetMs(account); }
+RequestStatistics ApiClient::TakeStatistics(int account) { return impl_->TakeStatistics(account); }
 int ApiClient::DeleteWaitMs(int account) const { return impl_->DeleteWaitMs(account); }
 bool ApiClient::Sending() const noexcept { return impl_->Sending(); }
 bool ApiClient::Busy() const noexcept { return impl_->Busy(); }

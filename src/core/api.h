@@ -96,6 +96,7 @@ struct AccountUsage {
 };
 
 struct ReplyBody;
+struct RequestStatistics;
 
 enum class Operation { kFind, kDelete, kProbe, kPurge, kList, kUsage };
 
@@ -196,6 +197,10 @@ class ApiClient {
 
   /// How far ImageKit's clock is ahead of this machine's, by the answers so far; see clock_offset.h.
   int64_t ClockOffsetMs(int account) const;
+
+  /// What was counted of the account's requests since this was last asked: each once, when its answer came, or when it was
+  /// abandoned. What libcurl repeats by itself, as a connection used before was found broken, is one.
+  RequestStatistics TakeStatistics(int account);
 
   /// Milliseconds until the account's pace lets a delete through; 0: it does.
   int DeleteWaitMs(int account) const;

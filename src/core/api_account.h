@@ -13,6 +13,7 @@
 #include "core/api_request.h"
 #include "core/clock_offset.h"
 #include "core/pace.h"
+#include "core/request_statistics.h"
 #include "core/secret.h"
 
 namespace imagekit {
@@ -86,6 +87,8 @@ struct Account {
   int bulk_size;
   int reserved = 0;               // deletes
   int64_t deletes_wanted_us = 0;  // when some were last asked for
+
+  RequestStatistics statistics = {};
 
  private:
   static constexpr double kUnpaced = 1e6;

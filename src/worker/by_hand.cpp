@@ -4,6 +4,7 @@
 // soon after, so that the look-up still holds.
 
 #include "outbox/backlog.h"
+#include "outbox/counters.h"
 #include "outbox/purges.h"
 #include "pg/bridge.h"
 #include "pg/settings.h"
@@ -206,6 +207,9 @@ void DeleteNow(Batch *batch, char **urls, int count) {
   }
   outbox::Record(call.all);
   outbox::QueuePurges(call.all);
+  outbox::CountFiles(call.all);
+  outbox::CountRequests(*call.sender);
+  outbox::WriteCounters();
   WakeAtCommit();
   pg::CloseSql(&session);
   *batch = call.all;

@@ -1,6 +1,7 @@
 // CALL imagekit.drain(): the worker's work in a session.
 
 #include "outbox/backlog.h"
+#include "outbox/counters.h"
 #include "pg/sql.h"
 #include "worker/arming.h"
 #include "worker/hand.h"
@@ -27,6 +28,15 @@ void DrainAll(Drain *drain) {
     }
     if (round.idle || round.next_due > GetCurrentTimestamp()) return;
   }
+}
+
+void WriteCounts(const Drain *drain) {
+  outbox::CountRequests(drain->sender);
+  if (outbox::CountersDueAt() == kNever) return;
+  Step step;
+  Begin(&step, drain);
+  outbox::WriteCounters();
+  End(&step);
 }
 
 void SayWhatCameOfIt(const Drain *drain) {
@@ -70,6 +80,7 @@ Datum imagekit_drain(PG_FUNCTION_ARGS) {
   StartProgress(&drain->progress);
   if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT) elog(ERROR, "SPI_connect failed");
   DrainAll(drain);
+  WriteCounts(drain);
   SayWhatCameOfIt(drain);
   SPI_finish();
   PG_RETURN_VOID();

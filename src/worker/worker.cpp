@@ -16,6 +16,7 @@
 
 #include "worker/worker.h"
 
+#include "outbox/counters.h"
 #include "pg/settings.h"
 #include "pg/sql.h"
 #include "worker/arming.h"
@@ -104,6 +105,23 @@ Parting PartingAt(Ticks due, bool quiet) {
   return parting;
 }
 
+// What was counted and has not come to imagekit.counters with a settlement.
+void WriteCounts(const Drain &drain) {
+  outbox::CountRequests(drain.sender);
+  if (outbox::CountersDueAt() == kNever) return;
+  SetCurrentStatementStartTimestamp();
+  StartTransactionCommand();
+  PushActiveSnapshot(GetTransactionSnapshot());
+  if (pg::HoldExtension()) {
+    pg::SqlSession session;
+    pg::OpenSql(&session);
+    outbox::WriteCounters();
+    pg::CloseSql(&session);
+  }
+  PopActiveSnapshot();
+  CommitTransactionCommand();
+}
+
 // Sleeps until woken, or until `until`. True when woken.
 bool Sleep(Ticks until, uint32 wait_event) {
   pgstat_report_stat(true);
@@ -165,8 +183,11 @@ bool WorkUntilIdle(Drain *drain, Ticks turn_ends, Parting *parting) {
     // Another process has the drain, or somebody has locked the rows that are due: look again, but do not spin.
     Ticks due = round.busy ? Later(1000) : Max(InTicks(round.next_due), Later(round.idle ? 500 : 0));
     Ticks leave_at = OthersWait() ? NowTicks() : idle_since + settings::worker_idle_timeout;
-    bool woken = Sleep(Min(due, leave_at), wait_event);
-    if (woken || due <= NowTicks()) continue;
+    outbox::CountRequests(drain->sender);
+    const Ticks write_at = outbox::CountersDueAt();
+    bool woken = Sleep(Min(Min(due, leave_at), write_at), wait_event);
+    if (write_at <= NowTicks()) WriteCounts(*drain);
+    if (woken || due <= NowTicks() || NowTicks() < leave_at) continue;
     *parting = PartingAt(due, quiet);
     return true;
   }
@@ -186,7 +207,9 @@ void Work() {
   Ticks turn_ends = Later(kTurn);
   Parting parting;
   do {
-    if (!WorkUntilIdle(&drain, turn_ends, &parting)) return MakeWay();
+    const bool idle = WorkUntilIdle(&drain, turn_ends, &parting);
+    WriteCounts(drain);
+    if (!idle) return MakeWay();
   } while (!Leave(parting));
 }
 

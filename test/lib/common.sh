@@ -10,6 +10,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 PG_CONFIG=${PG_CONFIG:-pg_config}
 SERVER_USER=${SERVER_USER:-postgres}
 JOBS=${JOBS:-$(nproc)}
+PROGRAMS=$ROOT/build/programs # what test/install-dependencies takes out of packages
 
 # A make above us (make test) must not speak through its environment to those below: its flags are for itself.
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES

@@ -77,6 +77,7 @@ my ($section) = slurp_file("$ENV{TESTDIR}/README.md") =~ /^## Privileges\n(.*?)^
 my ($recipes) = $section =~ /^```sql\n(.*?)^```/ms or die 'README has no recipes';
 my %granted = (
 	app_owner => 'unwatch watch',
+	exporter => 'latency_metrics measure metrics request_metrics',
 	monitor => 'account_of account_problem grace_of history pending service status unpack watched',
 	operator => 'approve cancel delete_file delete_files discard drain enqueue explain pause references references resume retry');
 $t->sql(join('', map { "CREATE ROLE $_;" } sort keys %granted));
@@ -105,6 +106,8 @@ $t->sql('SELECT imagekit.disable()');
 $t->sql("SET ROLE operator; SELECT imagekit.enqueue('{$ENDPOINT/queued.jpg}')");
 is($t->sql(q{SET ROLE monitor; SELECT (SELECT count(*) FROM imagekit.status), (SELECT count(*) FROM imagekit.pending),
 	(SELECT count(*) FROM imagekit.history), (SELECT count(*) FROM imagekit.watched)}), '1|1|1|2', 'monitor sees what there is');
+is($t->sql(q{SET ROLE exporter; SELECT m.queue_depth, (SELECT count(*) FROM imagekit.request_metrics) > 0, (SELECT count(*) FROM imagekit.latency_metrics) > 0
+	FROM imagekit.metrics m}), '1|t|t', 'exporter sees the figures');
 $t->sql('SELECT imagekit.enable()');
 eventually { $t->files(prefix => '/queued') } '', 'operator queues';
 is($t->sql("SET ROLE operator; SELECT imagekit.delete_file('$ENDPOINT/one.jpg')"), 't', 'deletes a file');
