@@ -170,6 +170,17 @@ ALTER SERVER other OPTIONS (ADD url_aliases 'https://ik.imagekit.io/third');
 SELECT imagekit.unwatched_refusals();
 CALL imagekit.search_unwatched();
 SELECT imagekit.unwatched_refusals();
+-- another path is watched than when it was searched
+CREATE TABLE docs (doc jsonb);
+INSERT INTO docs VALUES ('{"a": "https://ik.imagekit.io/acme/a.jpg"}');
+SELECT imagekit.watch('docs', '{doc.a}');
+SELECT imagekit.scan_unwatched('docs');
+SELECT imagekit.unwatched_refusals();
+SELECT imagekit.watch('docs', '{doc.b}');
+SELECT imagekit.unwatched_refusals();
+SELECT imagekit.watch('docs', '{doc}');
+SELECT imagekit.unwatched_refusals();
+DROP TABLE docs;
 -- what was watched when it was searched, and is not any more
 SELECT imagekit.unwatch('later');
 SELECT imagekit.unwatched_refusals();

@@ -244,7 +244,7 @@ BEGIN
                 THEN 'watched, but some URLs are not seen: within another, without https://, escaped, or as a key' || at END;
   END IF;
   IF sources IS DISTINCT FROM now_watched.sources THEN
-    RETURN format('only %s is watched of it since it was searched', array_to_string(now_watched.sources, ' and '));
+    RETURN format('only %s is watched, which has changed since it was searched', array_to_string(now_watched.sources, ' and '));
   END IF;
   RETURN CASE WHEN rows_unseen > 0
               THEN format('only %s is watched, and URLs stand elsewhere%s', array_to_string(now_watched.sources, ' and '), at) END;
