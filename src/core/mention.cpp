@@ -156,7 +156,8 @@ bool IsSegmentLetter(char c) noexcept {
 
 bool SegmentLetterAt(std::string_view text, size_t at) noexcept {
   char c;
-  return at < text.size() && (LooseAt(text, at, &c), IsSegmentLetter(c));
+  // A control character ends it, other than an escape of a letter that is not ASCII.
+  return at < text.size() && text[at] != '\x7f' && (LooseAt(text, at, &c), IsSegmentLetter(c));
 }
 
 /// Does the text go on with `path` from `at` on, and does the segment end there?
@@ -245,7 +246,8 @@ bool MentionScanner::MatchHost(const MentionMap::Host& host, Mention* mention) c
   const bool slash = segment > path;
   mention->at = position_;
   for (const MentionMap::Prefix& prefix : host.prefixes) {
-    if (!GoesOnWith(text_, path, prefix.path, &mention->end) && !(prefix.path.empty() && slash)) continue;
+    // Where the host ends is known already.
+    if (!GoesOnWith(text_, path, prefix.path, &mention->end) && !prefix.path.empty()) continue;
     // A bare name in a sentence, or in a mail address, is none; in a URL it is one without a path.
     const bool in_url = position_ > 0 && (IsSlash(text_[position_ - 1]) || EscapeEndsAt(text_, position_));
     if (prefix.path.empty() && !slash && !in_url) continue;

@@ -90,6 +90,9 @@ TEST(Mention, PrefixAlone) {
   EXPECT_EQ(Mentions("base: https://ik.imagekit.io/acme"), "7@14");
   EXPECT_EQ(Mentions("https://ik.imagekit.io/acme?tr=w-1"), "7@8");
   EXPECT_EQ(Mentions("https://img.acme.example"), "7@8");
+  EXPECT_EQ(Mentions("https://img.acme.example\x7f"), "7@8");
+  EXPECT_EQ(Mentions("https://img.acme.example\xe3\x80\x81"), "7@8");
+  EXPECT_EQ(Mentions("https://ik.imagekit.io/acme\x7f"), "7@8");
 }
 
 TEST(Mention, NoMentions) {
