@@ -76,7 +76,7 @@ is($t->sql(q{SET ROLE stranger; SELECT public.attempt('CREATE TABLE imagekit.tra
 my ($section) = slurp_file("$ENV{TESTDIR}/README.md") =~ /^## Privileges\n(.*?)^## /ms or die 'README has no section Privileges';
 my ($recipes) = $section =~ /^```sql\n(.*?)^```/ms or die 'README has no recipes';
 my %granted = (
-	app_owner => 'unwatch watch',
+	app_owner => 'unwaive unwatch waive watch',
 	exporter => 'latency_metrics measure metrics request_metrics',
 	monitor => 'account_of account_problem grace_of history pending service status unpack watched',
 	operator => 'approve cancel delete_file delete_files discard drain enqueue explain pause references references resume retry');
