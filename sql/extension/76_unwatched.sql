@@ -279,8 +279,9 @@ CREATE FUNCTION imagekit.watch_statement(relation oid, columns name[]) RETURNS t
                   WHERE NOT EXISTS (SELECT FROM unnest($2) AS c(name), LATERAL imagekit.sources_of($1, c.name) o
                                     WHERE NOT o.whole AND k.source = ANY (o.sources))
                   UNION ALL
-                  SELECT DISTINCT ON (c.name) CASE WHEN c.name ~ '[.:["]' THEN '"' || replace(c.name, '"', '""') || '"' ELSE c.name END, 1000000 + c.n
-                  FROM unnest($2) WITH ORDINALITY AS c(name, n)
+                  SELECT DISTINCT ON (c.name) CASE WHEN c.name ~ '[.:["]' THEN '"' || replace(c.name, '"', '""') || '"' ELSE c.name END,
+                         1000000 + coalesce((SELECT a.attnum FROM pg_attribute a WHERE a.attrelid = $1 AND a.attname = c.name), 0)
+                  FROM unnest($2) AS c(name)
                   WHERE NOT EXISTS (SELECT FROM imagekit.sources_of($1, c.name) o WHERE o.whole)) s)::text)
          || coalesce(', owner => ' || quote_literal(w.owner), '')
          || coalesce(', grace => ' || quote_literal(w.grace), '')
