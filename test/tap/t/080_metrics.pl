@@ -148,15 +148,7 @@ eventually { metric('breaker, queue_depth') } 'closed|0', 'goes on';
 $t->sql('SELECT imagekit.disable()');
 is(metric('state, armed, stopped_because'), 'stopped|f|' . $t->cause, 'a database that is not armed');
 
-# Without a worker: the procedure counts likewise.
 $t->sql('SELECT imagekit.enable()');
-$t->setting('imagekit_cleanup.max_workers', '1');
-$t->sql('CREATE DATABASE second');
-$t->prepare(db => 'second');
-wait_for { $t->worker('second') eq '' && $t->worker eq '' } 'no worker is there';
-$imagekit->seed('/called.jpg');
-$t->sql("BEGIN; INSERT INTO patches VALUES (1, '{$ENDPOINT/called.jpg}'); DELETE FROM patches; COMMIT; CALL imagekit.drain()", 'second');
-eventually { $t->sql('SELECT deleted FROM imagekit.metrics', 'second') } '1', 'CALL drain() counts, in a database of its own', 40;
 
 # At ten million ---------------------------------------------------------------------------------------------------------------
 
