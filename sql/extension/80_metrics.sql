@@ -80,9 +80,11 @@ COMMENT ON FUNCTION imagekit.some_pages(regclass, integer) IS
   'Pages of a table to be read for an estimate, from first to behind, and for how many pages each stands: all of them when there '
   'are not more than so many. Internal.';
 
+-- Each table and index is read up to a limit. A bitmap of an index is made of all of it first, and whole tables must not be read
+-- to find a few rows, whatever the planner knows of them.
 CREATE FUNCTION imagekit.queue_depth(
     OUT server oid, OUT state text, OUT files bigint, OUT oldest_due_at timestamptz) RETURNS SETOF record
-  LANGUAGE sql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp
+  LANGUAGE sql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp SET enable_bitmapscan = off SET enable_seqscan = off
 BEGIN ATOMIC
   -- Of what needs a person few are many: they must not slip through an estimate.
   WITH few AS (

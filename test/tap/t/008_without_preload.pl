@@ -23,6 +23,8 @@ $t->sql('CALL imagekit.drain(1)');
 is($t->sql('SELECT count(*) FROM imagekit.history'), 1, 'drain(1) does one');
 $t->sql('CALL imagekit.drain()');
 is($t->files, '', 'drain() does the rest');
+is($t->sql(q{SELECT deleted = (SELECT count(*) FROM imagekit.history WHERE outcome = 'deleted'), requests >= 2, state, preloaded, launcher_running FROM imagekit.metrics}),
+	't|t|manual|f|f', 'and counts');
 is($t->history, 'deleted a.jpg, deleted b.jpg, deleted c.jpg', 'and settles it');
 is($t->pending, 0, 'nothing is left');
 
