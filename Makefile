@@ -12,13 +12,15 @@
 
 EXTENSION = imagekit_cleanup
 MODULE_big = imagekit_cleanup
-DATA = $(sort $(wildcard sql/imagekit_cleanup--*.sql))
+# The script of the extension is its parts, one subject a file, in the order of their numbers.
+SCRIPT = build/sql/imagekit_cleanup--1.0.sql
+DATA_built = $(SCRIPT)
 PGFILEDESC = "imagekit_cleanup - deletes ImageKit images that no row uses any more"
 
 SOURCES = $(sort $(wildcard src/*.cpp src/*/*.cpp))
 OBJS = $(SOURCES:.cpp=.o)
 
-REGRESS = $(patsubst sql/%.sql,%,$(filter-out sql/imagekit_cleanup--%,$(sort $(wildcard sql/*.sql))))
+REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
 # What they print goes to build/, not beside the sources.
 REGRESS_OPTS = --outputdir=build/regress
 REGRESS_PREP = build/regress build/isolation
@@ -48,13 +50,17 @@ PG_CXXFLAGS = -std=c++17 -Wall -Wextra -Werror -fvisibility=hidden -fno-semantic
 unknown_warnings = $(if $(findstring clang,$(shell $(CXX) --version)),-Wno-unknown-warning-option)
 SHLIB_LINK = $(shell $(PKG_CONFIG) --libs $(libraries)) -lstdc++ -Wl,--version-script=src/exports.map
 
-EXTRA_CLEAN = $(SOURCES:.cpp=.d) build/regress build/isolation
+EXTRA_CLEAN = $(SOURCES:.cpp=.d) build/sql build/regress build/isolation
 
 # Bitcode serves to inline SQL-callable functions into JIT-compiled queries. Ours are triggers and administration.
 override with_llvm = no
 
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
+
+$(SCRIPT): $(sort $(wildcard sql/extension/*.sql))
+	@mkdir -p $(@D)
+	cat $^ > $@
 
 build/regress build/isolation:
 	@mkdir -p $@

@@ -18,6 +18,7 @@
 #include "pg/settings.h"
 #include "worker/database_commands.h"
 #include "worker/launcher.h"
+#include "worker/pause.h"
 #include "worker/shared_memory.h"
 #include "worker/standby.h"
 #include "worker/wake.h"
@@ -31,6 +32,7 @@ PGDLLEXPORT void _PG_init(void);
 void _PG_init(void) {
   imagekit::settings::Define();
   imagekit::account::Initialize();
+  imagekit::worker::InitializePauses();
   imagekit::capture::InitializeWatchedRelations();
   imagekit::capture::InitializeUnchanged();
   imagekit::capture::InitializeBuffer();

@@ -200,6 +200,15 @@ List *LoadAccounts(MemoryContext context) {
   return accounts;
 }
 
+Oid AccountNamed(const char *name) {
+  const Oid server = get_foreign_server_oid(name, false);
+  if (GetForeignServer(server)->fdwid != get_foreign_data_wrapper_oid("imagekit", true))
+    ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("server \"%s\" is no ImageKit account", name),
+                    errdetail("It is of another foreign-data wrapper than imagekit."),
+                    errhint("SELECT server FROM imagekit.status lists the accounts.")));
+  return server;
+}
+
 const EndpointMap *Endpoints() {
   while (cached_endpoints == nullptr || !endpoints_fresh) {
     // An invalidation that arrives while the catalogs are read makes us read again; an error leaves the map stale.

@@ -40,6 +40,9 @@ constexpr int64 kHoldWindow = 10 * USECS_PER_MINUTE;
 /// All accounts of this database, read from the catalogs now. Keys are not among them.
 List *LoadAccounts(MemoryContext context);
 
+/// The account of this name, or an error that says how accounts are found.
+Oid AccountNamed(const char *name);
+
 /// The account's private key in `context`; NULL with `*problem` in words when there is none to be had. The caller wipes it.
 char *LoadKey(const Account *account, MemoryContext context, char **problem);
 

@@ -1,5 +1,5 @@
 // What is dropped: which watched tables are gone, and triggers without which a table is not watched any more. They are
-// said, and forgotten.
+// said, and forgotten; so is what is known of the URLs in other tables.
 
 #include "capture/ddl.h"
 #include "capture/triggers.h"
@@ -40,6 +40,29 @@ constexpr char kBereftTables[] =
     "AND r.relname OPERATOR(pg_catalog.=) d.address_names[2] "
     "WHERE d.object_type OPERATOR(pg_catalog.=) 'trigger' "
     "AND d.address_names[3] OPERATOR(pg_catalog.=) 'imagekit_capture'";
+
+// Another table may come to have the number of one that is gone, and must be neither waived nor taken for searched.
+constexpr char kForgetUrls[] =
+    "WITH dropped AS (SELECT d.objid FROM pg_catalog.pg_event_trigger_dropped_objects() d "
+    "                 WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass "
+    "                 AND d.objsubid OPERATOR(pg_catalog.=) 0), "
+    "waivers AS (DELETE FROM imagekit.waivers w USING dropped d WHERE w.relation OPERATOR(pg_catalog.=) d.objid), "
+    "searched AS (DELETE FROM imagekit.searched_tables s USING dropped d WHERE s.relation OPERATOR(pg_catalog.=) "
+    "d.objid) "
+    "DELETE FROM imagekit.url_columns u USING dropped d WHERE u.relation OPERATOR(pg_catalog.=) d.objid";
+
+bool HasRows(const char *table) {
+  Oid oid = pg::ExtensionTable(table);
+  if (!OidIsValid(oid)) return false;
+  Relation open = table_open(oid, AccessShareLock);
+  SysScanDesc scan = systable_beginscan(open, InvalidOid, false, nullptr, 0, nullptr);
+  bool any = HeapTupleIsValid(systable_getnext(scan));
+  systable_endscan(scan);
+  table_close(open, AccessShareLock);
+  return any;
+}
+
+bool AnyUrlsKnown() { return HasRows("waivers") || HasRows("searched_tables"); }
 
 void TellDroppedTriggers() {
   uint64 count = pg::RunSql(kDroppedTriggers, SPI_OK_SELECT);
@@ -82,6 +105,7 @@ void FollowDrop(void *argument) {
   } else {
     TellDroppedTables();
     MendBereftTables();
+    if (AnyUrlsKnown()) (void)pg::RunSql(kForgetUrls, SPI_OK_DELETE);
   }
   pg::CloseSql(&session);
 }
@@ -98,7 +122,7 @@ IMAGEKIT_SQL_FUNCTION(imagekit_after_drop);
 Datum imagekit_after_drop(PG_FUNCTION_ARGS) {
   using namespace imagekit::capture;
   EventTriggerData *event = EventOf(fcinfo, "after_drop");
-  if (ChangingTriggers() || !AnySettings()) return Datum{0};
+  if (ChangingTriggers() || !(AnySettings() || AnyUrlsKnown())) return Datum{0};
   bool of_a_trigger = strcmp(TagOf(event), "DROP TRIGGER") == 0;
   WarnNotFollowed(imagekit::pg::Attempt(FollowDrop, &of_a_trigger), event, InvalidOid);
   return Datum{0};

@@ -8,7 +8,7 @@ namespace imagekit::capture {
 
 namespace {
 
-// Columns by position, as in sql/imagekit_cleanup--1.0.sql.
+// Columns by position, as in sql/extension/15_watched_tables.sql.
 namespace config {
 enum { kRelation = 1, kSources, kOwner, kGrace, kOnTruncate, kReplication, kSince, kHoldAbove, kHoldFraction };
 }

@@ -37,6 +37,9 @@ constexpr int64_t kHoldUs = 100000;
 // A purge takes the last token of the writes only when no delete was wanted for so long.
 constexpr int64_t kQuietUs = 1000000;
 
+// So soon it is looked whether there is a second token.
+constexpr int64_t kTokenAgainUs = 50000;
+
 constexpr int kMostInBulk = 100;
 
 /// For one request, and gone with it.
@@ -72,14 +75,17 @@ class ApiClient::Impl {
   void Find(uint64_t ticket, int account, const LibraryPath& path, const std::string& known_id, int most_together);
   void ExpectMore(int account, bool more) { Checked(account).look_ups.ExpectMore(more); }
   void GiveBackLookUps(int account, int64_t longest_ms);
+  void GiveBackPurges(int account);
   int ReserveDeletes(int account, int most);
   void ReturnDeletes(int account, int count);
   void Delete(int account, const std::vector<FileToDelete>& files);
   int BulkSize(int account) const { return Checked(account).bulk_size; }
   void Purge(uint64_t ticket, int account, const std::string& url);
   void Probe(uint64_t ticket, int account) { Checked(account).probes.push_back(ticket); }
+  void Inquire(int account, Inquiry inquiry) { Checked(account).inquiries.push_back(std::move(inquiry)); }
   int64_t ClockOffsetMs(int account) const { return Checked(account).clock.Ms(); }
   bool Sending() const noexcept { return http_.unsent() > 0; }
+  RequestStatistics TakeStatistics(int account) { return std::exchange(Checked(account).statistics, {}); }
   int DeleteWaitMs(int account) const { return CeilMs(Checked(account).writes.WaitUs(MonotonicUs())); }
   bool Busy() const noexcept;
   bool NextAnswer(Answer* answer);
@@ -97,6 +103,7 @@ class ApiClient::Impl {
   Account& Checked(int account) const;
   bool RoomForRead(int64_t now_us) const noexcept;
   bool MayPurge(const Account& account, int64_t now_us) const noexcept;
+  int64_t InquiryWaitUs(const Account& account, int64_t now_us) const noexcept;
   void StartDue();
   bool StartOne(int number, int64_t now_us);
   void Start(Sent sent, HttpRequest::Method method, const std::string& target, std::string body = "");
@@ -125,6 +132,9 @@ int ApiClient::Impl::AddAccount(const AccountAccess& access) {
   }
   for (const double burst : {access.read_burst, access.write_burst}) {
     if (!std::isfinite(burst) || burst < 0) throw std::invalid_argument("a request burst must not be negative");
+  }
+  if (!(access.list_share > 0 && access.list_share <= 1)) {
+    throw std::invalid_argument("the share of a listing must be above zero, and at most one");
   }
   CheckPrivateKey(View(access.private_key));
   auto account = std::make_unique<Account>(access);
@@ -161,6 +171,19 @@ void ApiClient::Impl::GiveBackLookUps(int account, int64_t longest_ms) {
     answers_.push_back(answer);
   }
   from.probes.clear();
+}
+
+void ApiClient::Impl::GiveBackPurges(int account) {
+  Account& from = Checked(account);
+  Answer answer;
+  answer.operation = Operation::kPurge;
+  answer.verdict = Verdict::kThrottled;
+  answer.detail = "waits: it was taken back before it was sent";
+  for (const auto& purge : from.purges) {
+    answer.ticket = purge.ticket;
+    answers_.push_back(answer);
+  }
+  from.purges.clear();
 }
 
 int ApiClient::Impl::ReserveDeletes(int account, int most) {
@@ -233,7 +256,8 @@ void ApiClient::Impl::Refuse(uint64_t ticket, Operation operation, const std::st
 bool ApiClient::Impl::Busy() const noexcept {
   if (!on_wire_.empty() || !answers_.empty()) return true;
   return std::any_of(accounts_.begin(), accounts_.end(), [](const auto& account) {
-    return account->look_ups.Waiting() || !account->probes.empty() || !account->purges.empty();
+    return account->look_ups.Waiting() || !account->probes.empty() || !account->purges.empty() ||
+           !account->inquiries.empty();
   });
 }
 
@@ -246,6 +270,10 @@ bool ApiClient::Impl::NextAnswer(Answer* answer) {
 
 void ApiClient::Impl::Abandon() noexcept {
   http_.Abandon();
+  const int64_t now = MonotonicUs();
+  for (const auto& [id, sent] : on_wire_) {
+    accounts_[static_cast<size_t>(sent.account)]->statistics.Add(sent.request, 0, now - sent.sent_us);
+  }
   on_wire_.clear();
   reads_on_wire_ = 0;
   held_until_us_ = 0;
@@ -257,6 +285,7 @@ void ApiClient::Impl::Abandon() noexcept {
     account->probes.clear();
     account->look_ups.Clear();
     account->purges.clear();
+    account->inquiries.clear();
   }
 }
 
@@ -271,7 +300,10 @@ int ApiClient::Impl::TimeoutMs() const {
     if (!room) break;
     if (account->look_ups.Waiting() || !account->probes.empty()) {
       at_most(account->reads.WaitUs(now));
-    } else if (!account->purges.empty()) {
+      continue;
+    }
+    if (!account->inquiries.empty()) at_most(InquiryWaitUs(*account, now));
+    if (!account->purges.empty()) {
       const int64_t quiet_us = account->deletes_wanted_us + kQuietUs;
       at_most(MayPurge(*account, now)
                   ? 0
@@ -291,6 +323,13 @@ bool ApiClient::Impl::MayPurge(const Account& account, int64_t now_us) const noe
   if (account.purge_pause.WaitUs(now_us) > 0) return false;
   const int tokens = account.writes.Ready(now_us);
   return tokens >= 2 || (tokens >= 1 && now_us - account.deletes_wanted_us >= kQuietUs);
+}
+
+/// Pages of the library come after all else: they must not cost a look-up its token.
+int64_t ApiClient::Impl::InquiryWaitUs(const Account& account, int64_t now_us) const noexcept {
+  const int64_t wait_us = std::max(account.inquiry_pace.WaitUs(now_us), account.reads.WaitUs(now_us));
+  if (wait_us > 0 || account.reads.Ready(now_us) >= account.spare_reads) return wait_us;
+  return kTokenAgainUs;
 }
 
 void ApiClient::Impl::StartDue() {
@@ -322,6 +361,15 @@ bool ApiClient::Impl::StartOne(int number, int64_t now_us) {
     Start(std::move(sent), HttpRequest::Method::kGet, target);
     return true;
   }
+  if (!account.inquiries.empty() && InquiryWaitUs(account, now_us) <= 0 && account.reads.TryTake(now_us)) {
+    static_cast<void>(account.inquiry_pace.TryTake(now_us));
+    sent.request = account.inquiries.front().request;
+    sent.ticket = account.inquiries.front().ticket;
+    const std::string target = std::move(account.inquiries.front().target);
+    account.inquiries.pop_front();
+    Start(std::move(sent), HttpRequest::Method::kGet, target);
+    return true;
+  }
   if (account.purges.empty() || !MayPurge(account, now_us) || !account.writes.TryTake(now_us)) return false;
   sent.request = Request::kPurge;
   sent.ticket = account.purges.front().ticket;
@@ -342,6 +390,7 @@ void ApiClient::Impl::Start(Sent sent, HttpRequest::Method method, const std::st
   request.headers = MakeHeaders(account.key, method);
   request.urgent = sent.is_delete();
   if (!sent.is_delete()) ++reads_on_wire_;
+  sent.sent_us = MonotonicUs();
   on_wire_.emplace(request.id, std::move(sent));
   http_.Start(std::move(request));
 }
@@ -354,6 +403,8 @@ void ApiClient::Impl::Collect() {
     on_wire_.erase(found);
     if (!sent.is_delete()) --reads_on_wire_;
     Account* account = accounts_[static_cast<size_t>(sent.account)].get();
+    const int status = reply.transport == Transport::kComplete ? reply.status : 0;
+    account->statistics.Add(sent.request, status, MonotonicUs() - sent.sent_us);
     AnswerReply(account, std::move(sent), reply, http_.proxy_secrets(), &answers_);
   }
 }
@@ -368,13 +419,21 @@ void ApiClient::Find(uint64_t ticket, int account, const LibraryPath& path, cons
 }
 void ApiClient::ExpectMore(int account, bool more) { impl_->ExpectMore(account, more); }
 void ApiClient::GiveBackLookUps(int account, int64_t longest_ms) { impl_->GiveBackLookUps(account, longest_ms); }
+void ApiClient::GiveBackPurges(int account) { impl_->GiveBackPurges(account); }
 int ApiClient::ReserveDeletes(int account, int most) { return impl_->ReserveDeletes(account, most); }
 void ApiClient::ReturnDeletes(int account, int count) { impl_->ReturnDeletes(account, count); }
 void ApiClient::Delete(int account, const std::vector<FileToDelete>& files) { impl_->Delete(account, files); }
 int ApiClient::BulkSize(int account) const { return impl_->BulkSize(account); }
 void ApiClient::Purge(uint64_t ticket, int account, const std::string& url) { impl_->Purge(ticket, account, url); }
 void ApiClient::Probe(uint64_t ticket, int account) { impl_->Probe(ticket, account); }
+void ApiClient::List(uint64_t ticket, int account, const std::string& target) {
+  impl_->Inquire(account, {ticket, Request::kList, target});
+}
+void ApiClient::Usage(uint64_t ticket, int account, const std::string& from_day, const std::string& to_day) {
+  impl_->Inquire(account, {ticket, Request::kUsage, UsageTarget(from_day, to_day)});
+}
 int64_t ApiClient::ClockOffsetMs(int account) const { return impl_->ClockOffsetMs(account); }
+RequestStatistics ApiClient::TakeStatistics(int account) { return impl_->TakeStatistics(account); }
 int ApiClient::DeleteWaitMs(int account) const { return impl_->DeleteWaitMs(account); }
 bool ApiClient::Sending() const noexcept { return impl_->Sending(); }
 bool ApiClient::Busy() const noexcept { return impl_->Busy(); }

@@ -35,8 +35,9 @@ struct AccountAccess {
   double read_burst = 40;
   double write_rate = 4;
   double write_burst = 8;
-  int search_size = 25;  // most names in one search
-  int bulk_size = 50;    // most fileIds in one delete, 1 to 100
+  int search_size = 25;      // most names in one search
+  int bulk_size = 50;        // most fileIds in one delete, 1 to 100
+  double list_share = 0.25;  // of read_rate, for reading the whole library; above 0, at most 1
   /// Where the pace is kept, for each of the account's names; may lie in memory shared with other processes, and must
   /// outlive the client. nullptr: the client keeps its own.
   PaceState* read_pace[kPaceNames] = {};
@@ -81,12 +82,26 @@ struct FoundFile {
   std::string url;          // on the account's default endpoint; empty when absent or no clean text
   int64_t created_ms = -1;  // Unix time in ms; -1 when absent or unreadable
   int64_t updated_ms = -1;
+  int64_t size = -1;  // bytes; -1 when absent or unreadable
+  std::string type;   // "image" or "non-image", as ImageKit says it; empty when absent
 };
 
-enum class Operation { kFind, kDelete, kProbe, kPurge };
+/// What the account uses, by its own count (section 7), in a time of at most 90 days. -1: not said.
+struct AccountUsage {
+  int64_t bandwidth_bytes = -1;
+  int64_t library_bytes = -1;  // of the media library
+  int64_t cache_bytes = -1;    // of the cache of originals
+  int64_t video_units = -1;
+  int64_t extension_units = -1;
+};
+
+struct ReplyBody;
+struct RequestStatistics;
+
+enum class Operation { kFind, kDelete, kProbe, kPurge, kList, kUsage };
 
 struct Answer {
-  uint64_t ticket = 0;  // as given to Find, Delete, Probe or Purge
+  uint64_t ticket = 0;  // as given to Find, Delete, Probe, Purge, List or Usage
   Operation operation = Operation::kFind;
   Verdict verdict = Verdict::kTransient;
   FoundFile file;              // kFound; after a probe without file_id: it is nobody's to delete
@@ -95,6 +110,8 @@ struct Answer {
   int64_t retry_after_ms = 0;  // kThrottled
   int shared_by = 1;           // how many files the request was for
   bool alone = false;          // kUndecided: only a request of its own can decide it
+  std::shared_ptr<const ReplyBody> page;  // kList, kFound: for Listing::Take()
+  AccountUsage usage;                     // kUsage, kFound
 };
 
 /// One file of a delete.
@@ -165,11 +182,25 @@ class ApiClient {
   /// Queues the purge of one URL from the CDN (section 6.1). After deletes and look-ups, at the pace of writes.
   void Purge(uint64_t ticket, int account, const std::string& url);
 
+  /// Hands back the purges that wait: each is answered kThrottled, as it was not sent.
+  void GiveBackPurges(int account);
+
   /// Queues the question for any one file of the library: its URL tells whose library the key opens (section 4.1).
   void Probe(uint64_t ticket, int account);
 
+  /// Queues a page of the library (listing.h). After everything else: at most `list_share` of the reads, and never the last token of
+  /// the account's pace, which is a look-up's, whichever process has one.
+  void List(uint64_t ticket, int account, const std::string& target);
+
+  /// Queues the question for the account's own count, from one day to the day before another ("2026-11-01"). Like a page.
+  void Usage(uint64_t ticket, int account, const std::string& from_day, const std::string& to_day);
+
   /// How far ImageKit's clock is ahead of this machine's, by the answers so far; see clock_offset.h.
   int64_t ClockOffsetMs(int account) const;
+
+  /// What was counted of the account's requests since this was last asked: each once, when its answer came, or when it was
+  /// abandoned. What libcurl repeats by itself, as a connection used before was found broken, is one.
+  RequestStatistics TakeStatistics(int account);
 
   /// Milliseconds until the account's pace lets a delete through; 0: it does.
   int DeleteWaitMs(int account) const;

@@ -3,6 +3,7 @@
 #ifndef IMAGEKIT_CORE_API_ACCOUNT_H
 #define IMAGEKIT_CORE_API_ACCOUNT_H
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <string>
@@ -12,6 +13,7 @@
 #include "core/api_request.h"
 #include "core/clock_offset.h"
 #include "core/pace.h"
+#include "core/request_statistics.h"
 #include "core/secret.h"
 
 namespace imagekit {
@@ -44,6 +46,13 @@ class PacedClass {
   int count_ = 0;
 };
 
+/// A question about the library or the account as a whole.
+struct Inquiry {
+  uint64_t ticket;
+  Request request;  // kList, kUsage
+  std::string target;
+};
+
 struct PurgeOfUrl {
   uint64_t ticket;
   std::string url;
@@ -55,6 +64,8 @@ struct Account {
         key(View(access.private_key)),
         reads(access.read_rate, access.read_burst, access.read_pace),
         writes(access.write_rate, access.write_burst, access.write_pace),
+        inquiry_pace(access.read_rate * access.list_share, std::max(1.0, access.read_burst * access.list_share), kAlone),
+        spare_reads(access.read_burst >= 2 ? 2 : 1),
         purge_pause(kUnpaced, kUnpaced, access.purge_pace),
         look_ups(base.path.size(), access.search_size),
         bulk_size(access.bulk_size) {}
@@ -64,18 +75,24 @@ struct Account {
   ClockOffset clock;
   PacedClass reads;
   PacedClass writes;
+  PacedClass inquiry_pace;  // beside that of the reads: their share of it
+  const int spare_reads;    // so many tokens there must be for one of them, so that look-ups of all processes come first
   PacedClass purge_pause;  // purges take their tokens from the writes; here only a pause is kept
 
   std::deque<uint64_t> probes;  // tickets
   LookUps look_ups;
   std::deque<PurgeOfUrl> purges;
+  std::deque<Inquiry> inquiries;
 
   int bulk_size;
   int reserved = 0;               // deletes
   int64_t deletes_wanted_us = 0;  // when some were last asked for
 
+  RequestStatistics statistics = {};
+
  private:
   static constexpr double kUnpaced = 1e6;
+  static constexpr PaceState* kAlone[kPaceNames] = {};
 };
 
 }  // namespace imagekit

@@ -6,6 +6,7 @@
 #include "core/api_answers.h"
 
 #include <algorithm>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -28,6 +29,10 @@ Operation OperationOf(Request request) noexcept {
       return Operation::kDelete;
     case Request::kPurge:
       return Operation::kPurge;
+    case Request::kList:
+      return Operation::kList;
+    case Request::kUsage:
+      return Operation::kUsage;
     case Request::kFolderSearch:
     case Request::kLibrarySearch:
     case Request::kIdSearch:
@@ -135,6 +140,14 @@ void AnswerReply(Account* account, Sent sent, const HttpReply& reply, const std:
     }
     case Request::kPurge:
       writer.Give(sent.ticket, verdict, words);
+      break;
+    case Request::kList: {
+      Answer* answer = writer.Give(sent.ticket, verdict, words);
+      if (verdict == Verdict::kFound) answer->page = std::make_shared<const ReplyBody>(std::move(body));
+      break;
+    }
+    case Request::kUsage:
+      writer.Give(sent.ticket, verdict, words)->usage = body.usage;
       break;
   }
 }

@@ -22,7 +22,8 @@ struct Sent {
   Request request = Request::kProbe;
   Search search;        // the three searches
   Deletion deletion;    // kDelete, kBulkDelete
-  uint64_t ticket = 0;  // kProbe, kPurge
+  uint64_t ticket = 0;  // of all others
+  int64_t sent_us = 0;  // on MonotonicUs
 
   bool is_delete() const noexcept { return request == Request::kDelete || request == Request::kBulkDelete; }
 };

@@ -73,6 +73,12 @@ int64_t TimeMember(const Json::Value& object, const char* key) {
   return StringMember(object, key, &text) ? ParseIsoTime(text) : -1;
 }
 
+/// A count of something; -1 when it is absent or none.
+int64_t NumberMember(const Json::Value& object, const char* key) {
+  const Json::Value* member = object.find(key, key + std::char_traits<char>::length(key));
+  return member != nullptr && member->isInt64() && member->asInt64() >= 0 ? member->asInt64() : -1;
+}
+
 /// Reads one entry of a list. False when it is not shaped as section 2.3 says; `is_file` tells a file from a folder
 /// or a version, whose ids must never be used.
 bool ReadEntry(const Json::Value& entry, bool* is_file, FoundFile* file) {
@@ -86,6 +92,10 @@ bool ReadEntry(const Json::Value& entry, bool* is_file, FoundFile* file) {
   }
   // Of no consequence for what is deleted, so a strange one is only left out.
   if (!StringMember(entry, "url", &file->url) || CleanText(file->url, file->url.size()) != file->url) file->url.clear();
+  file->size = NumberMember(entry, "size");
+  if (!StringMember(entry, "fileType", &file->type) || (file->type != "image" && file->type != "non-image")) {
+    file->type.clear();
+  }
   file->created_ms = TimeMember(entry, "createdAt");
   file->updated_ms = TimeMember(entry, "updatedAt");
   return true;
@@ -129,6 +139,11 @@ void ReadObject(const Json::Value& object, ReplyBody* reply) {
   reply->kind = words ? BodyKind::kMessage : BodyKind::kJson;
   reply->deleted = ReadIds(object, "successfullyDeletedFileIds");
   reply->missing = ReadIds(object, "missingFileIds");
+  reply->usage.bandwidth_bytes = NumberMember(object, "bandwidthBytes");
+  reply->usage.library_bytes = NumberMember(object, "mediaLibraryStorageBytes");
+  reply->usage.cache_bytes = NumberMember(object, "originalCacheStorageBytes");
+  reply->usage.video_units = NumberMember(object, "videoProcessingUnitsCount");
+  reply->usage.extension_units = NumberMember(object, "extensionUnitsCount");
   constexpr std::string_view kErrors = "errors";
   const Json::Value* errors = object.find(kErrors.data(), kErrors.data() + kErrors.size());
   reply->has_errors = errors != nullptr && errors->isArray();

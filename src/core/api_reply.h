@@ -38,6 +38,7 @@ struct ReplyBody {
   // kMessage, kJson: what the answer to a bulk delete lists (section 5).
   IdList deleted;                  // successfullyDeletedFileIds
   IdList missing;                  // missingFileIds
+  AccountUsage usage;              // section 7
   bool has_errors = false;         // `errors` is an array
   std::vector<FailedFile> failed;  // those entries of it that name a file
 };

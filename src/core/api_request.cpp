@@ -253,6 +253,10 @@ std::string BulkDeleteTarget() { return "/v1/files/batch/deleteByFileIds"; }
 
 std::string PurgeTarget() { return "/v1/files/purge"; }
 
+std::string UsageTarget(std::string_view from_day, std::string_view to_day) {
+  return "/v1/accounts/usage?startDate=" + PercentEncode(from_day) + "&endDate=" + PercentEncode(to_day);
+}
+
 std::string WithSkip(std::string target, size_t skip) {
   if (skip > 0) target += "&skip=" + std::to_string(skip);
   return target;

@@ -75,6 +75,8 @@ std::string ProbeTarget();
 std::string DeleteTarget(std::string_view file_id);
 std::string BulkDeleteTarget();
 std::string PurgeTarget();
+/// Section 7; days as "2026-11-01".
+std::string UsageTarget(std::string_view from_day, std::string_view to_day);
 /// `target` for a later page; `skip` is the number of entries already read.
 std::string WithSkip(std::string target, size_t skip);
 

@@ -43,7 +43,9 @@ constexpr unsigned kProbe = Bit(Request::kProbe);
 constexpr unsigned kDelete = Bit(Request::kDelete);
 constexpr unsigned kBulk = Bit(Request::kBulkDelete);
 constexpr unsigned kPurge = Bit(Request::kPurge);
-constexpr unsigned kAny = kSearch | kProbe | kDelete | kBulk | kPurge;
+constexpr unsigned kList = Bit(Request::kList);
+constexpr unsigned kUsage = Bit(Request::kUsage);
+constexpr unsigned kAny = kSearch | kProbe | kDelete | kBulk | kPurge | kList | kUsage;
 
 constexpr unsigned Bit(BodyKind kind) { return 1u << static_cast<unsigned>(kind); }
 constexpr unsigned kAnyBody = ~0u;
@@ -64,7 +66,10 @@ struct Line {
 // The first line that fits decides. Numbers in the comments are sections of the API contract. A search for fileIds that is
 // refused, with whatever status, is followed by one by path: so a 404 needs no line for it.
 constexpr Line kTable[] = {
-    {kSearch | kProbe, 200, 200, kArray, Verdict::kFound},   // 2.3: a bare array, `[]` when nothing matches
+    // 2.3: a bare array, `[]` when nothing matches
+    {kSearch | kProbe | kList, 200, 200, kArray, Verdict::kFound},
+    {kUsage, 200, 200, Bit(BodyKind::kJson), Verdict::kFound},  // 7
+    {kList | kUsage, 404, 404, kMessage, Verdict::kBroken},  // as for the library: a route is missing
     {kInFolder, 404, 404, kMessage, Verdict::kNotFound},     // 2.4: perhaps how a missing folder is answered
     {kInLibrary, 404, 404, kMessage, Verdict::kBroken},      // no folder can be missing: a route is, or a whole API
     {kDelete, 204, 204, kAnyBody, Verdict::kDeleted},        // 4.1: the documented success; it has no body

@@ -19,6 +19,8 @@ enum class Request {
   kDelete,      // one file
   kBulkDelete,  // several
   kPurge,
+  kList,   // a page of the whole library
+  kUsage,  // what the account uses
 };
 
 /// As much of a body as the verdict depends on.

@@ -67,6 +67,9 @@ void TryChangedAccounts(const worker::Sender &sender);
 
 /// Makes the slots of a drain's batch.
 void MakeSlots(worker::Batch *batch);
+/// Files of an account that are worth having in hand: as many as can be deleted in some seconds. What is claimed longer before is
+/// only out of others' reach, and what is looked up longer before has to be looked up again.
+int MostInHand(const account::Account &account);
 /// True when it is worth claiming: an account may have a good part more in hand; `starved`: one that would have had more when
 /// it was last asked.
 bool HasRoom(const worker::Batch &batch, const worker::Sender &sender, bool starved);

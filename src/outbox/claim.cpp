@@ -57,7 +57,9 @@ constexpr char kInJournal[] =
     "       COALESCE(pg_catalog.bool_or(o.origin OPERATOR(pg_catalog.=) 'M'), false) FROM imagekit.outbox o "
     "WHERE pg_catalog.pg_relation_size('imagekit.outbox') OPERATOR(pg_catalog.<) 4194304";
 
-constexpr char kPaused[] =
+constexpr char kPaused[] = "SELECT server FROM imagekit.pauses";
+
+constexpr char kStopped[] =
     "SELECT server FROM imagekit.account_state WHERE paused_until OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()";
 
 // Stopped before, and not known to be well again.
@@ -84,32 +86,25 @@ List *ServersIn(const char *sql) {
 // The accounts, by whether they can be sent to at this moment.
 struct Servers {
   List *all;
-  List *configured;  // without a problem of configuration
-  List *usable;      // and not paused
+  List *configured;  // without a problem of configuration, and not paused by an operator
+  List *usable;      // and not stopped
 };
 
 Servers SortServers(const Sender &sender) {
   Servers servers = {};
+  List *stopped = ServersIn(kStopped);
   List *paused = ServersIn(kPaused);
   ListCell *cell;
   foreach (cell, sender.accounts) {
     auto *entry = static_cast<SenderAccount *>(lfirst(cell));
     Oid server = entry->account->server;
     servers.all = lappend_oid(servers.all, server);
-    if (entry->problem != nullptr) continue;
+    if (entry->problem != nullptr || list_member_oid(paused, server)) continue;
     servers.configured = lappend_oid(servers.configured, server);
-    if (entry->pause_cause == nullptr && !list_member_oid(paused, server))
+    if (entry->pause_cause == nullptr && !list_member_oid(stopped, server))
       servers.usable = lappend_oid(servers.usable, server);
   }
   return servers;
-}
-
-// As much as can be deleted in some seconds: what is claimed longer before is only out of others' reach.
-int MostInHand(const account::Account &account) {
-  constexpr int kSeconds = 5;
-  constexpr double kMost = 1000;
-  const double soon = account.write_rate * account.bulk_size * kSeconds;
-  return account.dry_run ? static_cast<int>(kMost) : static_cast<int>(Min(kMost, Max(soon, 2.0 * account.bulk_size)));
 }
 
 // Those that are decided only wait to be settled, with others of their claim that may be waiting for what is claimed next.
@@ -195,6 +190,13 @@ TimestampTz At(worker::Ticks ticks) {
 }
 
 }  // namespace
+
+int MostInHand(const account::Account &account) {
+  constexpr int kSeconds = 5;
+  constexpr double kMost = 1000;
+  const double soon = account.write_rate * account.bulk_size * kSeconds;
+  return account.dry_run ? static_cast<int>(kMost) : static_cast<int>(Min(kMost, Max(soon, 2.0 * account.bulk_size)));
+}
 
 bool TryDrainLock() {
   LOCKTAG tag = DrainLockTag();

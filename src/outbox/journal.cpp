@@ -1,5 +1,5 @@
 // Straight into the heap: no executor, no index, no sequence, no privilege of the user's needed. That skips CHECK and
-// NOT NULL, so the columns written here must be exactly those of sql/imagekit_cleanup--1.0.sql.
+// NOT NULL, so the columns written here must be exactly those of sql/extension/20_queue.sql.
 
 #include "outbox/journal.h"
 

@@ -3,12 +3,13 @@
 //                 waiting  retrying  held  failed
 //   cancel()        ───────────────────►             history: cancelled
 //   discard()                         ──────────►    history: discarded
-//   retry()                                 ◄──      waiting
+//   retry()                    ◄──────      ◄──      waiting, due now
 //   approve()       ◄─────────────────               waiting
 //
 // They reach the journal as well: it is taken in first. What a drain has claimed is never touched, for nobody can say what
 // ImageKit has been told of it; a NOTICE counts it. Nothing here waits for another operator's open transaction.
 
+#include "account/account.h"
 #include "outbox/backlog.h"
 #include "outbox/hold.h"
 #include "outbox/pack.h"
@@ -29,17 +30,28 @@ struct Word {
 
 constexpr Word kCancel = {"cancel", {"waiting", "retrying", "held"}, "cancelled", true};
 constexpr Word kDiscard = {"discard", {"failed", "held", nullptr}, "discarded", true};
-constexpr Word kRetry = {"retry", {"failed", nullptr, nullptr}, nullptr, false};
+constexpr Word kRetry = {"retry", {"failed", "retrying", nullptr}, nullptr, false};
 constexpr Word kApprove = {"approve", {"held", nullptr, nullptr}, nullptr, true};
 
 // The functions' arguments, in the order in which the statements below number them.
 enum Condition { kUrl, kRelation, kTransaction, kFrom, kTo, kServer, kConditions };
 
-// $1 to $6: the conditions; $7: states. A URL is the same file's when both are read so; one that cannot be read is only
-// itself.
-constexpr char kPick[] =
-    "WITH given AS MATERIALIZED ("
-    "  SELECT imagekit.account_of($1) AS server, imagekit.library_path($1) AS path), "
+// $1 to $6: the conditions. A URL is the same file's when both are read so; one that cannot be read is only itself.
+#define GIVEN                    \
+  "WITH given AS MATERIALIZED (" \
+  "  SELECT imagekit.account_of($1) AS server, imagekit.library_path($1) AS path), "
+#define MEANT                                                                  \
+  "  AND ($2 IS NULL OR b.relation OPERATOR(pg_catalog.=) $2)"                 \
+  "  AND ($3 IS NULL OR b.transaction OPERATOR(pg_catalog.=) $3)"              \
+  "  AND ($4 IS NULL OR b.captured_at OPERATOR(pg_catalog.>=) $4)"             \
+  "  AND ($5 IS NULL OR b.captured_at OPERATOR(pg_catalog.<=) $5)"             \
+  "  AND ($6 IS NULL OR imagekit.account_of(b.url) OPERATOR(pg_catalog.=) $6)" \
+  "  AND ($1 IS NULL OR b.url OPERATOR(pg_catalog.=) $1"                       \
+  "       OR imagekit.account_of(b.url) OPERATOR(pg_catalog.=) g.server"       \
+  "          AND imagekit.library_path(b.url) OPERATOR(pg_catalog.=) g.path)"
+
+// $7: states
+constexpr char kPick[] = GIVEN
     "queued AS ("
     "  SELECT b.id, b.url, b.relation, b.transaction, b.captured_at, b.state, false AS claimed FROM imagekit.backlog b"
     "  UNION ALL"
@@ -48,20 +60,28 @@ constexpr char kPick[] =
     "  FROM imagekit.claims c CROSS JOIN LATERAL imagekit.files_of(c) f), "
     "matching AS MATERIALIZED ("
     "  SELECT b.id, b.claimed FROM queued b CROSS JOIN given g"
-    "  WHERE b.state OPERATOR(pg_catalog.=) ANY ($7)"
-    "  AND ($2 IS NULL OR b.relation OPERATOR(pg_catalog.=) $2)"
-    "  AND ($3 IS NULL OR b.transaction OPERATOR(pg_catalog.=) $3)"
-    "  AND ($4 IS NULL OR b.captured_at OPERATOR(pg_catalog.>=) $4)"
-    "  AND ($5 IS NULL OR b.captured_at OPERATOR(pg_catalog.<=) $5)"
-    "  AND ($6 IS NULL OR imagekit.account_of(b.url) OPERATOR(pg_catalog.=) $6)"
-    "  AND ($1 IS NULL OR b.url OPERATOR(pg_catalog.=) $1"
-    "       OR imagekit.account_of(b.url) OPERATOR(pg_catalog.=) g.server"
-    "          AND imagekit.library_path(b.url) OPERATOR(pg_catalog.=) g.path)), "
+    "  WHERE b.state OPERATOR(pg_catalog.=) ANY ($7)" MEANT
+    "), "
     "free AS ("
     "  SELECT b.id FROM imagekit.backlog b"
     "  WHERE b.id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT m.id FROM matching m WHERE NOT m.claimed))"
     "  AND b.state OPERATOR(pg_catalog.=) ANY ($7) FOR UPDATE SKIP LOCKED) "
     "SELECT (SELECT pg_catalog.count(*) FROM matching), ARRAY(SELECT f.id FROM free f)";
+
+// How many match in states that the word is not for, and which words are.
+constexpr char kOthers[] = GIVEN
+    "counted AS ("
+    "  SELECT b.state, pg_catalog.count(*) AS files FROM imagekit.backlog b CROSS JOIN given g"
+    "  WHERE b.state OPERATOR(pg_catalog.<>) ALL (pg_catalog.array_remove($7, NULL))" MEANT
+    " GROUP BY b.state), "
+    "words(state, place, words, remedy) AS (VALUES "
+    "  ('waiting', 1, 'waiting', 'cancel'), ('retrying', 2, 'to be tried again', 'cancel or retry'),"
+    "  ('held', 3, 'held', 'approve or discard'), ('failed', 4, 'failed', 'retry or discard')) "
+    "SELECT pg_catalog.string_agg(pg_catalog.format('%s %s (%s)', c.files, w.words, w.remedy), ', ' ORDER BY w.place) "
+    "FROM counted c JOIN words w ON w.state OPERATOR(pg_catalog.=) c.state";
+
+#undef GIVEN
+#undef MEANT
 
 // $1 ids, $2 outcome, $3 who
 constexpr char kSettle[] =
@@ -131,7 +151,7 @@ Conditions ReadConditions(FunctionCallInfo fcinfo, const Word &word) {
                      "imagekit.%s(relation => 'patches'). For all files of an account, give the server.",
                      word.function)));
   pg::Param *server = &conditions.params[kServer];
-  if (!server->null) server->value = ObjectIdGetDatum(get_foreign_server_oid(NameStr(*PG_GETARG_NAME(kServer)), false));
+  if (!server->null) server->value = ObjectIdGetDatum(account::AccountNamed(NameStr(*PG_GETARG_NAME(kServer))));
   return conditions;
 }
 
@@ -224,6 +244,15 @@ int64 Obey(const Word &word, Datum ids, const char *caller) {
   return count;
 }
 
+// None was reached: is it the wrong word?
+void SayOthers(const Word &word, const pg::Param *params) {
+  pg::RunSql(kOthers, SPI_OK_SELECT, params, kConditions + 1);
+  const char *others = pg::FieldText(0, 1, CurrentMemoryContext);
+  if (others == nullptr) return;
+  ereport(NOTICE, (errmsg("imagekit.%s() is not for the files that match", word.function),
+                   errdetail("They are, with the functions for them in brackets: %s.", others)));
+}
+
 Datum Say(FunctionCallInfo fcinfo, const Word &word) {
   Conditions conditions = ReadConditions(fcinfo, word);
   (void)pg::HoldExtension();
@@ -241,6 +270,7 @@ Datum Say(FunctionCallInfo fcinfo, const Word &word) {
   bool null;
   int64 matching = DatumGetInt64(pg::Field(0, 1, &null));
   int64 done = Obey(word, pg::Field(0, 2, &null), caller);
+  if (matching == 0 && conditions.any) SayOthers(word, params);
   UnlockQueue();
   pg::CloseSql(&session);
   if (done < matching)

@@ -3,6 +3,7 @@
 #include "core/backoff.h"
 #include "outbox/backlog.h"
 #include "outbox/claims.h"
+#include "outbox/counters.h"
 #include "outbox/purges.h"
 #include "pg/settings.h"
 #include "pg/sql.h"
@@ -215,6 +216,10 @@ void Settle(const Batch &batch, List *claims, Sender *sender) {
   FinishClaims(batch, claims);
   SettleAccounts(sender);
   WriteMissingRuns(*sender);
+  CountFiles(batch);
+  if (CountersDueAt() > worker::NowTicks()) return;
+  CountRequests(*sender);
+  WriteCounters();
 }
 
 // The history grows at one end and is cut at the other: its BRIN index knows which pages hold what is old.

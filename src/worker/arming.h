@@ -14,6 +14,10 @@ const char *WhyDisarmed();
 /// also its own standbys and copies know. Needs a transaction that may write.
 const char *SettleArming();
 
+/// Raises an error unless this session may delete images by `what`: armed, allowed to, and able to record it. Rows of a standby
+/// are no proof.
+void RequireMayDelete(const char *what);
+
 }  // namespace imagekit::worker
 
 #endif  // IMAGEKIT_WORKER_ARMING_H

@@ -1,15 +1,20 @@
-// delete_file(), delete_files() and CALL drain(): the same steps as the worker's, in a session.
+// delete_file() and delete_files(): the same steps as the drain's, within the caller's statement.
+//
+// Many files are led to their fate part by part, each of as many as a drain would have in hand: what is looked up is deleted
+// soon after, so that the look-up still holds.
 
 #include "outbox/backlog.h"
-#include "outbox/journal.h"
+#include "outbox/counters.h"
 #include "outbox/purges.h"
 #include "pg/bridge.h"
 #include "pg/settings.h"
 #include "pg/sql.h"
 #include "worker/arming.h"
-#include "worker/drain.h"
-#include "worker/wake.h"
+#include "worker/pause.h"
+#include "worker/progress.h"
 #include "worker/steps.h"
+#include "worker/unrecorded.h"
+#include "worker/wake.h"
 
 namespace imagekit::worker {
 
@@ -21,11 +26,28 @@ const char *OutcomeWord(Fate fate) {
 }
 
 // Somebody waits for the answer, so the account's pace is waited for as well, though not for ever.
-constexpr int64 kLongestPace = 60 * 1000;       // ms
-constexpr int64 kLongestCall = 10 * 60 * 1000;  // ms
+constexpr int64 kLongestPace = 60 * 1000;          // ms
+constexpr int64 kLongestFound = 15000;             // ms: what was found longer ago is looked up anew
+constexpr Ticks kLongestSilence = 10 * 60 * 1000;  // ms without any file's fate
 
-// What was found longer ago is looked up anew.
-constexpr int64 kLongestFound = 15000;  // ms
+// One call.
+struct Call {
+  Batch all;
+  Sender *sender;
+  Progress progress;
+};
+
+// Of the part that is under way.
+struct Part {
+  Batch batch;
+  int *places;  // of its files among all
+};
+
+int CountDecided(const Batch &batch) {
+  int decided = 0;
+  for (int i = 0; i < batch.count; i++) decided += batch.files[i].fate != Fate::kOpen;
+  return decided;
+}
 
 bool AnyOpen(const Batch &batch) {
   for (int i = 0; i < batch.count; i++)
@@ -33,14 +55,28 @@ bool AnyOpen(const Batch &batch) {
   return false;
 }
 
+void SayHowFar(const Batch &all, const Batch &part) {
+  Tally tally = {};
+  for (const Batch *batch : {&all, &part})
+    for (int i = 0; i < batch->count; i++)
+      if (batch->files[i].fate != Fate::kOpen) Count(&tally, batch->files[i].fate);
+  const int64 failed = Failed(tally) + tally.files[static_cast<int>(Fate::kReleased)];
+  SayProgress(Done(tally), failed, all.count, false);
+}
+
 // Not inlined, as it is called from a PG_TRY.
-pg_noinline void LeadOn(Flow *flow, Waiter *waiter) {
+pg_noinline void LeadOn(Call *call, Flow *flow, Waiter *waiter) {
   auto *answer = pg::Own<Answer>(flow->batch->context);
-  const TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kLongestCall);
+  Ticks until = NowTicks() + kLongestSilence;
+  int decided = 0;
   while (AnyOpen(*flow->batch)) {
     CHECK_FOR_INTERRUPTS();
     const bool moved = MoveOn(flow, answer);
-    flow->letting_go = GetCurrentTimestamp() >= until;
+    const int now_decided = CountDecided(*flow->batch);
+    if (now_decided > decided) until = NowTicks() + kLongestSilence;
+    decided = now_decided;
+    flow->letting_go = NowTicks() >= until;
+    if (IsTimeToSay(&call->progress)) SayHowFar(call->all, *flow->batch);
     bool woken = false;
     if (AnyOpen(*flow->batch))
       WaitForImageKit(waiter, flow->sender->client, moved ? 0 : static_cast<long>(MoveOnAfter(*flow, 1000)), &woken);
@@ -48,52 +84,139 @@ pg_noinline void LeadOn(Flow *flow, Waiter *waiter) {
 }
 
 void Prove(void *argument, Batch *batch) {
+  auto *sender = static_cast<Sender *>(argument);
   KeepReferenced(batch);
-  ReleaseWhenChanged(batch, static_cast<Sender *>(argument));
+  LockWire();
+  HaltPaused(sender);
+  ReleaseHalted(batch, sender);
+  ReleaseWhenChanged(batch, sender);
 }
 
-// All steps for the given URLs, within the caller's transaction; ImageKit is asked meanwhile. What was done is recorded
-// in the history, and comes back with the batch.
-void DeleteNow(Batch *batch, char **urls, int count) {
-  batch->context = AllocSetContextCreate(CurrentMemoryContext, "imagekit batch", ALLOCSET_DEFAULT_SIZES);
-  batch->count = count;
-  batch->files = static_cast<QueuedFile *>(MemoryContextAllocZero(batch->context, sizeof(QueuedFile) * (count + 1)));
-  pg::SqlSession session;
-  pg::OpenSql(&session);
+void Sent(void *) { UnlockWire(); }
+
+// Interrupted, requests may be under way whose answers nobody will see.
+pg_noinline void LeadOnAndNote(Call *call, Flow *flow) {
+  // Static: locals that change between setjmp and longjmp would be lost. Calls do not nest: nothing here runs users' code.
+  static Waiter waiter;
+  waiter = {};
+  PG_TRY();
+  { LeadOn(call, flow, &waiter); }
+  PG_CATCH();
+  {
+    FreeWaiter(&waiter);
+    NoteDeletedByHand(*flow->batch);
+    PG_RE_THROW();
+  }
+  PG_END_TRY();
+  FreeWaiter(&waiter);
+  NoteDeletedByHand(*flow->batch);
+}
+
+// All steps for the files of a part, within the caller's transaction; ImageKit is asked meanwhile.
+void LeadPart(Call *call, Batch *part) {
+  Flow flow = {part,         call->sender,  Prove, Sent,  nullptr, call->sender,
+               kLongestPace, kLongestFound, false, false, nullptr};
+  MemoryContext before = MemoryContextSwitchTo(part->context);
+  LeadOnAndNote(call, &flow);
+  KeepReferenced(part);  // what was deleted a moment ago
+  MemoryContextSwitchTo(before);
+  for (int i = 0; i < part->count; i++)
+    if (part->files[i].fate == Fate::kReleased && part->files[i].detail == nullptr)
+      part->files[i].detail = MemoryContextStrdup(part->context, "it was not deleted in time: ImageKit is silent");
+}
+
+// The next part: files from `*next` on that are open, as many of each account as a drain would have in hand.
+Part TakePart(Call *call, int *next) {
+  Part part = {};
+  Batch *all = &call->all;
+  part.batch.context = AllocSetContextCreate(all->context, "imagekit part", ALLOCSET_DEFAULT_SIZES);
+  MemoryContext before = MemoryContextSwitchTo(part.batch.context);
+  ListCell *cell;
+  int most = 0;
+  foreach (cell, call->sender->accounts) {
+    auto *entry = static_cast<SenderAccount *>(lfirst(cell));
+    entry->room = outbox::MostInHand(*entry->account);
+    most += entry->room;
+  }
+  part.batch.files = static_cast<QueuedFile *>(palloc0(sizeof(QueuedFile) * (most + 1)));
+  part.places = static_cast<int *>(palloc(sizeof(int) * (most + 1)));
+  for (; *next < all->count; (*next)++) {
+    const QueuedFile &file = all->files[*next];
+    if (!Open(file)) continue;
+    SenderAccount *entry = FindAccount(call->sender, file.account->server);
+    if (entry->room-- <= 0) break;
+    QueuedFile *copy = &part.batch.files[part.batch.count];
+    *copy = file;
+    copy->stage = Stage::kNew;
+    part.places[part.batch.count++] = *next;
+  }
+  MemoryContextSwitchTo(before);
+  return part;
+}
+
+void PutBack(Batch *all, const Part &part) {
+  for (int i = 0; i < part.batch.count; i++) {
+    QueuedFile *file = &all->files[part.places[i]];
+    const QueuedFile &led = part.batch.files[i];
+    file->fate = led.fate;
+    file->detail = led.detail == nullptr ? nullptr : MemoryContextStrdup(all->context, led.detail);
+    file->file_id = led.file_id == nullptr ? nullptr : MemoryContextStrdup(all->context, led.file_id);
+  }
+}
+
+void MakeFiles(Batch *all, char **urls, int count, Oid role) {
+  all->count = count;
+  all->files = static_cast<QueuedFile *>(MemoryContextAllocExtended(
+      all->context, sizeof(QueuedFile) * (static_cast<Size>(count) + 1), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO));
   for (int i = 0; i < count; i++) {
-    QueuedFile *file = &batch->files[i];
+    QueuedFile *file = &all->files[i];
     file->url = urls[i];
     file->captured_at = GetCurrentTimestamp();
     file->attempts = 1;
     file->by_hand = file->settling = true;
     file->origin = 'H';
     file->transaction = GetTopFullTransactionId();
-    file->role = session.saved_role;
+    file->role = role;
   }
-  // The keys live in the sender, and go with the call.
-  auto *sender = static_cast<Sender *>(MemoryContextAllocZero(batch->context, sizeof(Sender)));
-  (void)Refresh(sender, batch->context);
-  Resolve(batch, sender);
-  // Static: locals that change between setjmp and longjmp would be lost. Calls do not nest: nothing here runs users' code.
-  static Waiter waiter;
-  static Flow flow;
-  waiter = {};
-  flow = {batch, sender, Prove, nullptr, sender, kLongestPace, kLongestFound, false, false, nullptr};
-  MemoryContext before = MemoryContextSwitchTo(batch->context);
-  PG_TRY();
-  { LeadOn(&flow, &waiter); }
-  PG_FINALLY();
-  { FreeWaiter(&waiter); }
-  PG_END_TRY();
-  KeepReferenced(batch);  // what was deleted a moment ago
-  MemoryContextSwitchTo(before);
-  outbox::Record(*batch);
-  outbox::QueuePurges(*batch);
-  WakeAtCommit();
-  pg::CloseSql(&session);
 }
 
-// A delete cannot be taken back, so it must be possible to record it; and a standby's rows are no proof.
+// What was done is recorded in the history, and comes back with the batch.
+void DeleteNow(Batch *batch, char **urls, int count) {
+  Call call = {};
+  call.all.context = AllocSetContextCreate(CurrentMemoryContext, "imagekit batch", ALLOCSET_DEFAULT_SIZES);
+  StartProgress(&call.progress);
+  pg::SqlSession session;
+  pg::OpenSql(&session);
+  MakeFiles(&call.all, urls, count, session.saved_role);
+  // The keys live in the sender, and go with the call.
+  call.sender = static_cast<Sender *>(MemoryContextAllocZero(call.all.context, sizeof(Sender)));
+  (void)Refresh(call.sender, call.all.context);
+  HaltPaused(call.sender);
+  Resolve(&call.all, call.sender);
+  for (int next = 0;;) {
+    Part part = TakePart(&call, &next);
+    if (part.batch.count > 0) {
+      Resolve(&part.batch, call.sender);
+      LeadPart(&call, &part.batch);
+      PutBack(&call.all, part);
+      DecideDoubles(&call.all);
+    }
+    const bool last = part.batch.count == 0;
+    MemoryContextDelete(part.batch.context);
+    if (last) break;
+  }
+  outbox::Record(call.all);
+  outbox::QueuePurges(call.all);
+  outbox::CountFiles(call.all);
+  outbox::CountRequests(*call.sender);
+  outbox::WriteCounters();
+  WakeAtCommit();
+  pg::CloseSql(&session);
+  *batch = call.all;
+}
+
+}  // namespace
+
 void RequireMayDelete(const char *what) {
   PreventCommandIfReadOnly(what);
   PreventCommandDuringRecovery(what);
@@ -104,30 +227,12 @@ void RequireMayDelete(const char *what) {
                     errdetail("%s.", why), errhint("Run SELECT imagekit.enable(); if it is the one that should.")));
 }
 
-// Until nothing is due. Waits its turn when the worker is at it, without a snapshot.
-void DrainAll(Drain *drain, int64 most) {
-  for (int64 done = 0; done < most;) {
-    CHECK_FOR_INTERRUPTS();
-    const Round round = DrainRound(drain, most - done);
-    done += round.files;
-    if (round.busy) {
-      SPI_commit();
-      outbox::WaitForDrainLock();
-      continue;
-    }
-    if (round.idle || round.next_due > GetCurrentTimestamp()) return;
-  }
-}
-
-}  // namespace
-
 }  // namespace imagekit::worker
 
 extern "C" {
 
 IMAGEKIT_SQL_FUNCTION(imagekit_delete_file);
 IMAGEKIT_SQL_FUNCTION(imagekit_delete_files);
-IMAGEKIT_SQL_FUNCTION(imagekit_drain);
 
 // delete_file(url text) -> boolean
 Datum imagekit_delete_file(PG_FUNCTION_ARGS) {
@@ -152,45 +257,25 @@ Datum imagekit_delete_files(PG_FUNCTION_ARGS) {
   bool *nulls;
   int given, count = 0;
   deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &given);
-  auto **urls = static_cast<char **>(palloc(sizeof(char *) * (given + 1)));
+  auto **urls = static_cast<char **>(palloc_extended(sizeof(char *) * (given + 1), MCXT_ALLOC_HUGE));
   for (int i = 0; i < given; i++)
     if (!nulls[i]) urls[count++] = TextDatumGetCString(elements[i]);
   Batch batch = {};
   DeleteNow(&batch, urls, count);
 
+  // A row for each element, in their order.
   InitMaterializedSRF(fcinfo, 0);
   auto *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
-  for (int i = 0; i < count; i++) {
-    const QueuedFile &file = batch.files[i];
-    Datum values[3] = {CStringGetTextDatum(file.url), CStringGetTextDatum(OutcomeWord(file.fate)),
-                       file.detail == nullptr ? Datum{0} : CStringGetTextDatum(file.detail)};
-    bool row_nulls[3] = {false, false, file.detail == nullptr};
+  const QueuedFile *file = batch.files;
+  for (int i = 0; i < given; i++) {
+    const char *outcome = nulls[i] ? "failed" : OutcomeWord(file->fate);
+    const char *detail = nulls[i] ? "the URL is NULL" : file->detail;
+    Datum values[3] = {elements[i], CStringGetTextDatum(outcome),
+                       detail == nullptr ? Datum{0} : CStringGetTextDatum(detail)};
+    bool row_nulls[3] = {nulls[i], false, detail == nullptr};
     tuplestore_putvalues(result->setResult, result->setDesc, values, row_nulls);
+    if (!nulls[i]) file++;
   }
   return Datum{0};
-}
-
-// drain(max_files integer)
-Datum imagekit_drain(PG_FUNCTION_ARGS) {
-  using namespace imagekit::worker;
-  if (fcinfo->context == nullptr || !IsA(fcinfo->context, CallContext) ||
-      reinterpret_cast<CallContext *>(fcinfo->context)->atomic)
-    ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
-                    errmsg("imagekit.drain() cannot run inside a transaction block"),
-                    errdetail("It commits between its steps, so that nothing is held while ImageKit is asked."),
-                    errhint("CALL it on its own, outside BEGIN ... COMMIT and outside functions.")));
-  int64 most = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT32(0);
-  if (most < 0)
-    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_files must not be negative"),
-                    errhint("Leave it out to drain all that is due.")));
-  RequireMayDelete("imagekit.drain()");
-
-  auto *drain = static_cast<Drain *>(MemoryContextAllocZero(PortalContext, sizeof(Drain)));
-  drain->procedure = true;
-  drain->parent = AllocSetContextCreate(PortalContext, "imagekit drain", ALLOCSET_DEFAULT_SIZES);
-  if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT) elog(ERROR, "SPI_connect failed");
-  DrainAll(drain, most);
-  SPI_finish();
-  PG_RETURN_VOID();
 }
 }

@@ -242,6 +242,8 @@ bool SendDeletes(Flow *flow) {
       Turn *turn = &(*turns)[static_cast<size_t>(i)];
       if (entry->number >= 0) pg::CallCxx([&] { SendProven(*flow, entry, turn); });
     }
+    pg::CallCxx([&] { flow->sender->client->OnTimer(); });  // libcurl begins
+    flow->sent(flow->argument);
   }
   MemoryContextDelete(scratch);
   return any;

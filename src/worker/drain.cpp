@@ -13,6 +13,7 @@
 #include "pg/settings.h"
 #include "worker/arming.h"
 #include "worker/hand.h"
+#include "worker/pause.h"
 
 namespace imagekit::worker {
 
@@ -69,19 +70,29 @@ constexpr Ticks kLongestAnswer = 2000;   // ms
 // Purges that have been sent are waited for so long, when there is nothing else; ImageKit may have put them off for minutes.
 constexpr Ticks kLongestPurge = 10000;  // ms
 
-// The proof, and the operator's word, asked again right before each delete: after the proof, which may take long.
+// The proof, and the operator's word, asked again right before each delete: after the proof, which may take long. The
+// transaction stays open until what was proven is on the wire, and so does the lock that whoever says stop waits for.
 void Prove(void *argument, Batch *batch) {
-  auto *drain = static_cast<Drain *>(argument);
+  auto *hand = static_cast<Hand *>(argument);
+  Drain *drain = hand->drain;
   MemoryContext before = CurrentMemoryContext;
-  Step step;
-  Begin(&step, drain);
+  Begin(&hand->proof, drain);
   KeepReferenced(batch);
+  LockWire();
   ObeyReload();
   const char *stopped = !settings::enabled ? "imagekit_cleanup.enabled is off" : WhyDisarmed();
   for (int i = 0; stopped != nullptr && i < batch->count; i++)
     if (IsAt(batch->files[i], Stage::kProving)) Decide(batch, &batch->files[i], Fate::kReleased, stopped);
+  HaltPaused(&drain->sender);
+  ReleaseHalted(batch, &drain->sender);
   ReleaseWhenChanged(batch, &drain->sender);
-  End(&step);
+  MemoryContextSwitchTo(before);
+}
+
+void Sent(void *argument) {
+  MemoryContext before = CurrentMemoryContext;
+  UnlockWire();
+  End(&static_cast<Hand *>(argument)->proof);
   MemoryContextSwitchTo(before);
 }
 
@@ -89,7 +100,7 @@ void Prove(void *argument, Batch *batch) {
 void MarkDeletedBefore(void *argument, Batch *batch, const SenderAccount *entry) {
   MemoryContext before = CurrentMemoryContext;
   Step step;
-  Begin(&step, static_cast<Drain *>(argument));
+  Begin(&step, static_cast<Hand *>(argument)->drain);
   outbox::MarkDeletedBefore(batch, *entry->account);
   End(&step);
   MemoryContextSwitchTo(before);
@@ -101,6 +112,7 @@ bool PurgeInTurn(Hand *hand) {
   if (!hand->dry || hand->closing || NextPurgeAt(drain->purging, drain->sender) > GetCurrentTimestamp()) return false;
   Step step;
   Begin(&step, drain);
+  HaltPaused(&drain->sender);
   if (settings::enabled && WhyDisarmed() == nullptr)
     PurgeSome(&drain->purging, drain->sender, drain->parent);
   else
@@ -157,6 +169,32 @@ void CloseInTime(Hand *hand, Ticks now) {
   if (now - hand->letting_go_since >= kLongestAnswer) GiveUpAnswers(hand);
 }
 
+// $1: so many of the backlog are counted at most. What is in the journal may be due or not.
+constexpr char kLeft[] =
+    "SELECT (SELECT pg_catalog.count(*) FROM (SELECT FROM imagekit.backlog b WHERE b.state IN ('waiting', 'retrying')"
+    "        AND b.due_at OPERATOR(pg_catalog.<=) pg_catalog.now() AND NOT EXISTS"
+    "        (SELECT FROM imagekit.pauses p WHERE p.server OPERATOR(pg_catalog.=) b.server) LIMIT $1) AS l)"
+    " OPERATOR(pg_catalog.+) (SELECT COALESCE(pg_catalog.sum(o.files), 0) FROM imagekit.outbox o"
+    "        WHERE o.origin OPERATOR(pg_catalog.<>) 'M')";
+
+void SayHowFar(const Hand &hand) {
+  constexpr int64 kMostCounted = 1000000;
+  MemoryContext before = CurrentMemoryContext;
+  Step step;
+  Begin(&step, hand.drain);
+  pg::RunSql(kLeft, SPI_OK_SELECT, {{INT8OID, Int64GetDatum(kMostCounted)}});
+  bool null;
+  const int64 left = DatumGetInt64(pg::Field(0, 1, &null));
+  End(&step);
+  MemoryContextSwitchTo(before);
+  const Tally &tally = hand.drain->tally;
+  int64 total = Done(tally) + Failed(tally) + left;
+  ListCell *cell;
+  foreach (cell, hand.claims) total += static_cast<Claim *>(lfirst(cell))->files;
+  const bool limited = total > hand.drain->most;
+  SayProgress(Done(tally), Failed(tally), limited ? hand.drain->most : total, !limited && left >= kMostCounted);
+}
+
 bool WantsMore(const Hand &hand) {
   const Sender &sender = hand.drain->sender;
   if (hand.closing) return false;
@@ -171,6 +209,7 @@ long LongestWait(const Hand &hand) {
     wait = Min(wait, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), hand.claim_at));
   for (int i = 0; i < hand.batch.count; i++)
     if (Decided(hand.batch.files[i])) wait = Min(wait, kSettleAfter);
+  if (hand.heed) wait = Min(wait, Max(hand.heed_at - NowTicks(), Ticks{0}));
   return static_cast<long>(MoveOnAfter(hand.flow, wait));
 }
 
@@ -186,17 +225,22 @@ pg_noinline void RunRound(Hand *hand) {
     hand->closing |= !drain->procedure && hand->share_at <= now && OthersWait();
     hand->closing |= hand->claims != NIL && outbox::DrainIsWanted();
     CloseInTime(hand, now);
+    if (drain->procedure && IsTimeToSay(&drain->progress)) SayHowFar(*hand);
     bool moved = false;
     if (!Sending(*hand) && (first || WantsMore(*hand))) {
       hand->woken = false;
       moved = ClaimFiles(hand, first);
       first = false;
     }
+    HeedPauses(hand);
     moved |= Turn(hand, answer);
     const bool purging = Purges(drain->purging) && NowTicks() < hand->purged_by;
     if (hand->claims == NIL && (hand->closing || (!WantsMore(*hand) && !purging))) break;
+    bool woken = false;
     if (drain->sender.client != nullptr)
-      WaitForImageKit(&hand->waiter, drain->sender.client, moved ? 0 : LongestWait(*hand), &hand->woken);
+      WaitForImageKit(&hand->waiter, drain->sender.client, moved ? 0 : LongestWait(*hand), &woken);
+    hand->woken |= woken;
+    hand->heed |= woken || (drain->procedure && NowTicks() >= hand->heed_at + kLookAgain);
   }
   hand->round->next_due =
       hand->closing ? GetCurrentTimestamp() : Min(hand->claim_at, NextPurgeAt(drain->purging, drain->sender));
@@ -222,8 +266,8 @@ Round DrainRound(Drain *drain, int64 limit) {
   {
     hand.batch.context = AllocSetContextCreate(drain->parent, "imagekit batch", ALLOCSET_DEFAULT_SIZES);
     outbox::MakeSlots(&hand.batch);
-    hand.flow = {&hand.batch,   &drain->sender, Prove, MarkDeletedBefore, drain, kLongestPace,
-                 kLongestFound, true,           false, &drain->purging};
+    hand.flow = {&hand.batch,  &drain->sender, Prove, Sent,  MarkDeletedBefore, &hand,
+                 kLongestPace, kLongestFound,  true,  false, &drain->purging};
     RunRound(&hand);
     MemoryContextDelete(hand.batch.context);
   }

@@ -5,6 +5,7 @@
 #ifndef IMAGEKIT_WORKER_DRAIN_H
 #define IMAGEKIT_WORKER_DRAIN_H
 
+#include "worker/progress.h"
 #include "worker/purge.h"
 #include "worker/sender.h"
 
@@ -29,11 +30,14 @@ struct Drain {
   bool procedure;        // in CALL imagekit.drain(): transactions are the procedure's
   MemoryContext parent;  // outlives every transaction
   Sender sender;
-  Ticks moves_at;         // the moved rows are reviewed then
+  Ticks moves_at;  // the moved rows are reviewed then
   MovesPlace moves_place;
   JournalPlace journal_place;
   Purging purging;
   Ticks tended_at;  // when history and counts were last pruned
+  Tally tally;      // of what was settled
+  int64 most;       // in CALL imagekit.drain(): files in all; and what it says meanwhile
+  Progress progress;
 };
 
 struct Round {

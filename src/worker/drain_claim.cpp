@@ -5,6 +5,7 @@
 #include "pg/settings.h"
 #include "worker/arming.h"
 #include "worker/hand.h"
+#include "worker/pause.h"
 
 namespace imagekit::worker {
 
@@ -60,7 +61,8 @@ void ForgetPauses(Hand *hand) {
   ListCell *cell;
   foreach (cell, hand->drain->sender.accounts) {
     auto *entry = static_cast<SenderAccount *>(lfirst(cell));
-    if (entry->pause_written && outbox::InHand(hand->batch, entry) == 0) {
+    if (entry->pause_cause != nullptr && entry->pause_written && outbox::InHand(hand->batch, entry) == 0) {
+      pfree(entry->pause_cause);
       entry->pause_cause = nullptr;
       entry->pause_written = false;
     }
@@ -76,7 +78,27 @@ bool TendHistory(Drain *drain) {
   return false;
 }
 
+// So often at most are the pauses looked at by themselves.
+constexpr Ticks kHeedEvery = 50;  // ms
+
+void Heeded(Hand *hand) {
+  HaltPaused(&hand->drain->sender);
+  hand->heed = false;
+  hand->heed_at = NowTicks() + kHeedEvery;
+}
+
 }  // namespace
+
+void HeedPauses(Hand *hand) {
+  const bool in_hand = hand->claims != NIL || Purges(hand->drain->purging);
+  if (!hand->heed || !in_hand || NowTicks() < hand->heed_at) return;
+  MemoryContext before = CurrentMemoryContext;
+  Step step;
+  Begin(&step, hand->drain);
+  Heeded(hand);
+  End(&step);
+  MemoryContextSwitchTo(before);
+}
 
 bool ClaimFiles(Hand *hand, bool first) {
   Drain *drain = hand->drain;
@@ -100,6 +122,7 @@ bool ClaimFiles(Hand *hand, bool first) {
   bool moved = false;
   if (!hand->closing) {
     ForgetPauses(hand);
+    Heeded(hand);
     outbox::NoteProblems(drain->sender);
     outbox::TryChangedAccounts(drain->sender);
     outbox::LimitDeletes(&drain->sender, *batch);

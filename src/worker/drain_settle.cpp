@@ -47,6 +47,7 @@ void LetGo(Hand *hand) {
   for (int i = 0; i < batch->count; i++) {
     QueuedFile *file = &batch->files[i];
     if (!file->settling) continue;
+    Count(&hand->drain->tally, file->fate);
     file->claim->files--;
     file->claim->decided_at = 0;
     *file = QueuedFile{};

@@ -6,6 +6,7 @@
 #include "pg/settings.h"
 #include "pg/sql.h"
 #include "worker/instance.h"
+#include "worker/pause.h"
 #include "worker/shared_state.h"
 #include "worker/wake.h"
 
@@ -26,6 +27,14 @@ constexpr char kSortBacklog[] =
     "  (SELECT FROM pg_catalog.pg_foreign_server s WHERE s.oid OPERATOR(pg_catalog.=) a.server)) "
     "UPDATE imagekit.backlog SET server = imagekit.account_of(url) WHERE server IS DISTINCT FROM "
     "imagekit.account_of(url)";
+
+// A pause is for an account, whatever its number.
+constexpr char kSortPauses[] =
+    "UPDATE imagekit.pauses p SET server = s.oid FROM pg_catalog.pg_foreign_server s "
+    "JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid OPERATOR(pg_catalog.=) s.srvfdw "
+    "WHERE w.fdwname OPERATOR(pg_catalog.=) 'imagekit' AND s.srvname OPERATOR(pg_catalog.=) p.name "
+    "AND NOT EXISTS (SELECT FROM pg_catalog.pg_foreign_server o WHERE o.oid OPERATOR(pg_catalog.=) p.server) "
+    "AND NOT EXISTS (SELECT FROM imagekit.pauses q WHERE q.server OPERATOR(pg_catalog.=) s.oid)";
 
 constexpr char kDisarm[] = "DELETE FROM imagekit.arming";
 
@@ -93,6 +102,8 @@ Datum imagekit_enable(PG_FUNCTION_ARGS) {
               {INT8OID, Int64GetDatum(GetWALInsertionTimeLine())},
               {NAMEOID, NameGetDatum(role)}});
   pg::RunSql(kSortBacklog, SPI_OK_UPDATE);
+  pg::RunSql(kSortPauses, SPI_OK_UPDATE);
+  ForgetPausesOfDropped();
   pg::CloseSql(&session);
   ForgetFailures(MyDatabaseId);
   WakeAtCommit();
@@ -109,6 +120,7 @@ Datum imagekit_disable(PG_FUNCTION_ARGS) {
   pg::OpenSql(&session);
   pg::RunSql(kDisarm, SPI_OK_DELETE);
   pg::CloseSql(&session);
+  StopAtCommit();
   WakeAtCommit();
   PG_RETURN_TEXT_P(cstring_to_text(
       psprintf("database \"%s\" is disarmed; deletions are queued and not sent", get_database_name(MyDatabaseId))));

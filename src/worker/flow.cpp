@@ -37,6 +37,9 @@ bool TakeAnswers(Flow *flow, Answer *answer) {
       case Operation::kPurge:
         if (flow->purging != nullptr) TakePurge(flow->purging, *flow->sender, *answer);
         break;
+      case Operation::kList:
+      case Operation::kUsage:
+        break;  // an audit's, and it asks by a client of its own
     }
   }
   return any;

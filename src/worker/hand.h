@@ -38,7 +38,14 @@ struct Hand {
   Ticks closing_since, letting_go_since;  // 0: it is not
   Waiter waiter;
   bool woken;
+  Step proof;     // open from the proof until what was proven is on the wire
+  bool heed;      // accounts may have been paused since that was last looked at
+  Ticks heed_at;  // not before: commits may wake without end
 };
+
+/// Looks which accounts are paused, when that may have changed: what is in hand of them goes back, also where there is no room to
+/// claim more.
+void HeedPauses(Hand *hand);
 
 /// Claims what there is room for; `first`: of this round. True when that was anything.
 bool ClaimFiles(Hand *hand, bool first);

@@ -1,4 +1,5 @@
-// What the drain says in the server log.
+// What the drain, and deletes by hand, say in the server log. Without the statement: that of delete_files() may hold a thousand
+// URLs, and would follow each of a thousand lines.
 
 #include "pg/settings.h"
 #include "worker/complaints.h"
@@ -25,26 +26,26 @@ char *Printable(const char *url) {
 void LogDeleted(const QueuedFile &file) {
   if (!settings::log_deletions) return;
   char *name = Printable(file.name);
-  ereport(LOG, (errmsg("Successfully deleted ImageKit file: %s fileId: %s", name, file.file_id)));
+  ereport(LOG, (errhidestmt(true), errmsg("Successfully deleted ImageKit file: %s fileId: %s", name, file.file_id)));
   pfree(name);
 }
 
 void LogAlreadyGone(const QueuedFile &file) {
   if (!settings::log_deletions) return;
   char *url = Printable(file.url);
-  ereport(LOG, (errmsg("File already deleted or not found on ImageKit: %s", url)));
+  ereport(LOG, (errhidestmt(true), errmsg("File already deleted or not found on ImageKit: %s", url)));
   pfree(url);
 }
 
 void LogElsewhere(const QueuedFile &file) {
   char *url = Printable(file.url);
-  ereport(WARNING, (errmsg("Could not find file to delete on ImageKit: %s", url)));
+  ereport(WARNING, (errhidestmt(true), errmsg("Could not find file to delete on ImageKit: %s", url)));
   pfree(url);
 }
 
 void LogUsedMeanwhile(const QueuedFile &file) {
   ereport(WARNING,
-          (errmsg("ImageKit file was deleted while a row came to use it: %s", Printable(file.url)),
+          (errhidestmt(true), errmsg("ImageKit file was deleted while a row came to use it: %s", Printable(file.url)),
            errdetail("%s.", file.detail), errhint("Upload the image again to \"%s\", or change the row.", file.path)));
 }
 
@@ -52,7 +53,7 @@ void LogError(const QueuedFile &file, const char *detail) {
   int unsaid;
   if (!file.by_hand && !MayComplain(&unsaid)) return;
   ereport(WARNING,
-          (errmsg("Error deleting ImageKit file: %s %s", Printable(file.url), detail),
+          (errhidestmt(true), errmsg("Error deleting ImageKit file: %s %s", Printable(file.url), detail),
            !file.by_hand && unsaid > 0
                ? errdetail("%d more such errors were not logged since the last; see last_error in imagekit.pending.",
                            unsaid)

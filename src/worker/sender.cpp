@@ -2,6 +2,7 @@
 
 #include "worker/sender.h"
 
+#include "outbox/counters.h"
 #include "pg/bridge.h"
 #include "pg/settings.h"
 #include "worker/shared_pace.h"
@@ -148,6 +149,7 @@ bool Refresh(Sender *sender, MemoryContext parent, bool may) {
     }
     MemoryContextSwitchTo(before);
     MemoryContext old = sender->context;
+    outbox::CountRequests(*sender);  // of the client that goes
     *sender = {fresh, client, accounts, configuration.fingerprint, version};
     if (old != nullptr) MemoryContextDelete(old);
   }

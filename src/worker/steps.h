@@ -19,8 +19,10 @@ using AskHistory = void (*)(void *argument, Batch *batch, const SenderAccount *e
 struct Flow {
   Batch *batch;
   Sender *sender;
-  /// Asks about what is at kProving; must leave the memory context as it was.
+  /// Asks about what is at kProving, and looks what operators say at that moment. Whoever says stop afterwards waits until
+  /// sent() is called, when what was proven is on the wire. Both must leave the memory context as it was.
   void (*prove)(void *argument, Batch *batch);
+  void (*sent)(void *argument);
   /// See DoubtMissing(). NULL: by hand, where nothing is doubted, as somebody looks at the outcome.
   AskHistory ask_history;
   void *argument;

@@ -53,24 +53,6 @@ void SearchValue(Place *place, Datum value, TableSearch *search) {
     capture::ExtractUrls(value, place->resolved.kind, place->resolved.path, {}, search);
 }
 
-// Was the version there at any time since the snapshot? `row` is one of a scan that shows all.
-bool AliveSince(Snapshot snapshot, TupleTableSlot *row, bool *uncommitted) {
-  auto *slot = reinterpret_cast<BufferHeapTupleTableSlot *>(row);
-  HeapTuple tuple = slot->base.tuple;
-  LockBuffer(slot->buffer, BUFFER_LOCK_SHARE);
-  HTSV_Result state = HeapTupleSatisfiesVacuum(tuple, snapshot->xmin, slot->buffer);
-  bool alive = state != HEAPTUPLE_DEAD;
-  if (state == HEAPTUPLE_RECENTLY_DEAD) alive = XidInMVCCSnapshot(HeapTupleHeaderGetUpdateXid(tuple->t_data), snapshot);
-  // What deletes the row by this very transaction asks for the file to be deleted as well.
-  if (state == HEAPTUPLE_DELETE_IN_PROGRESS)
-    alive = !TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetUpdateXid(tuple->t_data));
-  // The state says so of all that another open transaction has inserted, also where it has deleted it again.
-  *uncommitted = state == HEAPTUPLE_INSERT_IN_PROGRESS &&
-                 !TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data));
-  LockBuffer(slot->buffer, BUFFER_LOCK_UNLOCK);
-  return alive;
-}
-
 // What is searched in one heap.
 struct HeapSearch {
   TableSearch *search;
@@ -340,6 +322,23 @@ List *AllBelow(Oid root) {
 }
 
 }  // namespace
+
+bool AliveSince(Snapshot snapshot, TupleTableSlot *row, bool *uncommitted) {
+  auto *slot = reinterpret_cast<BufferHeapTupleTableSlot *>(row);
+  HeapTuple tuple = slot->base.tuple;
+  LockBuffer(slot->buffer, BUFFER_LOCK_SHARE);
+  HTSV_Result state = HeapTupleSatisfiesVacuum(tuple, snapshot->xmin, slot->buffer);
+  bool alive = state != HEAPTUPLE_DEAD;
+  if (state == HEAPTUPLE_RECENTLY_DEAD) alive = XidInMVCCSnapshot(HeapTupleHeaderGetUpdateXid(tuple->t_data), snapshot);
+  // What deletes the row by this very transaction asks for the file to be deleted as well.
+  if (state == HEAPTUPLE_DELETE_IN_PROGRESS)
+    alive = !TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetUpdateXid(tuple->t_data));
+  // The state says so of all that another open transaction has inserted, also where it has deleted it again.
+  *uncommitted = state == HEAPTUPLE_INSERT_IN_PROGRESS &&
+                 !TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data));
+  LockBuffer(slot->buffer, BUFFER_LOCK_UNLOCK);
+  return alive;
+}
 
 Datum KeysOfUrls(const char *const *urls, int count) {
   auto *keys = static_cast<Datum *>(palloc(sizeof(Datum) * (count + 1)));

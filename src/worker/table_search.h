@@ -38,6 +38,10 @@ struct TableSearch : capture::UrlSink {
   const char *source;
 };
 
+/// Was a row version there at any time since the snapshot, or will it be if its transaction commits? `row` is one of a scan that
+/// shows all. uncommitted: another transaction has inserted it, and is not over.
+bool AliveSince(Snapshot snapshot, TupleTableSlot *row, bool *uncommitted);
+
 /// The URLs' keys for TableSearch; 0 when one of the URLs has no key, so that an index would be of no use.
 Datum KeysOfUrls(const char *const *urls, int count);
 

@@ -16,6 +16,7 @@
 
 #include "worker/worker.h"
 
+#include "outbox/counters.h"
 #include "pg/settings.h"
 #include "pg/sql.h"
 #include "worker/arming.h"
@@ -38,14 +39,22 @@ constexpr Ticks kTurn = 5000;
 constexpr Ticks kLongestPoll = 600 * 1000;
 
 // What waits for more than its time (a key, an account that is stopped, another session); anything; prepared transactions.
+// What is paused is waited for by nobody: resume() wakes.
 constexpr char kWhatWaits[] =
-    "SELECT EXISTS (SELECT FROM imagekit.outbox) OR EXISTS (SELECT FROM imagekit.claims) OR EXISTS ("
-    "  SELECT FROM imagekit.backlog WHERE state IN ('waiting', 'retrying')"
-    "  AND due_at OPERATOR(pg_catalog.<=) pg_catalog.now()), "
-    "EXISTS (SELECT FROM imagekit.backlog WHERE state IN ('waiting', 'retrying')) OR EXISTS (SELECT FROM "
-    "imagekit.purges), "
+    "WITH open AS MATERIALIZED (SELECT NOT EXISTS (SELECT FROM imagekit.pauses) OR EXISTS ("
+    "  SELECT FROM pg_catalog.pg_foreign_server s"
+    "  JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid OPERATOR(pg_catalog.=) s.srvfdw"
+    "  WHERE w.fdwname OPERATOR(pg_catalog.=) 'imagekit'"
+    "  AND NOT EXISTS (SELECT FROM imagekit.pauses p WHERE p.server OPERATOR(pg_catalog.=) s.oid)) AS any) "
+    "SELECT o.any AND EXISTS (SELECT FROM imagekit.outbox) OR EXISTS (SELECT FROM imagekit.claims) OR EXISTS ("
+    "  SELECT FROM imagekit.backlog b WHERE b.state IN ('waiting', 'retrying')"
+    "  AND b.due_at OPERATOR(pg_catalog.<=) pg_catalog.now()"
+    "  AND NOT EXISTS (SELECT FROM imagekit.pauses p WHERE p.server OPERATOR(pg_catalog.=) b.server)), "
+    "o.any AND (EXISTS (SELECT FROM imagekit.backlog WHERE state IN ('waiting', 'retrying')) OR EXISTS (SELECT FROM "
+    "imagekit.purges)), "
     "EXISTS (SELECT FROM pg_catalog.pg_prepared_xacts"
-    "  WHERE database OPERATOR(pg_catalog.=) pg_catalog.current_database())";
+    "  WHERE database OPERATOR(pg_catalog.=) pg_catalog.current_database()) "
+    "FROM open o";
 
 enum class Standing { kNoExtension, kMayNot, kMay };
 
@@ -94,6 +103,23 @@ Parting PartingAt(Ticks due, bool quiet) {
   PopActiveSnapshot();
   CommitTransactionCommand();
   return parting;
+}
+
+// What was counted and has not come to imagekit.counters with a settlement.
+void WriteCounts(const Drain &drain) {
+  outbox::CountRequests(drain.sender);
+  if (outbox::CountersDueAt() == kNever) return;
+  SetCurrentStatementStartTimestamp();
+  StartTransactionCommand();
+  PushActiveSnapshot(GetTransactionSnapshot());
+  if (pg::HoldExtension()) {
+    pg::SqlSession session;
+    pg::OpenSql(&session);
+    outbox::WriteCounters();
+    pg::CloseSql(&session);
+  }
+  PopActiveSnapshot();
+  CommitTransactionCommand();
 }
 
 // Sleeps until woken, or until `until`. True when woken.
@@ -157,8 +183,11 @@ bool WorkUntilIdle(Drain *drain, Ticks turn_ends, Parting *parting) {
     // Another process has the drain, or somebody has locked the rows that are due: look again, but do not spin.
     Ticks due = round.busy ? Later(1000) : Max(InTicks(round.next_due), Later(round.idle ? 500 : 0));
     Ticks leave_at = OthersWait() ? NowTicks() : idle_since + settings::worker_idle_timeout;
-    bool woken = Sleep(Min(due, leave_at), wait_event);
-    if (woken || due <= NowTicks()) continue;
+    outbox::CountRequests(drain->sender);
+    const Ticks write_at = outbox::CountersDueAt();
+    bool woken = Sleep(Min(Min(due, leave_at), write_at), wait_event);
+    if (write_at <= NowTicks()) WriteCounts(*drain);
+    if (woken || due <= NowTicks() || NowTicks() < leave_at) continue;
     *parting = PartingAt(due, quiet);
     return true;
   }
@@ -178,7 +207,9 @@ void Work() {
   Ticks turn_ends = Later(kTurn);
   Parting parting;
   do {
-    if (!WorkUntilIdle(&drain, turn_ends, &parting)) return MakeWay();
+    const bool idle = WorkUntilIdle(&drain, turn_ends, &parting);
+    WriteCounts(drain);
+    if (!idle) return MakeWay();
   } while (!Leave(parting));
 }
 

@@ -2,6 +2,7 @@
 #include "listing.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace ikemu {
 
@@ -12,6 +13,7 @@ struct Pinned {
     const SearchTerm *names = nullptr;
     const SearchTerm *ids = nullptr;
     const SearchTerm *path = nullptr;
+    double created_from = 0, created_to = std::numeric_limits<double>::infinity();  // ms, both included
 };
 
 void find_pinned(const SearchNode &node, Pinned &out) {
@@ -27,6 +29,12 @@ void find_pinned(const SearchNode &node, Pinned &out) {
             out.ids = &term;
         if (exact && term.field == Field::path && term.values.size() == 1)
             out.path = &term;
+        if (term.field == Field::created_at && term.values.size() == 1) {
+            if (term.op == Op::greater || term.op == Op::greater_equal)
+                out.created_from = std::max(out.created_from, term.values[0].number);
+            if (term.op == Op::less || term.op == Op::less_equal)
+                out.created_to = std::min(out.created_to, term.values[0].number);
+        }
     }
 }
 
@@ -177,7 +185,20 @@ class Listing {
                                 request_.delay_new == 0;
         if (everything)  // deep pages of the whole library: no need to walk there
             start = skipped_ = std::min(request_.skip, order.size());
-        for (std::size_t i = start; i < order.size() && !full(); ++i)
+        std::size_t end = order.size();
+        if (request_.sort == SortKey::created && !request_.descending && request_.query) {
+            Pinned pinned;
+            find_pinned(*request_.query, pinned);
+            const auto first = std::partition_point(order.begin(), order.end(), [&](const File *file) {
+                return static_cast<double>(file->created_ms) < pinned.created_from;
+            });
+            const auto last = std::partition_point(first, order.end(), [&](const File *file) {
+                return static_cast<double>(file->created_ms) <= pinned.created_to;
+            });
+            start = std::max(start, static_cast<std::size_t>(first - order.begin()));
+            end = static_cast<std::size_t>(last - order.begin());
+        }
+        for (std::size_t i = start; i < end && !full(); ++i)
             consider(request_.descending ? order[order.size() - 1 - i] : order[i]);
     }
 

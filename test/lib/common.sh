@@ -10,6 +10,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 PG_CONFIG=${PG_CONFIG:-pg_config}
 SERVER_USER=${SERVER_USER:-postgres}
 JOBS=${JOBS:-$(nproc)}
+PROGRAMS=$ROOT/build/programs # what test/install-dependencies takes out of packages
 
 # A make above us (make test) must not speak through its environment to those below: its flags are for itself.
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
@@ -90,13 +91,11 @@ start_server() {
 
 # Is what the server would load the same as MODULE, this checkout's control file and its SQL?
 is_installed() {
-    local extension module=$1 script
+    local extension module=$1
     extension=$("$PG_CONFIG" --sharedir)/extension
     cmp -s "$module" "$("$PG_CONFIG" --pkglibdir)/imagekit_cleanup.so" || return 1
     cmp -s "$ROOT/imagekit_cleanup.control" "$extension/imagekit_cleanup.control" || return 1
-    for script in "$ROOT"/sql/imagekit_cleanup--*.sql; do
-        cmp -s "$script" "$extension/${script##*/}" || return 1
-    done
+    cat "$ROOT"/sql/extension/*.sql | cmp -s - "$extension/imagekit_cleanup--1.0.sql"
 }
 
 # Tests against another build than the one at hand would prove nothing: exit status 77 says "skipped" to meson, and is

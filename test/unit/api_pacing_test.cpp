@@ -192,6 +192,23 @@ TEST(ApiPacing, HandsBackWhatWouldWaitTooLong) {
   EXPECT_EQ(server.requests().size(), 1u) << "unasked";
 }
 
+TEST(ApiPacing, HandsBackPurgesThatWait) {
+  ScriptedServer server(Reply(201, "{}"));
+  ApiClient client({});
+  const int account = client.AddAccount(FastAccount(server.url()));
+  const int other = client.AddAccount(FastAccount(server.url()));
+  client.Purge(1, account, "https://ik.imagekit.io/acme/cat.jpg");
+  client.Purge(2, other, "https://ik.imagekit.io/acme/dog.jpg");
+  client.GiveBackPurges(account);
+  Answer answer;
+  ASSERT_TRUE(client.NextAnswer(&answer));
+  EXPECT_EQ(answer.ticket, 1u);
+  EXPECT_EQ(answer.operation, Operation::kPurge);
+  EXPECT_EQ(answer.verdict, Verdict::kThrottled);
+  EXPECT_EQ(TakeAnswer(&client).ticket, 2u) << "another account's goes on";
+  EXPECT_EQ(server.requests().size(), 1u) << "unsent";
+}
+
 TEST(ApiPacing, ReadsLeaveAQuarterOfTheWireToDeletes) {
   Gate gate;
   std::atomic<int> reads{0};

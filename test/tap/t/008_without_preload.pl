@@ -23,11 +23,13 @@ $t->sql('CALL imagekit.drain(1)');
 is($t->sql('SELECT count(*) FROM imagekit.history'), 1, 'drain(1) does one');
 $t->sql('CALL imagekit.drain()');
 is($t->files, '', 'drain() does the rest');
+is($t->sql(q{SELECT deleted = (SELECT count(*) FROM imagekit.history WHERE outcome = 'deleted'), requests >= 2, state, preloaded, launcher_running FROM imagekit.metrics}),
+	't|t|manual|f|f', 'and counts');
 is($t->history, 'deleted a.jpg, deleted b.jpg, deleted c.jpg', 'and settles it');
 is($t->pending, 0, 'nothing is left');
 
 like($t->messages('BEGIN; CALL imagekit.drain(); COMMIT'), qr/cannot run inside a transaction block.*HINT/s, 'not within a transaction');
-like($t->messages('DO $$ BEGIN CALL imagekit.drain(); END $$'), qr/^$/, 'within a procedural block that may commit, it may');
+like($t->messages('DO $$ BEGIN CALL imagekit.drain(); END $$'), qr/NOTICE:  imagekit_cleanup: nothing was due\z/, 'within a procedural block that may commit, it may');
 
 # By hand -----------------------------------------------------------------------------------------------------------------
 

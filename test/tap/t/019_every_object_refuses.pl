@@ -76,9 +76,10 @@ is($t->sql(q{SET ROLE stranger; SELECT public.attempt('CREATE TABLE imagekit.tra
 my ($section) = slurp_file("$ENV{TESTDIR}/README.md") =~ /^## Privileges\n(.*?)^## /ms or die 'README has no section Privileges';
 my ($recipes) = $section =~ /^```sql\n(.*?)^```/ms or die 'README has no recipes';
 my %granted = (
-	app_owner => 'unwatch watch',
+	app_owner => 'unwaive unwatch waive watch',
+	exporter => 'latency_metrics measure metrics request_metrics',
 	monitor => 'account_of account_problem grace_of history pending service status unpack watched',
-	operator => 'approve cancel delete_file delete_files discard drain enqueue explain references references retry');
+	operator => 'approve cancel delete_file delete_files discard drain enqueue explain pause references references resume retry');
 $t->sql(join('', map { "CREATE ROLE $_;" } sort keys %granted));
 is(join(' ', sort keys %{ { map { $_ => 1 } $recipes =~ /\bTO (\w+);/g } }), join(' ', sort keys %granted), 'the roles README has recipes for');
 $t->sql($recipes);
@@ -105,11 +106,14 @@ $t->sql('SELECT imagekit.disable()');
 $t->sql("SET ROLE operator; SELECT imagekit.enqueue('{$ENDPOINT/queued.jpg}')");
 is($t->sql(q{SET ROLE monitor; SELECT (SELECT count(*) FROM imagekit.status), (SELECT count(*) FROM imagekit.pending),
 	(SELECT count(*) FROM imagekit.history), (SELECT count(*) FROM imagekit.watched)}), '1|1|1|2', 'monitor sees what there is');
+is($t->sql(q{SET ROLE exporter; SELECT m.queue_depth, (SELECT count(*) FROM imagekit.request_metrics) > 0, (SELECT count(*) FROM imagekit.latency_metrics) > 0
+	FROM imagekit.metrics m}), '1|t|t', 'exporter sees the figures');
 $t->sql('SELECT imagekit.enable()');
 eventually { $t->files(prefix => '/queued') } '', 'operator queues';
 is($t->sql("SET ROLE operator; SELECT imagekit.delete_file('$ENDPOINT/one.jpg')"), 't', 'deletes a file');
 is($t->sql("SET ROLE operator; SELECT outcome FROM imagekit.delete_files('{$ENDPOINT/many.jpg}')"), 'deleted', 'or many');
 $t->sql("BEGIN; SET LOCAL ROLE operator; SELECT imagekit.enqueue('{$ENDPOINT/drained.jpg}'); COMMIT; SET ROLE operator; CALL imagekit.drain()");
 eventually { $t->files } '', 'and drains';
+is($t->sql(q{SET ROLE operator; SELECT imagekit.pause('acme', 'a test'); SELECT imagekit.resume('acme')}), "1\n1", 'pauses and resumes');
 
 done_testing();

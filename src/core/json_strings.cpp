@@ -1,0 +1,167 @@
+// JsonStrings: a walk over the tokens of a JSON text that is known to be valid.
+
+#include "core/json_strings.h"
+
+#include <algorithm>
+
+#include "core/core_only.h"
+
+namespace imagekit {
+
+namespace {
+
+/// The number of four hexadecimal digits; -1 when there are none.
+int Unit(std::string_view text, size_t at) noexcept {
+  if (text.size() < 4 || at > text.size() - 4) return -1;
+  int unit = 0;
+  for (char c : text.substr(at, 4)) {
+    const char lower = static_cast<char>(c | 0x20);
+    if (c >= '0' && c <= '9')
+      unit = unit * 16 + (c - '0');
+    else if (lower >= 'a' && lower <= 'f')
+      unit = unit * 16 + (lower - 'a' + 10);
+    else
+      return -1;
+  }
+  return unit;
+}
+
+void AppendUtf8(std::string* text, int code) {
+  if (code < 0x80) {
+    *text += static_cast<char>(code);
+  } else if (code < 0x800) {
+    *text += static_cast<char>(0xc0 | code >> 6);
+    *text += static_cast<char>(0x80 | (code & 0x3f));
+  } else if (code < 0x10000) {
+    *text += static_cast<char>(0xe0 | code >> 12);
+    *text += static_cast<char>(0x80 | (code >> 6 & 0x3f));
+    *text += static_cast<char>(0x80 | (code & 0x3f));
+  } else {
+    *text += static_cast<char>(0xf0 | code >> 18);
+    *text += static_cast<char>(0x80 | (code >> 12 & 0x3f));
+    *text += static_cast<char>(0x80 | (code >> 6 & 0x3f));
+    *text += static_cast<char>(0x80 | (code & 0x3f));
+  }
+}
+
+char Unescaped(char c) noexcept {
+  switch (c) {
+    case 'b':
+      return '\b';
+    case 'f':
+      return '\f';
+    case 'n':
+      return '\n';
+    case 'r':
+      return '\r';
+    case 't':
+      return '\t';
+    default:
+      return c;
+  }
+}
+
+void AppendName(std::string* text, std::string_view name) {
+  const bool quote = name.empty() || name.find_first_of(".[:\"") != std::string_view::npos;
+  if (quote) *text += '"';
+  for (char c : name) {
+    if (c == '"') *text += '"';
+    *text += c;
+  }
+  if (quote) *text += '"';
+}
+
+}  // namespace
+
+std::string FormatJsonPath(const JsonPath& path) {
+  std::string text;
+  for (const JsonStep& step : path) {
+    if (step.element) {
+      text += "[*]";
+      continue;
+    }
+    if (!text.empty()) text += '.';
+    AppendName(&text, step.key);
+  }
+  return text;
+}
+
+bool JsonStrings::Fail() noexcept {
+  failed_ = true;
+  return false;
+}
+
+/// From behind the opening quote to behind the closing one.
+bool JsonStrings::ReadString() {
+  value_.clear();
+  for (;;) {
+    const size_t plain = json_.find_first_of("\"\\", position_);
+    if (plain == std::string_view::npos) return Fail();
+    value_.append(json_.substr(position_, plain - position_));
+    position_ = plain + 1;
+    if (json_[plain] == '"') return true;
+    if (position_ >= json_.size()) return Fail();
+    const char escape = json_[position_++];
+    if (escape != 'u') {
+      value_ += Unescaped(escape);
+      continue;
+    }
+    int code = Unit(json_, position_);
+    if (code < 0) return Fail();
+    position_ += 4;
+    if (code >= 0xd800 && code <= 0xdbff && json_.substr(position_, 2) == "\\u") {
+      const int low = Unit(json_, position_ + 2);
+      if (low >= 0xdc00 && low <= 0xdfff) {
+        position_ += 6;
+        code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+      }
+    }
+    if (code == 0 || (code >= 0xd800 && code <= 0xdfff)) code = '?';
+    AppendUtf8(&value_, code);
+  }
+}
+
+bool JsonStrings::Next() {
+  while (!failed_ && position_ < json_.size()) {
+    switch (json_[position_++]) {
+      case '{':
+        path_.push_back(JsonStep{false, {}});
+        expect_key_ = true;
+        break;
+      case '[':
+        path_.push_back(JsonStep{true, {}});
+        expect_key_ = false;
+        break;
+      case '}':
+      case ']':
+        if (path_.empty()) return Fail();
+        path_.pop_back();
+        expect_key_ = false;
+        break;
+      case ',':
+        if (path_.empty()) return Fail();
+        expect_key_ = !path_.back().element;
+        break;
+      case '"':
+        if (!ReadString()) return false;
+        is_key_ = expect_key_;
+        if (expect_key_) {
+          path_.back().key = value_;
+          expect_key_ = false;
+        }
+        return true;
+      default:  // white space, a colon, numbers and words
+        break;
+    }
+  }
+  return path_.empty() ? false : Fail();
+}
+
+bool JsonStrings::IsUnder(const JsonPath& path) const noexcept {
+  return path.size() <= path_.size() &&
+         std::equal(path.begin(), path.end(), path_.begin(), [](const JsonStep& a, const JsonStep& b) {
+           return a.element == b.element && (a.element || a.key == b.key);
+         });
+}
+
+}  // namespace imagekit
