@@ -290,7 +290,8 @@ void ApiClient::Impl::Abandon() noexcept {
 }
 
 int ApiClient::Impl::TimeoutMs() const {
-  if (!answers_.empty()) return 0;
+  // Starting an urgent request may have finished others.
+  if (!answers_.empty() || http_.HasReply()) return 0;
   int wait = http_.TimeoutMs();
   const auto at_most = [&](int64_t us) { wait = wait < 0 ? CeilMs(us) : std::min(wait, CeilMs(us)); };
   const int64_t now = MonotonicUs();

@@ -66,6 +66,7 @@ class HttpMulti {
   void Start(HttpRequest request);
   /// Takes the next finished transfer.
   bool NextReply(HttpReply* reply);
+  bool HasReply() const noexcept { return !replies_.empty(); }
   size_t in_flight() const noexcept { return in_flight_; }
   /// Urgent requests that wait for their connection.
   size_t unsent() const noexcept { return unsent_; }
