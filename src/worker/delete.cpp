@@ -221,7 +221,7 @@ void RetryOrGiveUp(Batch *batch, QueuedFile *file, const char *detail) {
 bool SendDeletes(Flow *flow) {
   Batch *batch = flow->batch;
   if (!AnyAt(*batch, Stage::kFound)) return false;
-  if (pg::CallCxx([&] { return flow->sender->client->Sending(); })) return false;
+  if (flow->sender->client->Sending()) return false;
   List *accounts = flow->sender->accounts;
   MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "imagekit deletes", ALLOCSET_SMALL_SIZES);
   auto *turns = pg::Own<std::vector<Turn>>(scratch, static_cast<size_t>(list_length(accounts)));
@@ -242,7 +242,6 @@ bool SendDeletes(Flow *flow) {
       Turn *turn = &(*turns)[static_cast<size_t>(i)];
       if (entry->number >= 0) pg::CallCxx([&] { SendProven(*flow, entry, turn); });
     }
-    pg::CallCxx([&] { flow->sender->client->OnTimer(); });  // libcurl begins
     flow->sent(flow->argument);
   }
   MemoryContextDelete(scratch);

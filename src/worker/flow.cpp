@@ -60,7 +60,7 @@ bool MoveOn(Flow *flow, Answer *answer) {
   if (flow->letting_go) ReleaseAll(batch);
   moved |= CheckLibraries(batch, flow->sender);
   // It may need a transaction; and so does SendDeletes().
-  const bool sending = pg::CallCxx([&] { return flow->sender->client->Sending(); });
+  const bool sending = flow->sender->client->Sending();
   if (flow->ask_history != nullptr && !sending) DoubtMissing(batch, flow->sender, flow->ask_history, flow->argument);
   moved |= ConcludeLookUps(batch, flow->sender);
   moved |= AskForFiles(batch, flow->sender);
