@@ -141,8 +141,7 @@ bool ShareId(const Account *a, const Account *b) {
 char *SameLibrary(const Account *other, const char *why) {
   return psprintf(
       "server \"%s\" is for the same library: %s. A row that uses a file under a prefix of one would not keep the "
-      "other from "
-      "deleting it; name all prefixes in url_endpoint and url_aliases of one server, and drop the other",
+      "other from deleting it; name all prefixes in url_endpoint and url_aliases of one server, and drop the other",
       other->name, why);
 }
 
@@ -229,6 +228,13 @@ const EndpointMap *Endpoints() {
     MemoryContextDelete(scratch);
   }
   return cached_endpoints;
+}
+
+Oid ServerOf(const EndpointMap &endpoints, std::string_view url) {
+  int account;
+  std::string_view path;
+  if (endpoints.ReadPlain(url, &account, &path)) return AccountServer(account);
+  return endpoints.Owns(url) ? AccountServer(endpoints.Read(url).account) : InvalidOid;
 }
 
 uint64 Version() {

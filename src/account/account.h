@@ -57,6 +57,9 @@ const char *ProtectedBy(const Account &account, const char *path);
 /// server changes. Valid until the next call.
 const EndpointMap *Endpoints();
 
+/// The account that a URL belongs to; InvalidOid when it is under no prefix. C++ throughout.
+Oid ServerOf(const EndpointMap &endpoints, std::string_view url);
+
 /// Another one than before whenever an account's options or its key may have changed.
 uint64 Version();
 

@@ -110,9 +110,8 @@ Datum imagekit_url_key(PG_FUNCTION_ARGS) {
 Datum imagekit_account_of(PG_FUNCTION_ARGS) {
   text *url = PG_GETARG_TEXT_PP(0);
   const EndpointMap *endpoints = imagekit::account::Endpoints();
-  if (!endpoints->Owns(TextView(url))) PG_RETURN_NULL();
-  Oid server =
-      imagekit::pg::CallCxx([&] { return imagekit::account::AccountServer(endpoints->Read(TextView(url)).account); });
+  Oid server = imagekit::pg::CallCxx([&] { return imagekit::account::ServerOf(*endpoints, TextView(url)); });
+  if (!OidIsValid(server)) PG_RETURN_NULL();
   PG_RETURN_OID(server);
 }
 

@@ -14,16 +14,6 @@ struct Share {
   int32 files;
 };
 
-Oid ServerOf(const EndpointMap &endpoints, const std::string &url) {
-  int account;
-  std::string_view path;
-  if (!endpoints.ReadPlain(url, &account, &path)) {
-    if (!endpoints.Owns(url)) return InvalidOid;
-    account = endpoints.Read(url).account;
-  }
-  return account::AccountServer(account);
-}
-
 // Those there is no room for count with the last: a tuple is one table's.
 int CountShares(std::string_view pack, const EndpointMap &endpoints, Share *shares, int most) {
   PackReader reader(pack);
@@ -32,7 +22,7 @@ int CountShares(std::string_view pack, const EndpointMap &endpoints, Share *shar
   int count = 0;
   while (reader.Next(&prefix, &suffix, &file_id)) {
     url.assign(prefix).append(suffix);
-    const Oid server = ServerOf(endpoints, url);
+    const Oid server = account::ServerOf(endpoints, url);
     int i = 0;
     while (i < count && shares[i].server != server) i++;
     if (i == count && count < most) shares[count++] = {server, 0};

@@ -99,11 +99,6 @@ char *Join(std::string_view a, std::string_view b) {
   return text;
 }
 
-Oid ServerOf(const EndpointMap *endpoints, std::string_view url) {
-  if (!endpoints->Owns(url)) return InvalidOid;
-  return pg::CallCxx([&] { return account::AccountServer(endpoints->Read(url).account); });
-}
-
 // False for a damaged tuple, which stays where it is: nobody knows what it means, and the others must not wait for it.
 bool ReadUrls(Tuple *tuple) {
   bytea *pack = DatumGetByteaPP(tuple->pack);
@@ -120,7 +115,7 @@ bool ReadUrls(Tuple *tuple) {
   if (reader.damaged() || count != tuple->files) return false;
   const EndpointMap *endpoints = account::Endpoints();
   for (int i = 0; i < count; i++) {
-    tuple->urls[i].server = ServerOf(endpoints, tuple->urls[i].url);
+    tuple->urls[i].server = pg::CallCxx([&] { return account::ServerOf(*endpoints, tuple->urls[i].url); });
     if (OidIsValid(tuple->urls[i].server))
       tuple->servers = list_append_unique_oid(tuple->servers, tuple->urls[i].server);
   }
