@@ -27,7 +27,6 @@ const char *OutcomeWord(Fate fate) {
 
 // Somebody waits for the answer, so the account's pace is waited for as well, though not for ever.
 constexpr int64 kLongestPace = 60 * 1000;          // ms
-constexpr int64 kLongestFound = 15000;             // ms: what was found longer ago is looked up anew
 constexpr Ticks kLongestSilence = 10 * 60 * 1000;  // ms without any file's fate
 
 // One call.

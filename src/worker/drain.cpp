@@ -54,9 +54,8 @@ void End(Step *step) {
 
 namespace {
 
-// Files that would wait longer for their account's pace go back to the queue. What was found longer ago is looked up anew.
-constexpr int64 kLongestPace = 2000;    // ms
-constexpr int64 kLongestFound = 15000;  // ms
+// Files that would wait longer for their account's pace go back to the queue.
+constexpr int64 kLongestPace = 2000;  // ms
 
 // After so long the drain lets what it has in hand run out, where another database waits for the worker's place.
 constexpr Ticks kSharedTurn = 5000;  // ms

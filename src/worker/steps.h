@@ -14,6 +14,9 @@ namespace imagekit::worker {
 /// Searches and deletes that are not full wait so long for others, where there are more to come.
 constexpr int64 kLongestFill = 1000;  // ms
 
+/// What was found longer ago is looked up anew.
+constexpr int64 kLongestFound = 15000;  // ms
+
 /// How the files of a batch are led on.
 using AskHistory = void (*)(void *argument, Batch *batch, const SenderAccount *entry);
 struct Flow {
