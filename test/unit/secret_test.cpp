@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include <cstdio>
+#include <cstring>
 #include <fstream>
 
 #include "api_test_support.h"
@@ -44,8 +45,7 @@ int CountInMemory(const std::string& masked) {
   std::ifstream maps("/proc/self/maps");
   const int memory = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
   EXPECT_GE(memory, 0);
-  auto* buffer = static_cast<char*>(
-      mmap(nullptr, kChunk, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  auto* buffer = static_cast<char*>(mmap(nullptr, kChunk, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   int found = 0;
   std::string line;
   while (std::getline(maps, line)) {
@@ -59,9 +59,13 @@ int CountInMemory(const std::string& masked) {
       if (at + kChunk > own && at < own + kChunk) continue;
       const size_t size = std::min<size_t>(kChunk, to - at);
       const ssize_t got = pread(memory, buffer, size, static_cast<off_t>(at));
-      for (ssize_t i = 0; i + static_cast<ssize_t>(masked.size()) <= got; ++i) {
+      const char* at_most = buffer + got - static_cast<ssize_t>(masked.size());
+      for (const char* place = buffer; place <= at_most; ++place) {
+        // memchr() first: byte by byte, a sanitized build takes a minute.
+        place = static_cast<const char*>(memchr(place, masked[0] ^ kMask, static_cast<size_t>(at_most - place) + 1));
+        if (place == nullptr) break;
         size_t same = 0;
-        while (same < masked.size() && static_cast<char>(buffer[i + static_cast<ssize_t>(same)] ^ kMask) == masked[same]) ++same;
+        while (same < masked.size() && static_cast<char>(place[same] ^ kMask) == masked[same]) ++same;
         if (same == masked.size()) ++found;
       }
       WipeMemory(buffer, kChunk);

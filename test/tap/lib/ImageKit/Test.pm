@@ -39,6 +39,19 @@ my %settings = (
 	'imagekit_cleanup.retry_delay' => '50ms',
 	'imagekit_cleanup.retry_delay_max' => '1s');
 
+# A cluster is copied from the one that test/lib/tap has made: initdb takes seconds, and there are a hundred of them. From
+# PostgreSQL 16 on Cluster::init does it by itself.
+if (defined $ENV{INITDB_TEMPLATE})
+{
+	no warnings 'redefine';
+	my $system_or_bail = \&PostgreSQL::Test::Utils::system_or_bail;
+	*PostgreSQL::Test::Utils::system_or_bail = sub {
+		my @initdb = ('initdb', '-D', $_[2] // '', '-A', 'trust', '-N');
+		return $system_or_bail->('cp', '-RPp', $ENV{INITDB_TEMPLATE}, $_[2]) if "@_" eq "@initdb";
+		goto &$system_or_bail;
+	};
+}
+
 # OPTIONS: settings => {name => value or undef to leave it out}, init => [arguments of Cluster::init],
 # ready => 0 (an empty database postgres; prepare() makes a database ready), cluster => [arguments of Cluster::new].
 sub new
