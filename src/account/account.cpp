@@ -64,8 +64,12 @@ void ReadOption(Account *account, const char *name, const char *value) {
     account->hold_window = WindowValue(value);
   } else if (strcmp(name, "max_deletes_per_hour") == 0) {
     account->max_deletes_per_hour = LimitValue(value);
+  } else if (strcmp(name, "audit_share") == 0) {
+    account->audit_share = FractionValue(value);
+  } else if (strcmp(name, "audit_time_limit") == 0) {
+    account->audit_time_limit = WindowValue(value);
   }
-  // grace_period is read in SQL, by imagekit.grace_of().
+  // grace_period is read in SQL, by imagekit.grace_of(); audit_every and audit_hours by imagekit.next_audits.
 }
 
 Account *ReadAccount(Form_pg_foreign_server form) {
@@ -81,6 +85,7 @@ Account *ReadAccount(Form_pg_foreign_server form) {
   account->hold_above = kHoldAbove;
   account->hold_fraction = kHoldFraction;
   account->hold_window = kHoldWindow;
+  account->audit_share = kAuditShare;
   account->api_url = pstrdup("https://api.imagekit.io");
   account->server = form->oid;
   account->name = pstrdup(NameStr(form->srvname));
@@ -206,6 +211,16 @@ Oid AccountNamed(const char *name) {
                     errdetail("It is of another foreign-data wrapper than imagekit."),
                     errhint("SELECT server FROM imagekit.status lists the accounts.")));
   return server;
+}
+
+Oid OnlyAccount() {
+  List *accounts = LoadAccounts(CurrentMemoryContext);
+  if (list_length(accounts) == 1) return static_cast<Account *>(linitial(accounts))->server;
+  ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+                  accounts == NIL ? errmsg("there is no ImageKit account")
+                                  : errmsg("there are %d ImageKit accounts", list_length(accounts)),
+                  accounts == NIL ? errhint("CREATE SERVER ... FOREIGN DATA WRAPPER imagekit makes one.")
+                                  : errhint("Name one; SELECT server FROM imagekit.status lists them.")));
 }
 
 const EndpointMap *Endpoints() {

@@ -28,6 +28,8 @@ struct Account {
   double hold_fraction;        // of a table's files; 0: no limit
   int64 max_deletes_per_hour;  // 0: no limit
   int64 hold_window;           // microseconds; 0: each transaction by itself
+  double audit_share;          // of read_rate, for audits
+  int64 audit_time_limit;      // microseconds; 0: none
   char *problem;               // why it cannot be used, in words; NULL when it can
 };
 
@@ -37,11 +39,16 @@ constexpr int64 kHoldAbove = 5000;
 constexpr double kHoldFraction = 0.5;
 constexpr int64 kHoldWindow = 10 * USECS_PER_MINUTE;
 
+constexpr double kAuditShare = 0.25;
+
 /// All accounts of this database, read from the catalogs now. Keys are not among them.
 List *LoadAccounts(MemoryContext context);
 
 /// The account of this name, or an error that says how accounts are found.
 Oid AccountNamed(const char *name);
+
+/// The only account there is, or an error that says how to name one.
+Oid OnlyAccount();
 
 /// The account's private key in `context`; NULL with `*problem` in words when there is none to be had. The caller wipes it.
 char *LoadKey(const Account *account, MemoryContext context, char **problem);

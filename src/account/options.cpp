@@ -134,6 +134,25 @@ void CheckWindow(const char *name, const char *value) {
   if (!IsOff(value)) CheckInterval(name, value);
 }
 
+// "22-5": from ten in the evening to five in the morning.
+void CheckHours(const char *name, const char *value) {
+  char *end = nullptr;
+  const long from = strtol(value, &end, 10);
+  const bool dash = end != value && *end == '-' && isdigit(static_cast<unsigned char>(end[1]));
+  char *last = nullptr;
+  const long to = dash ? strtol(end + 1, &last, 10) : -1;
+  if (!isdigit(static_cast<unsigned char>(value[0])) || !dash || *last != '\0' || from > 23 || to > 24 || from == to)
+    RejectValue(name, value, "It is not a time of the day.", "Give two hours, like '1-5' or '22-4'.");
+}
+
+void CheckShare(const char *name, const char *value) {
+  char *end = nullptr;
+  const double share = strtod(value, &end);
+  if (end == value || *end != '\0' || !(share >= 0.01 && share <= 1))
+    RejectValue(name, value, "It is not a number between 0.01 and 1.",
+                "Give the share of read_rate that audits may use, like '0.25'.");
+}
+
 void CheckProtect(const char *name, const char *value) {
   ListCell *cell;
   foreach (cell, SplitList(value)) {
@@ -188,6 +207,10 @@ const OptionRule kOptions[] = {
     {"hold_above", kServer, CheckLimit},
     {"hold_fraction", kServer, CheckFraction},
     {"hold_window", kServer, CheckWindow},
+    {"audit_every", kServer, CheckWindow},
+    {"audit_hours", kServer, CheckHours},
+    {"audit_time_limit", kServer, CheckWindow},
+    {"audit_share", kServer, CheckShare},
     {"private_key", kMapping, CheckKey},
     {"private_key_file", kMapping, CheckKeyFile},
 };

@@ -113,6 +113,7 @@ void AddText(Column *column, const char *text) {
 }
 
 Param AsParam(const Column &column, Oid array_type) {
+  if (column.values == nullptr) return {array_type, PointerGetDatum(construct_empty_array(column.type))};
   return {array_type, makeArrayResult(column.values, CurrentMemoryContext)};
 }
 

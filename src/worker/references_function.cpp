@@ -13,35 +13,11 @@ struct Listing {
   ReturnSetInfo *result;
 };
 
-// "42", "(42,7)", or where the row lies when it has no primary key.
-char *KeyOf(const TableSearch &where) {
-  (void)RelationGetIndexList(where.heap);
-  Oid primary_key = where.heap->rd_pkindex;
-  if (!OidIsValid(primary_key))
-    return psprintf("ctid %s", DatumGetCString(DirectFunctionCall1(tidout, PointerGetDatum(&where.row->tts_tid))));
-  Relation index = index_open(primary_key, AccessShareLock);
-  int count = IndexRelationGetNumberOfKeyAttributes(index);
-  StringInfoData key;
-  initStringInfo(&key);
-  for (int i = 0; i < count; i++) {
-    AttrNumber column = index->rd_index->indkey.values[i];
-    bool null;
-    Datum value = slot_getattr(where.row, column, &null);
-    Oid function;
-    bool varlena;
-    getTypeOutputInfo(TupleDescAttr(RelationGetDescr(where.heap), column - 1)->atttypid, &function, &varlena);
-    appendStringInfo(&key, "%s%s", i > 0 ? "," : count > 1 ? "(" : "", OidOutputFunctionCall(function, value));
-  }
-  if (count > 1) appendStringInfoChar(&key, ')');
-  index_close(index, AccessShareLock);
-  return key.data;
-}
-
 void ListUse(void *argument, const TableSearch &where, int file, bool certain) {
   auto *listing = static_cast<Listing *>(argument);
   Datum values[6] = {CStringGetTextDatum(listing->batch.files[file].url),
                      ObjectIdGetDatum(RelationGetRelid(where.heap)),
-                     CStringGetTextDatum(KeyOf(where)),
+                     CStringGetTextDatum(RowKey(where)),
                      CStringGetTextDatum(where.source),
                      BoolGetDatum(certain),
                      BoolGetDatum(!where.uncommitted)};

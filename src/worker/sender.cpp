@@ -39,7 +39,8 @@ uint64 MixAccount(uint64 fingerprint, const account::Account *account) {
                     account->write_rate,
                     account->write_burst,
                     static_cast<double>(account->search_size),
-                    static_cast<double>(account->bulk_size)};
+                    static_cast<double>(account->bulk_size),
+                    account->audit_share};
   fingerprint = Mix(fingerprint, rates, sizeof rates);
   fingerprint = Mix(fingerprint, &account->dry_run, sizeof account->dry_run);
   fingerprint = Mix(fingerprint, &account->purge_cache, sizeof account->purge_cache);
@@ -87,6 +88,11 @@ Configuration ReadConfiguration(MemoryContext context) {
   return configuration;
 }
 
+void WipeKeys(const Configuration &configuration) {
+  for (int i = 0; i < list_length(configuration.accounts); i++)
+    if (configuration.keys[i] != nullptr) explicit_bzero(configuration.keys[i], strlen(configuration.keys[i]));
+}
+
 TransportOptions Transport() {
   TransportOptions options;
   options.connect_timeout_ms = settings::connect_timeout;
@@ -114,6 +120,7 @@ int AddToClient(ApiClient *client, const account::Account *account, const char *
     access.write_burst = account->write_burst;
     access.search_size = account->search_size;
     access.bulk_size = account->bulk_size;
+    access.list_share = account->audit_share;
     for (int i = 0; i < kPaceNames; i++) {
       access.read_pace[i] = paces[i] == nullptr ? nullptr : &paces[i]->reads;
       access.write_pace[i] = paces[i] == nullptr ? nullptr : &paces[i]->writes;
@@ -153,11 +160,21 @@ bool Refresh(Sender *sender, MemoryContext parent, bool may) {
     *sender = {fresh, client, accounts, configuration.fingerprint, version};
     if (old != nullptr) MemoryContextDelete(old);
   }
-  for (int i = 0; i < list_length(configuration.accounts); i++)
-    if (configuration.keys[i] != nullptr) explicit_bzero(configuration.keys[i], strlen(configuration.keys[i]));
+  WipeKeys(configuration);
   if (!renew) MemoryContextDelete(fresh);
   if (!changed) sender->version = version;
   return changed && !may;
+}
+
+bool ReadIdentity(Oid server, uint64 *identity) {
+  const Configuration configuration = ReadConfiguration(CurrentMemoryContext);
+  WipeKeys(configuration);
+  for (int i = 0; i < list_length(configuration.accounts); i++) {
+    if (static_cast<account::Account *>(list_nth(configuration.accounts, i))->server != server) continue;
+    *identity = configuration.identities[i];
+    return configuration.problems[i] == nullptr;
+  }
+  return false;
 }
 
 bool IsOld(Sender *sender, MemoryContext scratch) {

@@ -58,6 +58,9 @@ bool Refresh(Sender *sender, MemoryContext parent, bool may = true);
 /// True when the configuration is not any more what the sender was made with. Cheap. Needs a transaction.
 bool IsOld(Sender *sender, MemoryContext scratch);
 
+/// The fingerprint of what decides which library an account means; false when it cannot be used. Needs a transaction.
+bool ReadIdentity(Oid server, uint64 *identity);
+
 SenderAccount *FindAccount(const Sender *sender, Oid server);
 
 /// The account's cause to be stopped, unless it has one already. What was known of its library is forgotten.

@@ -30,6 +30,7 @@ struct DatabaseSlot {
   int aside;      // how many want it without a worker
   int worker_pid;
   Latch *worker_latch;
+  int audit_pid;  // a process that audits by schedule, beside the worker
   Ticks woken_at;
   Ticks look_again_at;
   int failures;     // workers that ended without leaving, since one last left
@@ -86,7 +87,8 @@ DatabaseSlot *FindSlot(Oid database) {
 
 // Holds nothing that a later look at its database would not find out.
 bool Replaceable(const DatabaseSlot &slot, Ticks now) {
-  return slot.worker_pid == 0 && !slot.ordered && slot.aside == 0 && !slot.woken && slot.look_again_at > now;
+  return slot.worker_pid == 0 && slot.audit_pid == 0 && !slot.ordered && slot.aside == 0 && !slot.woken &&
+         slot.look_again_at > now;
 }
 
 // The database's slot: its own, or a free one, or that of another database which waits, the longest first. NULL when none waits.
@@ -156,6 +158,12 @@ void WithdrawWorker(int, Datum) {
   else
     Fail(my_slot);
   WithdrawMySlot();
+}
+
+void WithdrawAudit(int, Datum database) {
+  Locked locked;
+  DatabaseSlot *slot = FindSlot(DatumGetObjectId(database));
+  if (slot != nullptr && slot->audit_pid == MyProcPid) slot->audit_pid = 0;
 }
 
 // When the slot's database wants a worker. One that has failed is not hurried by commits: it would fail at each of them.
@@ -234,9 +242,10 @@ void SetAside(Oid database) {
   DatabaseSlot *slot = FindOrAnnounceSlot(database);
   if (slot == nullptr) return;
   slot->aside++;
+  // A process id here cannot have gone to another: to withdraw it, its owner needs the lock that we have.
+  if (slot->audit_pid != 0) kill(slot->audit_pid, SIGTERM);
   if (slot->worker_pid == 0) return;
   slot->stopped = true;
-  // Its process id cannot have gone to another: to withdraw it, its owner needs the lock that we have.
   kill(slot->worker_pid, SIGTERM);
 }
 
@@ -294,7 +303,7 @@ bool KeepDatabases(const Oid *databases, int count, int *first) {
     if (slot.database == InvalidOid) continue;
     slot.known = false;
     for (int i = 0; !slot.known && i < count; i++) slot.known = databases[i] == slot.database;
-    if (!slot.known && slot.worker_pid == 0 && slot.aside == 0) slot = DatabaseSlot{};
+    if (!slot.known && slot.worker_pid == 0 && slot.audit_pid == 0 && slot.aside == 0) slot = DatabaseSlot{};
   }
   for (int i = 0; i < count; i++) {
     int at = (*first + i) % count;
@@ -374,6 +383,23 @@ bool PublishWorker(Oid database) {
   slot->worker_latch = MyLatch;
   my_slot = slot;
   return true;
+}
+
+bool PublishAudit(Oid database) {
+  if (state == nullptr) return false;
+  before_shmem_exit(WithdrawAudit, ObjectIdGetDatum(database));
+  Locked locked;
+  DatabaseSlot *slot = FindOrTakeSlot(database, NowTicks());
+  if (slot == nullptr || slot->audit_pid != 0 || slot->aside > 0) return false;
+  slot->audit_pid = MyProcPid;
+  return true;
+}
+
+bool AuditRuns(Oid database) {
+  if (state == nullptr) return false;
+  Locked locked(LW_SHARED);
+  const DatabaseSlot *slot = FindSlot(database);
+  return slot != nullptr && slot->audit_pid != 0;
 }
 
 bool TakeWake() {

@@ -35,7 +35,7 @@ void NotePrepared(Oid database);
 /// One was committed: wakes, if any was noted.
 void WakeForPrepared(Oid database);
 
-/// `database` is to have no worker: the one it has is stopped, and none is started before as many calls of EndAside. The
+/// `database` is to have no worker, nor an audit of ours: what it has is stopped, and none is started before as many calls of EndAside. The
 /// caller makes sure of these, whatever becomes of it.
 void SetAside(Oid database);
 void EndAside(Oid database);
@@ -82,6 +82,11 @@ void LookAtAll();
 
 /// False when the database has a worker already, or is to have none.
 bool PublishWorker(Oid database);
+
+/// A process that audits, one a database, beside the worker: false when there is one already, or is to be none. SetAside stops
+/// it as well.
+bool PublishAudit(Oid database);
+bool AuditRuns(Oid database);
 
 /// Whether the worker was woken since it last asked. Ask before looking for work: what is committed later wakes again.
 bool TakeWake();

@@ -351,6 +351,29 @@ Datum KeysOfUrls(const char *const *urls, int count) {
   return PointerGetDatum(construct_array(keys, count + 1, INT4OID, sizeof(int32), true, TYPALIGN_INT));
 }
 
+char *RowKey(const TableSearch &where) {
+  (void)RelationGetIndexList(where.heap);
+  Oid primary_key = where.heap->rd_pkindex;
+  if (!OidIsValid(primary_key))
+    return psprintf("ctid %s", DatumGetCString(DirectFunctionCall1(tidout, PointerGetDatum(&where.row->tts_tid))));
+  Relation index = index_open(primary_key, AccessShareLock);
+  int count = IndexRelationGetNumberOfKeyAttributes(index);
+  StringInfoData key;
+  initStringInfo(&key);
+  for (int i = 0; i < count; i++) {
+    AttrNumber column = index->rd_index->indkey.values[i];
+    bool null;
+    Datum value = slot_getattr(where.row, column, &null);
+    Oid function;
+    bool varlena;
+    getTypeOutputInfo(TupleDescAttr(RelationGetDescr(where.heap), column - 1)->atttypid, &function, &varlena);
+    appendStringInfo(&key, "%s%s", i > 0 ? "," : count > 1 ? "(" : "", OidOutputFunctionCall(function, value));
+  }
+  if (count > 1) appendStringInfoChar(&key, ')');
+  index_close(index, AccessShareLock);
+  return key.data;
+}
+
 void SearchTable(TableSearch *search) {
   LockOrFail(search->watched);
   Relation root = try_relation_open(search->watched, NoLock);

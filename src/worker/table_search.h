@@ -54,6 +54,9 @@ constexpr int kAskAgain = ERRCODE_ACTIVE_SQL_TRANSACTION;
 /// have no rows.
 void SearchTable(TableSearch *search);
 
+/// The row a URL is taken from, as people find it: its primary key, "42" or "(42,7)", or else where it lies ("ctid (0,1)").
+char *RowKey(const TableSearch &where);
+
 }  // namespace imagekit::worker
 
 #endif  // IMAGEKIT_WORKER_TABLE_SEARCH_H

@@ -16,6 +16,7 @@
 
 #include "worker/worker.h"
 
+#include "audit/schedule.h"
 #include "outbox/counters.h"
 #include "pg/settings.h"
 #include "pg/sql.h"
@@ -122,6 +123,23 @@ void WriteCounts(const Drain &drain) {
   CommitTransactionCommand();
 }
 
+// Starts what is due of the accounts' audits; when to look again. Soon after one was started it may not have noted so yet.
+Ticks OrderAudits() {
+  SetCurrentStatementStartTimestamp();
+  StartTransactionCommand();
+  PushActiveSnapshot(GetTransactionSnapshot());
+  Ticks next = kNever;
+  if (pg::HoldExtension()) {
+    pg::SqlSession session;
+    pg::OpenSql(&session);
+    next = InTicks(audit::OrderDueAudits());
+    pg::CloseSql(&session);
+  }
+  PopActiveSnapshot();
+  CommitTransactionCommand();
+  return Max(Min(next, Later(kUnaskedLook)), Later(settings::poll_interval));
+}
+
 // Sleeps until woken, or until `until`. True when woken.
 bool Sleep(Ticks until, uint32 wait_event) {
   pgstat_report_stat(true);
@@ -139,25 +157,8 @@ void ObeyReload() {
   ProcessConfigFile(PGC_SIGHUP);
 }
 
-// What ALTER DATABASE or postgresql.conf set for people's sessions must not make ours fail.
-void PinSettings() {
-  constexpr struct {
-    const char *name;
-    const char *value;
-  } kPinned[] = {
-      {"default_transaction_read_only", "off"},
-      {"default_transaction_isolation", "read committed"},
-      {"default_transaction_deferrable", "off"},
-      {"session_replication_role", "origin"},
-      {"statement_timeout", "0"},
-      {"lock_timeout", "0"},
-      {"search_path", "pg_catalog, pg_temp"},
-  };
-  for (const auto &setting : kPinned) SetConfigOption(setting.name, setting.value, PGC_SUSET, PGC_S_OVERRIDE);
-}
-
 // Works until there is nothing to do: then true. False when others are to have the place.
-bool WorkUntilIdle(Drain *drain, Ticks turn_ends, Parting *parting) {
+bool WorkUntilIdle(Drain *drain, Ticks turn_ends, Ticks *audits_at, Parting *parting) {
   uint32 wait_event = pg::WaitEventFor("ImageKitIdle");
   Ticks idle_since = NowTicks();
   bool quiet = true;
@@ -171,6 +172,7 @@ bool WorkUntilIdle(Drain *drain, Ticks turn_ends, Parting *parting) {
     // While the kill switch is off the launcher starts nobody, so a switch that was turned on again meanwhile is seen soon.
     parting->look_again_at = Later(settings::enabled ? kUnaskedLook : Ticks{settings::poll_interval});
     if (standing == Standing::kMayNot) return true;
+    if (*audits_at <= NowTicks()) *audits_at = OrderAudits();
     pgstat_report_activity(STATE_RUNNING, "imagekit_cleanup: draining");
     Round round = DrainRound(drain, PG_INT64_MAX);
     if (round.files > 0) idle_since = NowTicks();
@@ -182,6 +184,7 @@ bool WorkUntilIdle(Drain *drain, Ticks turn_ends, Parting *parting) {
 
     // Another process has the drain, or somebody has locked the rows that are due: look again, but do not spin.
     Ticks due = round.busy ? Later(1000) : Max(InTicks(round.next_due), Later(round.idle ? 500 : 0));
+    due = Min(due, *audits_at);
     Ticks leave_at = OthersWait() ? NowTicks() : idle_since + settings::worker_idle_timeout;
     outbox::CountRequests(drain->sender);
     const Ticks write_at = outbox::CountersDueAt();
@@ -189,6 +192,7 @@ bool WorkUntilIdle(Drain *drain, Ticks turn_ends, Parting *parting) {
     if (write_at <= NowTicks()) WriteCounts(*drain);
     if (woken || due <= NowTicks() || NowTicks() < leave_at) continue;
     *parting = PartingAt(due, quiet);
+    parting->look_again_at = Min(parting->look_again_at, *audits_at);
     return true;
   }
 }
@@ -204,16 +208,32 @@ void LogQuietly(ErrorData *error) {
 void Work() {
   Drain drain = {};
   drain.parent = TopMemoryContext;
-  Ticks turn_ends = Later(kTurn);
+  Ticks turn_ends = Later(kTurn), audits_at = 0;
   Parting parting;
   do {
-    const bool idle = WorkUntilIdle(&drain, turn_ends, &parting);
+    const bool idle = WorkUntilIdle(&drain, turn_ends, &audits_at, &parting);
     WriteCounts(drain);
     if (!idle) return MakeWay();
   } while (!Leave(parting));
 }
 
 }  // namespace
+
+void PinSettings() {
+  constexpr struct {
+    const char *name;
+    const char *value;
+  } kPinned[] = {
+      {"default_transaction_read_only", "off"},
+      {"default_transaction_isolation", "read committed"},
+      {"default_transaction_deferrable", "off"},
+      {"session_replication_role", "origin"},
+      {"statement_timeout", "0"},
+      {"lock_timeout", "0"},
+      {"search_path", "pg_catalog, pg_temp"},
+  };
+  for (const auto &setting : kPinned) SetConfigOption(setting.name, setting.value, PGC_SUSET, PGC_S_OVERRIDE);
+}
 
 }  // namespace imagekit::worker
 

@@ -1,0 +1,152 @@
+-- Steps of an audit: what src/audit calls between its requests. Internal. --------------------------------------------------
+
+-- To be gone on with: the account's last audit, when it was broken off less than a day ago and the account is the same. What it
+-- has listed may be old, so not for ever.
+CREATE FUNCTION imagekit.begin_audit(server oid, identity bigint, anew boolean, scheduled boolean) RETURNS imagekit.audit_runs
+  LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  run imagekit.audit_runs;
+BEGIN
+  SELECT r.* INTO run FROM imagekit.audit_runs r WHERE r.server = begin_audit.server ORDER BY r.id DESC LIMIT 1;
+  IF run.id IS NOT NULL AND run.state NOT IN ('complete', 'abandoned') AND NOT begin_audit.anew
+     AND run.identity = begin_audit.identity
+     AND run.moved_on_at > clock_timestamp() - interval '1 day' AND run.started_at > clock_timestamp() - interval '7 days' THEN
+    UPDATE imagekit.audit_runs r SET problem = NULL, finished_at = NULL, moved_on_at = clock_timestamp() WHERE r.id = run.id;
+    RETURN run;
+  END IF;
+  PERFORM imagekit.stop_audit(r.id, 'another was begun', true)
+  FROM imagekit.audit_runs r WHERE r.server = begin_audit.server AND r.state NOT IN ('complete', 'abandoned');
+  INSERT INTO imagekit.audit_runs (server, identity, scheduled)
+  VALUES (begin_audit.server, begin_audit.identity, begin_audit.scheduled) RETURNING * INTO run;
+  RETURN run;
+END $$;
+COMMENT ON FUNCTION imagekit.begin_audit(oid, bigint, boolean, boolean) IS
+  'A step of imagekit.audit(): the audit to go on with, or a new one. Internal.';
+
+CREATE FUNCTION imagekit.stop_audit(audit bigint, problem text, abandoned boolean) RETURNS void
+  LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  UPDATE imagekit.audit_runs r
+  SET state = CASE WHEN abandoned THEN 'abandoned' ELSE 'incomplete' END, problem = stop_audit.problem, finished_at = clock_timestamp()
+  WHERE r.id = audit;
+  DELETE FROM imagekit.inventory i WHERE i.audit = stop_audit.audit AND abandoned;
+  DELETE FROM imagekit.audit_references f WHERE f.audit = stop_audit.audit AND abandoned;
+$$;
+COMMENT ON FUNCTION imagekit.stop_audit(bigint, text, boolean) IS
+  'A step of imagekit.audit(): notes why it cannot be completed. Internal.';
+
+-- Pages overlap, and a file that was moved meanwhile is where it was seen last.
+CREATE FUNCTION imagekit.take_page(
+    audit bigint, server oid, file_ids text[], paths text[], keys uuid[], sizes bigint[], created timestamptz[], updated timestamptz[],
+    types text[], listed_from bigint, anchors text[], clock_ahead_ms bigint,
+    OUT files bigint, OUT bytes bigint, OUT pages bigint)
+  LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  new_files bigint;
+  new_bytes bigint;
+BEGIN
+  WITH page AS (
+    SELECT DISTINCT ON (f.file_id) f.*
+    FROM unnest(take_page.file_ids, take_page.paths, take_page.keys, take_page.sizes, take_page.created, take_page.updated,
+                take_page.types) WITH ORDINALITY AS f(file_id, path, key, size, created_at, updated_at, type, n)
+    ORDER BY f.file_id, f.n DESC),
+  taken AS (
+    INSERT INTO imagekit.inventory AS i (audit, server, file_id, path, key, size, created_at, updated_at, type)
+    SELECT take_page.audit, take_page.server, p.file_id, p.path, p.key, p.size, p.created_at, p.updated_at, p.type FROM page p
+    ON CONFLICT (audit, file_id) DO UPDATE
+      SET path = excluded.path, key = excluded.key, size = excluded.size, updated_at = excluded.updated_at, type = excluded.type
+    RETURNING i.size, i.xmax = 0 AS new)
+  SELECT count(*) FILTER (WHERE t.new), coalesce(sum(t.size) FILTER (WHERE t.new), 0) INTO new_files, new_bytes FROM taken t;
+  UPDATE imagekit.audit_runs r
+  SET files = r.files + new_files, bytes = r.bytes + new_bytes, pages = r.pages + 1, moved_on_at = clock_timestamp(),
+      listed_from = take_page.listed_from, anchors = take_page.anchors,
+      listed_until = CASE WHEN r.pages = 0 THEN r.started_at + take_page.clock_ahead_ms * interval '1 millisecond' ELSE r.listed_until END
+  WHERE r.id = take_page.audit
+  RETURNING r.files, r.bytes, r.pages INTO files, bytes, pages;
+END $$;
+COMMENT ON FUNCTION imagekit.take_page(bigint, oid, text[], text[], uuid[], bigint[], timestamptz[], timestamptz[], text[], bigint, text[], bigint) IS
+  'A step of imagekit.audit(): a page into imagekit.inventory, and where the next one begins. Internal.';
+
+-- All tables in one statement, so that with one snapshot: no row can move from one that is not read yet to one that was.
+CREATE FUNCTION imagekit.read_references(audit bigint) RETURNS void
+  LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+  run imagekit.audit_runs;
+BEGIN
+  SELECT r.* INTO STRICT run FROM imagekit.audit_runs r WHERE r.id = read_references.audit;
+  DELETE FROM imagekit.audit_references f WHERE f.audit = run.id;
+  DELETE FROM imagekit.audit_relations f WHERE f.audit = run.id;
+  UPDATE imagekit.audit_runs r SET compared_at = clock_timestamp(), moved_on_at = clock_timestamp() WHERE r.id = run.id;
+  INSERT INTO imagekit.audit_references (audit, server, kind, key, relation, owner)
+  SELECT run.id, c.server, c.kind, c.key, w.relation, c.owner
+  FROM imagekit.watch_config w
+  CROSS JOIN LATERAL imagekit.collect_references(w.relation) c
+  WHERE c.server = run.server
+     OR c.kind = 'F' AND EXISTS (SELECT FROM imagekit.inventory i WHERE i.audit = run.id AND i.key = c.key);
+  INSERT INTO imagekit.audit_relations (audit, server, relation, name, uses)
+  SELECT run.id, run.server, w.relation, w.relation::text, coalesce(u.uses, 0)
+  FROM imagekit.watch_config w
+  LEFT JOIN (SELECT f.relation, count(DISTINCT f.key) AS uses FROM imagekit.audit_references f
+             WHERE f.audit = run.id AND f.kind = 'R' GROUP BY f.relation) u ON u.relation = w.relation;
+  -- Nobody else does, and the comparison depends on it.
+  ANALYZE imagekit.audit_references;
+END $$;
+COMMENT ON FUNCTION imagekit.read_references(bigint) IS
+  'A step of imagekit.audit(): all that rows of watched tables use, into imagekit.audit_references. Internal.';
+
+-- All of it or nothing: the views are those of the last complete audit until then.
+CREATE FUNCTION imagekit.complete_audit(audit bigint) RETURNS void
+  LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+  run imagekit.audit_runs;
+BEGIN
+  ANALYZE imagekit.inventory;
+  PERFORM imagekit.compare_orphans(complete_audit.audit);
+  PERFORM imagekit.compare_dangling(complete_audit.audit);
+  PERFORM imagekit.sum_storage(complete_audit.audit);
+  UPDATE imagekit.audit_runs r
+  SET state = 'complete', finished_at = clock_timestamp(), moved_on_at = clock_timestamp(), anchors = '{}', problem = NULL,
+      files = s.files, bytes = s.bytes
+  FROM (SELECT count(*) AS files, coalesce(sum(i.size), 0) AS bytes FROM imagekit.inventory i WHERE i.audit = complete_audit.audit) s
+  WHERE r.id = complete_audit.audit
+  RETURNING r.* INTO STRICT run;
+  DELETE FROM imagekit.inventory i WHERE i.server = run.server AND i.audit <> run.id;
+  DELETE FROM imagekit.audit_references f WHERE f.audit <> run.id
+    AND NOT EXISTS (SELECT FROM imagekit.audit_runs r WHERE r.id = f.audit AND r.server <> run.server);
+  -- What concerns accounts that are not there any more, and what is long past.
+  DELETE FROM imagekit.audit_runs r
+  WHERE NOT EXISTS (SELECT FROM pg_foreign_server s WHERE s.oid = r.server)
+     OR r.server = run.server AND r.started_at < now() - interval '2 years';
+  DELETE FROM imagekit.inventory i WHERE NOT EXISTS (SELECT FROM pg_foreign_server s WHERE s.oid = i.server);
+  DELETE FROM imagekit.audit_orphans o WHERE NOT EXISTS (SELECT FROM pg_foreign_server s WHERE s.oid = o.server);
+  DELETE FROM imagekit.audit_dangling d WHERE NOT EXISTS (SELECT FROM pg_foreign_server s WHERE s.oid = d.server);
+  DELETE FROM imagekit.audit_relations f WHERE NOT EXISTS (SELECT FROM imagekit.audit_runs r WHERE r.id = f.audit);
+  DELETE FROM imagekit.audit_storage f WHERE NOT EXISTS (SELECT FROM imagekit.audit_runs r WHERE r.id = f.audit);
+END $$;
+COMMENT ON FUNCTION imagekit.complete_audit(bigint) IS
+  'A step of imagekit.audit(): compares what was listed with what is used, and publishes it in the views. Internal.';
+
+CREATE FUNCTION imagekit.audit_summary(audit bigint) RETURNS text
+  LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+  SELECT format('%s files (%s), %s orphans (%s), %s in doubt, %s URLs without a file: see imagekit.orphans, imagekit.doubtful and '
+                'imagekit.dangling',
+                r.files, pg_size_pretty(r.bytes), r.orphans, pg_size_pretty(r.orphan_bytes), r.doubtful, r.dangling)
+  FROM imagekit.audit_runs r WHERE r.id = audit
+$$;
+COMMENT ON FUNCTION imagekit.audit_summary(bigint) IS 'What came of an audit, in words. Internal.';
+
+CREATE FUNCTION imagekit.note_usage(
+    server oid, day date, library_bytes bigint, bandwidth_bytes bigint, cache_bytes bigint, video_units bigint, extension_units bigint)
+  RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  INSERT INTO imagekit.usage_history AS u
+    (server, day, library_bytes, bandwidth_bytes, cache_bytes, video_units, extension_units)
+  SELECT s.srvname, $2, $3, $4, $5, $6, $7 FROM pg_foreign_server s WHERE s.oid = $1
+  ON CONFLICT (server, day) DO UPDATE SET
+    library_bytes = excluded.library_bytes, bandwidth_bytes = excluded.bandwidth_bytes, cache_bytes = excluded.cache_bytes,
+    video_units = excluded.video_units, extension_units = excluded.extension_units, asked_at = clock_timestamp()
+$$;
+COMMENT ON FUNCTION imagekit.note_usage(oid, date, bigint, bigint, bigint, bigint, bigint) IS
+  'A step of imagekit.audit(): ImageKit''s own count of a day. Internal.';

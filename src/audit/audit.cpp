@@ -1,0 +1,311 @@
+// CALL imagekit.audit(): the steps of an audit, in their order.
+
+#include "audit/audit.h"
+
+#include "pg/attempt.h"
+#include "pg/bridge.h"
+#include "pg/settings.h"
+#include "worker/arming.h"
+#include "worker/pause.h"
+#include "worker/wake.h"
+
+namespace imagekit::audit {
+
+namespace {
+
+using worker::NowTicks;
+using worker::Ticks;
+
+// The tables are read again so often when one of them was locked, or changed its shape meanwhile.
+constexpr int kMostReadings = 5;
+constexpr int64 kReadAgain = 3000;  // ms
+
+// One audit of an account at a time, whoever does it. Like the locks of outbox/claim.cpp.
+LOCKTAG AuditTag(Oid server) {
+  LOCKTAG tag;
+  SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, server, 4, 101);
+  return tag;
+}
+
+void SetState(Audit *audit, const char *state) {
+  worker::Step step;
+  worker::Begin(&step, &audit->hand);
+  pg::RunSql("UPDATE imagekit.audit_runs SET state = $2, moved_on_at = clock_timestamp() WHERE id = $1", SPI_OK_UPDATE,
+             {{INT8OID, Int64GetDatum(audit->run)}, {TEXTOID, CStringGetTextDatum(state)}});
+  worker::End(&step);
+}
+
+// To where its listing is complete: a moment before this one, by ImageKit's clock, and then to its end.
+void MakeListing(Audit *audit, Listing::Place *place, int64 until_s) {
+  audit->listing = pg::Own<Listing>(audit->hand.parent, *place, until_s);
+}
+
+int64 UnixSecond(TimestampTz time) {
+  return time / USECS_PER_SEC + (int64{POSTGRES_EPOCH_JDATE} - UNIX_EPOCH_JDATE) * SECS_PER_DAY;
+}
+
+// The run to go on with, or a new one.
+void OpenRun(Audit *audit, bool anew) {
+  worker::Step step;
+  worker::Begin(&step, &audit->hand);
+  (void)worker::Refresh(&audit->hand.sender, audit->hand.parent);
+  worker::SenderAccount *entry = UsableAccount(audit);
+  if (entry == nullptr) {
+    worker::End(&step);
+    return;
+  }
+  audit->identity = entry->identity;
+  pg::RunSql(
+      "SELECT r.id, r.listed, r.files, r.bytes, r.pages, r.listed_from, r.anchors, r.listed_until "
+      "FROM imagekit.begin_audit($1, $2, $3, $4) r",
+      SPI_OK_SELECT,
+      {{OIDOID, ObjectIdGetDatum(audit->server)},
+       {INT8OID, Int64GetDatum(static_cast<int64>(audit->identity))},
+       {BOOLOID, BoolGetDatum(anew)},
+       {BOOLOID, BoolGetDatum(audit->scheduled)}});
+  bool null;
+  audit->run = DatumGetInt64(pg::Field(0, 1, &null));
+  audit->listed = DatumGetBool(pg::Field(0, 2, &null));
+  audit->files = DatumGetInt64(pg::Field(0, 3, &null));
+  audit->bytes = DatumGetInt64(pg::Field(0, 4, &null));
+  audit->pages = DatumGetInt64(pg::Field(0, 5, &null));
+  const int64 from_s = DatumGetInt64(pg::Field(0, 6, &null));
+  const Datum anchors = pg::Field(0, 7, &null);
+  const int64 until_s = audit->listed ? Listing::kBeginning : UnixSecond(DatumGetTimestampTz(pg::Field(0, 8, &null)));
+  Datum *elements;
+  bool *nulls;
+  int count;
+  deconstruct_array(DatumGetArrayTypeP(anchors), TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &count);
+  auto *place = pg::Own<Listing::Place>(audit->hand.parent);
+  pg::CallCxx([&] { place->from_s = from_s; });
+  for (int i = 0; i < count; i++) {
+    const char *anchor = TextDatumGetCString(elements[i]);
+    pg::CallCxx([&] { place->anchors.emplace_back(anchor); });
+  }
+  MakeListing(audit, place, until_s);
+  worker::End(&step);
+}
+
+// All that was created before the audit began is listed: from here on, to the end of the library.
+void TurnToTail(Audit *audit) {
+  worker::Step step;
+  worker::Begin(&step, &audit->hand);
+  pg::RunSql("UPDATE imagekit.audit_runs SET listed = true, moved_on_at = clock_timestamp() WHERE id = $1",
+             SPI_OK_UPDATE, {{INT8OID, Int64GetDatum(audit->run)}});
+  worker::End(&step);
+  audit->listed = true;
+  auto *place = pg::Own<Listing::Place>(audit->hand.parent);
+  pg::CallCxx([&] { *place = audit->listing->place(); });
+  MakeListing(audit, place, Listing::kBeginning);
+}
+
+// A function of 71_audit_steps.sql that reads the watched tables.
+struct Reading {
+  int64 run;
+  const char *sql;
+};
+
+void ReadOnce(void *argument) {
+  auto *reading = static_cast<Reading *>(argument);
+  pg::SqlSession sql;
+  pg::OpenSql(&sql);
+  pg::RunSql(reading->sql, SPI_OK_SELECT, {{INT8OID, Int64GetDatum(reading->run)}});
+  pg::CloseSql(&sql);
+}
+
+void Sleep(int64 ms) {
+  const Ticks until = NowTicks() + ms;
+  while (NowTicks() < until) {
+    (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+                    static_cast<long>(Max(until - NowTicks(), Ticks{0})), pg::WaitEventFor("ImageKitPace"));
+    ResetLatch(MyLatch);
+    CHECK_FOR_INTERRUPTS();
+  }
+}
+
+// A table that cannot be read at this moment (locked, its column gone) may be in the next.
+void ReadTables(Audit *audit, const char *state, const char *words, const char *sql) {
+  SetState(audit, state);
+  for (int attempt = 1;; attempt++) {
+    pgstat_report_activity(STATE_RUNNING, psprintf("imagekit_cleanup: audit of server \"%s\": %s", audit->name, words));
+    Reading reading = {audit->run, sql};
+    worker::Step step;
+    worker::Begin(&step, &audit->hand);
+    ErrorData *error = pg::Attempt(ReadOnce, &reading);
+    char *problem = nullptr;
+    if (error != nullptr)
+      problem =
+          MemoryContextStrdup(audit->hand.parent, psprintf("the watched tables cannot be read: %s", error->message));
+    worker::End(&step);
+    if (problem == nullptr) return;
+    if (attempt >= kMostReadings) {
+      audit->problem = problem;
+      return;
+    }
+    Sleep(kReadAgain);
+  }
+}
+
+// What was uploaded a moment before the tables were read, and used by a row then, is to be listed, or it would seem to be missing.
+void AwaitSearch(Audit *audit) {
+  SetState(audit, "tail");
+  const Ticks until = NowTicks() + settings::search_lag;
+  pgstat_report_activity(
+      STATE_RUNNING, psprintf("imagekit_cleanup: audit of server \"%s\": waiting for ImageKit's search", audit->name));
+  Sleep(Max(until - NowTicks(), Ticks{0}));
+}
+
+void CloseIncomplete(Audit *audit) {
+  if (audit->run == 0) return;
+  worker::Step step;
+  worker::Begin(&step, &audit->hand);
+  pg::RunSql("SELECT imagekit.stop_audit($1, $2, $3)", SPI_OK_SELECT,
+             {{INT8OID, Int64GetDatum(audit->run)},
+              {TEXTOID, CStringGetTextDatum(audit->problem)},
+              {BOOLOID, BoolGetDatum(audit->abandoned)}});
+  worker::End(&step);
+}
+
+void Steps(Audit *audit, bool anew) {
+  OpenRun(audit, anew);
+  if (audit->problem != nullptr) return;
+  if (!audit->listed) {
+    SetState(audit, "listing");
+    ListLibrary(audit);
+    if (audit->problem == nullptr) TurnToTail(audit);
+  }
+  if (audit->problem == nullptr)
+    ReadTables(audit, "references", "reading the watched tables", "SELECT imagekit.read_references($1)");
+  if (audit->problem == nullptr) {
+    AwaitSearch(audit);
+    ListLibrary(audit);
+  }
+  if (audit->problem == nullptr) ReadTables(audit, "comparing", "comparing", "SELECT imagekit.complete_audit($1)");
+  if (audit->problem != nullptr) return CloseIncomplete(audit);
+  AskForUsage(audit);
+  audit->problem = nullptr;  // of that question: the audit is complete
+}
+
+// What a session reads at the end. A process of its own leaves it to the view.
+void SayWhatCameOfIt(Audit *audit) {
+  MemoryContext before = CurrentMemoryContext;
+  if (audit->problem != nullptr) {
+    if (audit->scheduled) {
+      ereport(LOG, (errmsg("audit of server \"%s\" is not complete: %s", audit->name, audit->problem)));
+      return;
+    }
+    ereport(WARNING,
+            (errmsg("audit of server \"%s\" is not complete: %s", audit->name, audit->problem),
+             errdetail("Files listed so far: " INT64_FORMAT ". Orphans are still those of the last complete audit.",
+                       audit->files),
+             audit->run == 0    ? errhint("SELECT * FROM imagekit.status says more.")
+             : audit->abandoned ? errhint("CALL imagekit.audit() begins anew.")
+                                : errhint("CALL imagekit.audit() within a day goes on from there.")));
+    return;
+  }
+  worker::Step step;
+  worker::Begin(&step, &audit->hand);
+  pg::RunSql("SELECT imagekit.audit_summary($1)", SPI_OK_SELECT, {{INT8OID, Int64GetDatum(audit->run)}});
+  const char *summary = pg::FieldText(0, 1, before);
+  worker::End(&step);
+  MemoryContextSwitchTo(before);
+  ereport(audit->scheduled ? LOG : NOTICE,
+          (errmsg("imagekit_cleanup: audit of server \"%s\": %s", audit->name, summary)));
+}
+
+// Not inlined, as it is called from a PG_TRY.
+pg_noinline void RunSteps(Audit *audit, bool anew) {
+  Steps(audit, anew);
+  SayWhatCameOfIt(audit);
+}
+
+}  // namespace
+
+worker::SenderAccount *UsableAccount(Audit *audit) {
+  worker::HaltPaused(&audit->hand.sender);
+  worker::SenderAccount *entry = worker::FindAccount(&audit->hand.sender, audit->server);
+  const char *problem = entry == nullptr                ? "the server is not there any more"
+                        : entry->problem != nullptr     ? entry->problem
+                        : entry->pause_cause != nullptr ? entry->pause_cause
+                                                        : nullptr;
+  if (problem == nullptr && !settings::enabled) problem = "imagekit_cleanup.enabled is off";
+  if (problem == nullptr) problem = worker::WhyDisarmed();
+  if (problem == nullptr) return entry;
+  audit->problem = MemoryContextStrdup(audit->hand.parent, problem);
+  return nullptr;
+}
+
+void RunAudit(Audit *audit, bool anew) {
+  LOCKTAG tag = AuditTag(audit->server);
+  if (LockAcquire(&tag, ExclusiveLock, true, true) == LOCKACQUIRE_NOT_AVAIL) {
+    if (audit->scheduled) return;
+    ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE), errmsg("an audit of server \"%s\" is under way", audit->name),
+                    errhint("SELECT * FROM imagekit.audits shows how far it is.")));
+  }
+  audit->answer = pg::Own<Answer>(audit->hand.parent);
+  worker::StartProgress(&audit->progress);
+  PG_TRY();
+  { RunSteps(audit, anew); }
+  PG_CATCH();
+  {
+    FreeRequest(audit);
+    (void)LockRelease(&tag, ExclusiveLock, true);
+    PG_RE_THROW();
+  }
+  PG_END_TRY();
+  FreeRequest(audit);
+  (void)LockRelease(&tag, ExclusiveLock, true);
+}
+
+}  // namespace imagekit::audit
+
+extern "C" {
+
+IMAGEKIT_SQL_FUNCTION(imagekit_audit);
+IMAGEKIT_SQL_FUNCTION(imagekit_account_identity);
+IMAGEKIT_SQL_FUNCTION(imagekit_account_named);
+IMAGEKIT_SQL_FUNCTION(imagekit_wake);
+
+// account_identity(server oid) -> bigint
+Datum imagekit_account_identity(PG_FUNCTION_ARGS) {
+  uint64 identity;
+  if (!imagekit::worker::ReadIdentity(PG_GETARG_OID(0), &identity)) PG_RETURN_NULL();
+  PG_RETURN_INT64(static_cast<int64>(identity));
+}
+
+// account_named(server name) -> oid
+Datum imagekit_account_named(PG_FUNCTION_ARGS) {
+  namespace account = imagekit::account;
+  PG_RETURN_OID(PG_ARGISNULL(0) ? account::OnlyAccount() : account::AccountNamed(NameStr(*PG_GETARG_NAME(0))));
+}
+
+// wake()
+Datum imagekit_wake(PG_FUNCTION_ARGS) {
+  imagekit::worker::WakeAtCommit();
+  PG_RETURN_VOID();
+}
+
+// audit(server name, anew boolean)
+Datum imagekit_audit(PG_FUNCTION_ARGS) {
+  using namespace imagekit;
+  namespace worker = imagekit::worker;
+  if (fcinfo->context == nullptr || !IsA(fcinfo->context, CallContext) ||
+      reinterpret_cast<CallContext *>(fcinfo->context)->atomic)
+    ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+                    errmsg("imagekit.audit() cannot run inside a transaction block"),
+                    errdetail("It commits between its steps, so that nothing is held while ImageKit is asked."),
+                    errhint("CALL it on its own, outside BEGIN ... COMMIT and outside functions.")));
+  const bool anew = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
+  worker::RequireMayDelete("imagekit.audit()");
+  auto *audit = static_cast<audit::Audit *>(MemoryContextAllocZero(PortalContext, sizeof(audit::Audit)));
+  audit->server = PG_ARGISNULL(0) ? account::OnlyAccount() : account::AccountNamed(NameStr(*PG_GETARG_NAME(0)));
+  audit->name = MemoryContextStrdup(PortalContext, GetForeignServer(audit->server)->servername);
+  audit->give_up_at = worker::kNever;
+  audit->hand.procedure = true;
+  audit->hand.parent = AllocSetContextCreate(PortalContext, "imagekit audit", ALLOCSET_DEFAULT_SIZES);
+  if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT) elog(ERROR, "SPI_connect failed");
+  audit::RunAudit(audit, anew);
+  SPI_finish();
+  PG_RETURN_VOID();
+}
+}

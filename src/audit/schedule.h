@@ -1,0 +1,19 @@
+// Audits that nobody calls for: the accounts' option audit_every.
+
+#ifndef IMAGEKIT_AUDIT_SCHEDULE_H
+#define IMAGEKIT_AUDIT_SCHEDULE_H
+
+#include "pg/server.h"
+
+namespace imagekit::audit {
+
+/// backend_type and application_name of the process that audits.
+constexpr char kAuditType[] = "imagekit_cleanup audit";
+
+/// Starts a process when an audit is due and none runs; returns when the next is, DT_NOEND: none. In a transaction with an
+/// open SqlSession, in a worker.
+TimestampTz OrderDueAudits();
+
+}  // namespace imagekit::audit
+
+#endif  // IMAGEKIT_AUDIT_SCHEDULE_H

@@ -1,0 +1,72 @@
+# The audit: what a library has, beside what rows use. Truth is the emulator's library and the tables themselves.
+
+use strict;
+use warnings;
+
+use ImageKit::Test;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $t = ImageKit::Test->new;
+my $imagekit = $t->imagekit;
+my $node = $t->node;
+
+sub audit { my (@arguments) = @_; return $t->messages('CALL imagekit.audit(' . join(', ', @arguments) . ')'); }
+sub orphans { return $t->sql(q{SELECT string_agg(path, ' ' ORDER BY path) FROM imagekit.orphans}); }
+sub doubtful { return $t->sql(q{SELECT string_agg(path || ': ' || why, E'\n' ORDER BY path) FROM imagekit.doubtful}); }
+sub dangling { return $t->sql(q{SELECT string_agg(relation || ' ' || row_key || ' ' || source || ' ' || path, E'\n' ORDER BY path, row_key) FROM imagekit.dangling}); }
+
+my @old = (createdAt => '2024-05-01T10:00:00.000Z', updatedAt => '2024-05-01T10:00:00.000Z');
+sub seed { $imagekit->seed(map { { filePath => $_, size => 1000, @old } } @_); return; }
+
+# Before anything ---------------------------------------------------------------------------------------------------------
+
+is(orphans(), '', 'without an audit there are no orphans');
+like($t->messages('BEGIN; CALL imagekit.audit(); ROLLBACK'), qr/cannot run inside a transaction block/, 'not in a transaction block');
+like(audit(q{'nobody'}), qr/server "nobody" does not exist/, 'nor for a server that is not there');
+
+# A messy library ---------------------------------------------------------------------------------------------------------
+
+seed('/used.jpg', '/pets/used.jpg', '/json.jpg', '/orphan.jpg', '/pets/orphan two.jpg', "/pets/\x{e9}t\x{e9}.jpg", '/transformed.jpg',
+	'/uncertain.jpg', '/foreign.jpg', '/queued.jpg', '/protected/logo.png', '/shared.jpg');
+$t->sql(qq{
+	ALTER SERVER acme OPTIONS (ADD protect '/protected/*');
+	ALTER TABLE patches ADD owner_id int;
+	SELECT imagekit.watch('patches', '{images, schema.imageUrl}', owner => 'owner_id');
+	INSERT INTO patches (id, images, schema, owner_id) VALUES
+	  (1, '{$ENDPOINT/used.jpg, $ENDPOINT/pets/used.jpg?v=1}', NULL, 7),
+	  (2, NULL, '{"imageUrl": "$ENDPOINT/json.jpg"}', 7),
+	  (3, '{$ENDPOINT/tr:w-100/transformed.jpg}', NULL, 8),
+	  (4, '{$ENDPOINT/missing.jpg, $ENDPOINT/shared.jpg}', NULL, 8),
+	  (5, '{$ENDPOINT/shared.jpg}', NULL, 9),
+	  (6, '{"$ENDPOINT/uncertain.jpg and more", https://cdn.example.com/foreign.jpg}', NULL, NULL);
+	SELECT imagekit.pause('acme', 'for the test')});
+like(audit(), qr/WARNING:  audit of server "acme" is not complete: .*paused by/s, 'a paused account is not asked');
+is(scalar(grep { /createdAt|sort=/ } map { $_->{query} } $imagekit->journal), 0, 'not once');
+$t->sql(q{SELECT imagekit.resume()});
+$t->sql(qq{ALTER SERVER acme OPTIONS (ADD grace_period '1 hour'); INSERT INTO modules VALUES (1, '{$ENDPOINT/queued.jpg}'); DELETE FROM modules});
+
+my $said = audit();
+like($said, qr/NOTICE:  imagekit_cleanup: audit of server "acme": 12 files \(12 kB\), 3 orphans \(3000 bytes\), 2 in doubt, 1 URLs without a file/,
+	'an audit says what came of it') or diag $said;
+is(orphans(), "/orphan.jpg /pets/orphan two.jpg /pets/\xc3\xa9t\xc3\xa9.jpg", 'what no row uses is orphaned');
+is($t->sql(q{SELECT url FROM imagekit.orphans WHERE path LIKE '%two%'}), "$ENDPOINT/pets/orphan%20two.jpg", 'with its URL');
+is($t->sql(q{SELECT size, created_at = '2024-05-01 10:00 UTC', why ~ '^no row of the watched tables used it when they were read at ' FROM imagekit.orphans WHERE path = '/orphan.jpg'}),
+	'1000|t|t', 'its size, its age and why');
+is(doubtful(), "/foreign.jpg: a URL in public.patches under a prefix that no account has would mean it: is a prefix missing in url_aliases?\n"
+	  . '/uncertain.jpg: a URL in public.patches cannot be read with certainty, and may mean it', 'what cannot be told is in doubt');
+is(dangling(), 'patches 4 images /missing.jpg', 'and a URL without a file dangles');
+is($t->sql(q{SELECT state, files, bytes, orphans, orphan_bytes, doubtful, dangling, problem FROM imagekit.audits ORDER BY id DESC LIMIT 1}),
+	'complete|12|12000|3|3000|2|1|', 'all of it is in the view of audits');
+
+# Storage -----------------------------------------------------------------------------------------------------------------
+
+is($t->sql(q{SELECT owner, files, bytes, part_bytes, shared_files, shared_bytes, percent FROM imagekit.storage_by_owner ORDER BY owner}),
+	"7|3|3000|3000|0|0|25.00\n8|2|2000|1500|1|1000|12.50\n9|1|1000|500|1|1000|4.17", 'storage by owner, what is shared divided');
+is($t->sql(q{SELECT relation, files, bytes, pending_files FROM imagekit.storage_by_table ORDER BY relation}), 'public.patches|5|5000|0', 'by table');
+is($t->sql(q{SELECT folder, files, orphan_files, orphan_bytes FROM imagekit.storage_by_folder ORDER BY folder}),
+	"/|8|1|1000\n/pets|3|2|2000\n/protected|1|0|0", 'by folder');
+is($t->sql(q{SELECT files, bytes, used_bytes, orphan_files, orphan_bytes, doubtful_files, pending_files, counted_bytes, unattributed_bytes FROM imagekit.storage}),
+	'12|12000|6000|3|3000|2|1|12000|0', 'and as a whole, beside ImageKit\'s own count');
+
+done_testing();
