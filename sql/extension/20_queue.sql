@@ -81,7 +81,7 @@ COMMENT ON COLUMN imagekit.backlog.server IS 'Account (foreign server) at the ti
 COMMENT ON COLUMN imagekit.backlog.transaction IS 'That stopped using the URL, or queued it by hand.';
 COMMENT ON COLUMN imagekit.backlog.role IS 'Role that did.';
 COMMENT ON COLUMN imagekit.backlog.relation IS 'Table that stopped using the URL; 0 when queued by hand.';
-COMMENT ON COLUMN imagekit.backlog.origin IS 'D delete, U update, T truncate, E imagekit.enqueue().';
+COMMENT ON COLUMN imagekit.backlog.origin IS 'D delete, U update, T truncate, E imagekit.enqueue(), A imagekit.delete_orphans().';
 COMMENT ON COLUMN imagekit.backlog.in_doubt IS
   'A delete may have been sent whose answer is not known: that the file is not there any more is no surprise.';
 COMMENT ON COLUMN imagekit.backlog.approved IS 'An operator has let it go: no window holds it again.';
@@ -223,7 +223,7 @@ COMMENT ON COLUMN imagekit.history.outcome IS
 COMMENT ON COLUMN imagekit.history.detail IS 'Why, in words.';
 COMMENT ON COLUMN imagekit.history.relation IS 'Table that stopped using the URL, with its schema; NULL when deleted by hand.';
 COMMENT ON COLUMN imagekit.history.origin IS
-  'D delete, U update, T truncate, E imagekit.enqueue(), H imagekit.delete_file() or delete_files().';
+  'D delete, U update, T truncate, E imagekit.enqueue(), A imagekit.delete_orphans(), H imagekit.delete_file() or delete_files().';
 COMMENT ON COLUMN imagekit.history.transaction IS 'That stopped using the URL, or asked by hand.';
 COMMENT ON COLUMN imagekit.history.role IS 'Role that did, by the name it had when the outcome was known.';
 COMMENT ON COLUMN imagekit.history.captured_at IS 'When the row was deleted or changed.';

@@ -12,6 +12,7 @@ CREATE FUNCTION imagekit.origin_in_words(origin "char", relation text) RETURNS t
                  WHEN 'T' THEN format('TRUNCATE of %s', $2)
                  WHEN 'M' THEN format('a row of %s went to another partition', $2)
                  WHEN 'H' THEN 'deleted by hand'
+                 WHEN 'A' THEN 'an orphan of imagekit.delete_orphans()'
                  ELSE 'queued by hand' END
 $$;
 COMMENT ON FUNCTION imagekit.origin_in_words("char", text) IS 'What an origin of the queue or the history means, of a table.';

@@ -15,11 +15,12 @@ COMMENT ON FUNCTION imagekit.within_hours(timestamptz, text) IS
 
 -- One that was broken off goes on an hour later; one that has to be begun anew, a day later.
 CREATE VIEW imagekit.next_audits AS
-SELECT s.oid AS server,
+SELECT s.srvname AS server,
        imagekit.within_hours(greatest(
          CASE r.state WHEN 'complete' THEN r.started_at + o.every
                       WHEN 'abandoned' THEN r.moved_on_at + least(o.every, interval '1 day')
-                      ELSE r.moved_on_at + least(o.every, interval '1 hour') END, now()), o.hours) AS at
+                      ELSE r.moved_on_at + least(o.every, interval '1 hour') END, now()), o.hours) AS at,
+       s.oid AS account
 FROM pg_foreign_server s
 JOIN pg_foreign_data_wrapper w ON w.oid = s.srvfdw AND w.fdwname = 'imagekit'
 CROSS JOIN LATERAL (
@@ -31,5 +32,6 @@ LEFT JOIN LATERAL (
 WHERE o.every > interval '0' AND imagekit.account_problem(s.oid) IS NULL
   AND NOT EXISTS (SELECT FROM imagekit.pauses p WHERE p.server = s.oid);
 COMMENT ON VIEW imagekit.next_audits IS 'When each account''s next audit is due, of those that have audit_every and may be asked.';
-COMMENT ON COLUMN imagekit.next_audits.server IS 'Oid of the account (foreign server).';
+COMMENT ON COLUMN imagekit.next_audits.server IS 'Account (foreign server).';
 COMMENT ON COLUMN imagekit.next_audits.at IS 'Not before.';
+COMMENT ON COLUMN imagekit.next_audits.account IS 'Its oid.';

@@ -214,7 +214,9 @@ BEGIN ATOMIC
   CROSS JOIN LATERAL (
     SELECT CASE WHEN NOT v.enabled THEN 'imagekit_cleanup.enabled is off'
                 WHEN NOT v.armed THEN v.disarmed_because
-                ELSE coalesce(imagekit.account_problem(s.oid), a.cause) END AS cause) x;
+                ELSE nullif(concat_ws('; ',
+                       (SELECT 'paused by an operator' || coalesce(': ' || p.reason, '') FROM imagekit.pauses p WHERE p.server = s.oid),
+                       coalesce(imagekit.account_problem(s.oid), a.cause)), '') END AS cause) x;
 END;
 COMMENT ON FUNCTION imagekit.measure() IS
   'The rows of imagekit.metrics. It needs no right on the tables that hold URLs, and shows none.';

@@ -9,6 +9,13 @@
 
 namespace imagekit::account {
 
+char *SameLibrary(const Account *other, const char *why) {
+  return psprintf(
+      "server \"%s\" is for the same library: %s. A row that uses a file under a prefix of one would not keep the "
+      "other from deleting it; name all prefixes in url_endpoint and url_aliases of one server, and drop the other",
+      other->name, why);
+}
+
 namespace {
 
 // The prefix map is asked for every URL of every deleted row, so it is built once and only tagged stale by the
@@ -119,35 +126,15 @@ bool AddPrefixes(EndpointMap *map, const Account *account, char *conflict, size_
   return true;
 }
 
-// The identifier of https://ik.imagekit.io/IDENTIFIER/...: that of one account, whatever follows; its size is 0 for other hosts.
-const char *ImageKitId(const char *prefix, size_t *size) {
-  *size = 0;
-  const char *host = strstr(prefix, "://");
-  constexpr char kHost[] = "ik.imagekit.io/";
-  if (host == nullptr || pg_strncasecmp(host + 3, kHost, sizeof kHost - 1) != 0) return nullptr;
-  const char *id = host + 3 + sizeof kHost - 1;
-  *size = strcspn(id, "/?#");
-  return id;
-}
-
 bool ShareId(const Account *a, const Account *b) {
   ListCell *left, *right;
   foreach (left, a->url_prefixes) {
     foreach (right, b->url_prefixes) {
-      size_t size, other_size;
-      const char *id = ImageKitId(static_cast<char *>(lfirst(left)), &size);
-      const char *other = ImageKitId(static_cast<char *>(lfirst(right)), &other_size);
-      if (size > 0 && size == other_size && strncmp(id, other, size) == 0) return true;
+      const std::string_view id = AccountIdOf(static_cast<char *>(lfirst(left)));
+      if (!id.empty() && id == AccountIdOf(static_cast<char *>(lfirst(right)))) return true;
     }
   }
   return false;
-}
-
-char *SameLibrary(const Account *other, const char *why) {
-  return psprintf(
-      "server \"%s\" is for the same library: %s. A row that uses a file under a prefix of one would not keep the "
-      "other from deleting it; name all prefixes in url_endpoint and url_aliases of one server, and drop the other",
-      other->name, why);
 }
 
 // Two accounts with one prefix: which of them a URL belongs to is a guess, so neither is used until that is mended.
@@ -160,7 +147,7 @@ void MarkConflicts(List *accounts) {
       auto *b = static_cast<Account *>(lfirst(right));
       char conflict[256];
       if (a == b) continue;
-      if (ShareId(a, b)) a->problem = SameLibrary(b, "the same identifier of ik.imagekit.io");
+      if (ShareId(a, b)) a->problem = SameLibrary(b, "the same identifier of ImageKit's");
       auto *pair = pg::Own<EndpointMap>(scratch);
       if (AddPrefixes(pair, a, conflict, sizeof conflict) && AddPrefixes(pair, b, conflict, sizeof conflict)) continue;
       a->problem =
@@ -172,17 +159,6 @@ void MarkConflicts(List *accounts) {
 }
 
 }  // namespace
-
-void MarkSharedKeys(List *accounts, char *const *keys) {
-  for (int i = 0; i < list_length(accounts); i++) {
-    auto *account = static_cast<Account *>(list_nth(accounts, i));
-    for (int j = 0; j < list_length(accounts) && account->problem == nullptr; j++) {
-      auto *other = static_cast<Account *>(list_nth(accounts, j));
-      if (i == j || keys[i] == nullptr || keys[j] == nullptr || strcmp(keys[i], keys[j]) != 0) continue;
-      if (strcmp(account->api_url, other->api_url) == 0) account->problem = SameLibrary(other, "the same key");
-    }
-  }
-}
 
 List *LoadAccounts(MemoryContext context) {
   MemoryContext before = MemoryContextSwitchTo(context);

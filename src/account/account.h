@@ -50,12 +50,13 @@ Oid AccountNamed(const char *name);
 /// The only account there is, or an error that says how to name one.
 Oid OnlyAccount();
 
-/// The account's private key in `context`; NULL with `*problem` in words when there is none to be had. The caller wipes it.
-char *LoadKey(const Account *account, MemoryContext context, char **problem);
+/// The private keys, one an account, in `context`; NULL where there is none to be had. An account that has none, or shares its
+/// key with another (so that each would delete the other's files), gets that as its problem.
+char **LoadKeys(List *accounts, MemoryContext context);
+void WipeKeys(List *accounts, char **keys);
 
-/// Two accounts with the same key have the same library, and would delete each other's files: each gets a problem for it.
-/// `keys`: one an account, NULL where there is none.
-void MarkSharedKeys(List *accounts, char *const *keys);
+/// Why an account cannot be used beside `other`, in words.
+char *SameLibrary(const Account *other, const char *why);
 
 /// The pattern of `protect` that covers a library path; NULL when none does.
 const char *ProtectedBy(const Account &account, const char *path);

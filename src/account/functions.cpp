@@ -120,18 +120,12 @@ Datum imagekit_account_problem(PG_FUNCTION_ARGS) {
   using imagekit::account::Account;
   Oid server = PG_GETARG_OID(0);
   List *accounts = imagekit::account::LoadAccounts(CurrentMemoryContext);
-  int count = list_length(accounts);
-  auto **keys = static_cast<char **>(palloc0(sizeof(char *) * (count + 1)));
-  auto **problems = static_cast<char **>(palloc0(sizeof(char *) * (count + 1)));
-  for (int i = 0; i < count; i++)
-    keys[i] =
-        imagekit::account::LoadKey(static_cast<Account *>(list_nth(accounts, i)), CurrentMemoryContext, &problems[i]);
-  imagekit::account::MarkSharedKeys(accounts, keys);
+  imagekit::account::WipeKeys(accounts, imagekit::account::LoadKeys(accounts, CurrentMemoryContext));
   const char *answer = "there is no such account";
-  for (int i = 0; i < count; i++) {
-    auto *account = static_cast<Account *>(list_nth(accounts, i));
-    if (account->server == server) answer = account->problem != nullptr ? account->problem : problems[i];
-    if (keys[i] != nullptr) explicit_bzero(keys[i], strlen(keys[i]));
+  ListCell *cell;
+  foreach (cell, accounts) {
+    auto *account = static_cast<Account *>(lfirst(cell));
+    if (account->server == server) answer = account->problem;
   }
   if (answer == nullptr) PG_RETURN_NULL();
   PG_RETURN_TEXT_P(cstring_to_text(answer));

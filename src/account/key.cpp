@@ -67,8 +67,7 @@ bool IsUsable(const char *key) {
   });
 }
 
-}  // namespace
-
+// NULL with *problem in words when there is none to be had.
 char *LoadKey(const Account *account, MemoryContext context, char **problem) {
   MemoryContext before = MemoryContextSwitchTo(context);
   bool found;
@@ -95,6 +94,38 @@ char *LoadKey(const Account *account, MemoryContext context, char **problem) {
   }
   MemoryContextSwitchTo(before);
   return key;
+}
+
+// Two accounts with the same key have the same library, and would delete each other's files.
+void MarkSharedKeys(List *accounts, char *const *keys) {
+  for (int i = 0; i < list_length(accounts); i++) {
+    auto *account = static_cast<Account *>(list_nth(accounts, i));
+    for (int j = 0; j < list_length(accounts) && account->problem == nullptr; j++) {
+      auto *other = static_cast<Account *>(list_nth(accounts, j));
+      if (i == j || keys[i] == nullptr || keys[j] == nullptr || strcmp(keys[i], keys[j]) != 0) continue;
+      if (strcmp(account->api_url, other->api_url) == 0) account->problem = SameLibrary(other, "the same key");
+    }
+  }
+}
+
+}  // namespace
+
+char **LoadKeys(List *accounts, MemoryContext context) {
+  const int count = list_length(accounts);
+  auto **keys = static_cast<char **>(MemoryContextAllocZero(context, sizeof(char *) * (count + 1)));
+  for (int i = 0; i < count; i++) {
+    auto *account = static_cast<Account *>(list_nth(accounts, i));
+    char *problem;
+    keys[i] = LoadKey(account, context, &problem);
+    if (account->problem == nullptr) account->problem = problem;
+  }
+  MarkSharedKeys(accounts, keys);
+  return keys;
+}
+
+void WipeKeys(List *accounts, char **keys) {
+  for (int i = 0; i < list_length(accounts); i++)
+    if (keys[i] != nullptr) explicit_bzero(keys[i], strlen(keys[i]));
 }
 
 }  // namespace imagekit::account

@@ -14,7 +14,7 @@ namespace {
 
 // In the order in which they are due.
 constexpr char kNext[] =
-    "SELECT n.server, n.at, n.at <= clock_timestamp() FROM imagekit.next_audits n ORDER BY n.at, n.server LIMIT 1";
+    "SELECT n.account, n.at, n.at <= clock_timestamp() FROM imagekit.next_audits n ORDER BY n.at, n.account LIMIT 1";
 
 // One process for the database, which does one audit after another.
 void Order() {

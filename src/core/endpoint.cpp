@@ -4,6 +4,7 @@
 // own URLs pass as foreign because it is malformed: a foreign URL is neither queued nor counted as a use of a file.
 
 #include <algorithm>
+#include <iterator>
 
 #include "core/url.h"
 #include "core/bytes.h"
@@ -24,8 +25,10 @@ struct Prefix {
   std::string path;
 };
 
-/// ImageKit's own hosts serve all accounts: without the account id a prefix would claim everybody's images.
-bool IsSharedHost(std::string_view host) noexcept { return host == "ik.imagekit.io" || host == "ik.imgkit.net"; }
+/// Without the account id such a prefix would claim everybody's images.
+bool IsSharedHost(std::string_view host) noexcept {
+  return std::find(std::begin(kSharedHosts), std::end(kSharedHosts), host) != std::end(kSharedHosts);
+}
 
 /// Throws EndpointError. What it lets pass is what a browser would take: a host that no URL can have would only make
 /// everything foreign, and nobody would learn why nothing is ever deleted.
@@ -189,6 +192,20 @@ bool IsPlain(std::string_view path) noexcept {
 }
 
 }  // namespace
+
+std::string_view AccountIdOf(std::string_view prefix) noexcept {
+  const size_t scheme = prefix.find("://");
+  if (scheme == std::string_view::npos) return {};
+  prefix.remove_prefix(scheme + 3);
+  const size_t host = std::min(prefix.find('/'), prefix.size());
+  const auto same = [&](std::string_view shared) {
+    return shared.size() == host && std::equal(shared.begin(), shared.end(), prefix.begin(),
+                                               [](char a, char b) { return a == (b >= 'A' && b <= 'Z' ? b + 32 : b); });
+  };
+  if (std::none_of(std::begin(kSharedHosts), std::end(kSharedHosts), same)) return {};
+  prefix.remove_prefix(std::min(host + 1, prefix.size()));
+  return prefix.substr(0, prefix.find_first_of("/?#"));
+}
 
 void CheckEndpoint(std::string_view prefix) { ParsePrefix(prefix); }
 

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "core/url.h"
 #include "core/url_parts.h"
 
 #include "core/core_only.h"
@@ -191,8 +192,7 @@ size_t SkipPort(std::string_view text, size_t at) noexcept {
 }  // namespace
 
 MentionMap::MentionMap() {
-  Find("ik.imagekit.io").shared = true;
-  Find("ik.imgkit.net").shared = true;
+  for (const std::string_view host : kSharedHosts) Find(host).shared = true;
   for (char escape : {'%', '\\', '&'}) starts_[static_cast<unsigned char>(escape)] = true;
 }
 

@@ -96,6 +96,12 @@ class EndpointMap {
 /// Throws EndpointError when `prefix` is unusable in EndpointMap::Add.
 void CheckEndpoint(std::string_view prefix);
 
+/// ImageKit's own hosts (section 9.1). They serve all accounts, and the first segment says whose a URL is.
+constexpr std::string_view kSharedHosts[] = {"ik.imagekit.io", "ik.imgkit.net"};
+
+/// That segment, "acme" of "https://ik.imagekit.io/acme/shop"; empty for other hosts. Any bytes.
+std::string_view AccountIdOf(std::string_view prefix) noexcept;
+
 /// A key that every spelling of one library file shares, whatever endpoints are configured: the decoded file name after
 /// transformations, suffixes and `ik-seo` are taken off. Different files may share a key; equal files never differ in
 /// it. For a URL that Read() refuses it is the key of the file most likely meant (text behind the URL and HTML entities

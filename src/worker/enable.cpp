@@ -56,15 +56,13 @@ void WarnOfObstacles() {
     ereport(WARNING, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("no account is configured"),
                       errdetail("No URL is recognised as ImageKit's, so nothing is queued."),
                       errhint("CREATE SERVER name FOREIGN DATA WRAPPER imagekit OPTIONS (url_endpoint '...').")));
+  account::WipeKeys(accounts, account::LoadKeys(accounts, CurrentMemoryContext));
   ListCell *cell;
   foreach (cell, accounts) {
     auto *account = static_cast<account::Account *>(lfirst(cell));
-    char *problem = account->problem;
-    char *key = account::LoadKey(account, CurrentMemoryContext, problem == nullptr ? &problem : &account->problem);
-    if (key != nullptr) explicit_bzero(key, strlen(key));
-    if (problem != nullptr)
+    if (account->problem != nullptr)
       ereport(WARNING, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                        errmsg("server \"%s\" cannot be sent to", account->name), errdetail("%s", problem),
+                        errmsg("server \"%s\" cannot be sent to", account->name), errdetail("%s", account->problem),
                         errhint("Its deletions wait until that is mended; see imagekit.status.")));
   }
 }

@@ -13,8 +13,7 @@ namespace {
 
 struct Configuration {
   List *accounts;  // account::Account *
-  char **keys;     // one an account; NULL with a problem
-  char **problems;
+  char **keys;     // one an account; NULL where there is none
   uint64 *identities;
   uint64 *configurations;
   uint64 fingerprint;  // of all of it and the settings that the client is made with
@@ -65,32 +64,19 @@ Configuration ReadConfiguration(MemoryContext context) {
   Configuration configuration = {};
   configuration.accounts = account::LoadAccounts(context);
   int count = list_length(configuration.accounts);
-  configuration.keys = static_cast<char **>(MemoryContextAllocZero(context, sizeof(char *) * (count + 1)));
-  configuration.problems = static_cast<char **>(MemoryContextAllocZero(context, sizeof(char *) * (count + 1)));
+  configuration.keys = account::LoadKeys(configuration.accounts, context);
   configuration.identities = static_cast<uint64 *>(MemoryContextAllocZero(context, sizeof(uint64) * (count + 1)));
   configuration.configurations = static_cast<uint64 *>(MemoryContextAllocZero(context, sizeof(uint64) * (count + 1)));
   int settings[] = {settings::connect_timeout, settings::request_timeout, settings::max_requests};
   uint64 fingerprint = MixText(MixText(Mix(1, settings, sizeof settings), settings::ca_file), settings::proxy);
   for (int i = 0; i < count; i++) {
     auto *account = static_cast<account::Account *>(list_nth(configuration.accounts, i));
-    configuration.keys[i] = account::LoadKey(account, context, &configuration.problems[i]);
-  }
-  account::MarkSharedKeys(configuration.accounts, configuration.keys);
-  for (int i = 0; i < count; i++) {
-    auto *account = static_cast<account::Account *>(list_nth(configuration.accounts, i));
-    if (account->problem != nullptr) configuration.problems[i] = account->problem;
     configuration.identities[i] = IdentityOf(account, configuration.keys[i]);
     configuration.configurations[i] = MixText(MixAccount(1, account), configuration.keys[i]);
     fingerprint = Mix(fingerprint, &configuration.configurations[i], sizeof(uint64));
-    fingerprint = MixText(fingerprint, configuration.problems[i]);
   }
   configuration.fingerprint = fingerprint;
   return configuration;
-}
-
-void WipeKeys(const Configuration &configuration) {
-  for (int i = 0; i < list_length(configuration.accounts); i++)
-    if (configuration.keys[i] != nullptr) explicit_bzero(configuration.keys[i], strlen(configuration.keys[i]));
 }
 
 TransportOptions Transport() {
@@ -147,7 +133,7 @@ bool Refresh(Sender *sender, MemoryContext parent, bool may) {
     for (int i = 0; i < list_length(configuration.accounts); i++) {
       auto *entry = static_cast<SenderAccount *>(palloc0(sizeof(SenderAccount)));
       entry->account = static_cast<account::Account *>(list_nth(configuration.accounts, i));
-      entry->problem = configuration.problems[i];
+      entry->problem = entry->account->problem;
       entry->number = entry->problem != nullptr ? -1 : AddToClient(client, entry->account, configuration.keys[i]);
       entry->identity = configuration.identities[i];
       entry->configuration = configuration.configurations[i];
@@ -160,7 +146,7 @@ bool Refresh(Sender *sender, MemoryContext parent, bool may) {
     *sender = {fresh, client, accounts, configuration.fingerprint, version};
     if (old != nullptr) MemoryContextDelete(old);
   }
-  WipeKeys(configuration);
+  account::WipeKeys(configuration.accounts, configuration.keys);
   if (!renew) MemoryContextDelete(fresh);
   if (!changed) sender->version = version;
   return changed && !may;
@@ -168,11 +154,12 @@ bool Refresh(Sender *sender, MemoryContext parent, bool may) {
 
 bool ReadIdentity(Oid server, uint64 *identity) {
   const Configuration configuration = ReadConfiguration(CurrentMemoryContext);
-  WipeKeys(configuration);
+  account::WipeKeys(configuration.accounts, configuration.keys);
   for (int i = 0; i < list_length(configuration.accounts); i++) {
-    if (static_cast<account::Account *>(list_nth(configuration.accounts, i))->server != server) continue;
+    auto *account = static_cast<account::Account *>(list_nth(configuration.accounts, i));
+    if (account->server != server) continue;
     *identity = configuration.identities[i];
-    return configuration.problems[i] == nullptr;
+    return account->problem == nullptr;
   }
   return false;
 }

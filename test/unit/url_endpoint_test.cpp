@@ -210,5 +210,17 @@ TEST(UrlEndpoint, WithoutPrefixesEverythingIsForeign) {
   EXPECT_EQ(EndpointMap().Read("https://ik.imagekit.io/acme/cat.jpg").kind, UrlClass::kForeign);
 }
 
+TEST(UrlEndpoint, AccountIdIsTheFirstSegmentOnImageKitsOwnHosts) {
+  EXPECT_EQ(AccountIdOf("https://ik.imagekit.io/acme"), "acme");
+  EXPECT_EQ(AccountIdOf("http://IK.ImageKit.io/acme/shop/"), "acme");
+  EXPECT_EQ(AccountIdOf("https://ik.imgkit.net/acme?x"), "acme");
+  EXPECT_EQ(AccountIdOf("https://images.acme.example/acme"), "");
+  EXPECT_EQ(AccountIdOf("https://ik.imagekit.io.evil.example/acme"), "");
+  EXPECT_EQ(AccountIdOf("https://ik.imagekit.io"), "");
+  EXPECT_EQ(AccountIdOf("ik.imagekit.io/acme"), "");
+  EXPECT_EQ(AccountIdOf("://"), "");
+  EXPECT_EQ(AccountIdOf(""), "");
+}
+
 }  // namespace
 }  // namespace imagekit

@@ -79,7 +79,7 @@ my %granted = (
 	app_owner => 'unwaive unwatch waive watch',
 	exporter => 'latency_metrics measure metrics request_metrics',
 	monitor => 'account_of account_problem grace_of history pending service status unpack watched',
-	operator => 'approve cancel delete_file delete_files discard drain enqueue explain pause references references resume retry');
+	operator => 'approve audit audits cancel dangling delete_file delete_files delete_orphans discard doubtful drain enqueue explain orphans pause references references resume retry storage storage_by_folder storage_by_owner storage_by_table usage_history');
 $t->sql(join('', map { "CREATE ROLE $_;" } sort keys %granted));
 is(join(' ', sort keys %{ { map { $_ => 1 } $recipes =~ /\bTO (\w+);/g } }), join(' ', sort keys %granted), 'the roles README has recipes for');
 $t->sql($recipes);
@@ -115,5 +115,9 @@ is($t->sql("SET ROLE operator; SELECT outcome FROM imagekit.delete_files('{$ENDP
 $t->sql("BEGIN; SET LOCAL ROLE operator; SELECT imagekit.enqueue('{$ENDPOINT/drained.jpg}'); COMMIT; SET ROLE operator; CALL imagekit.drain()");
 eventually { $t->files } '', 'and drains';
 is($t->sql(q{SET ROLE operator; SELECT imagekit.pause('acme', 'a test'); SELECT imagekit.resume('acme')}), "1\n1", 'pauses and resumes');
+$imagekit->seed({ filePath => '/orphan.jpg', createdAt => '2024-05-01T10:00:00.000Z' });
+$t->sql(q{CALL imagekit.search_unwatched(); SET ROLE operator; CALL imagekit.audit('acme'); CALL imagekit.audit()});
+is($t->sql(q{SET ROLE operator; SELECT path, (SELECT outcome || files FROM imagekit.delete_orphans('acme', apart => '0', max_fraction => 1) LIMIT 1) FROM imagekit.orphans}),
+	'/orphan.jpg|would be queued1', 'audits, and sees what it finds');
 
 done_testing();

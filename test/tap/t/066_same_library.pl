@@ -12,13 +12,13 @@ my $api = $imagekit->url;
 $imagekit->accounts(account => 'other', keys => ['private_other']);
 $t->insert(1, 'cat.jpg');
 
-my %second = (
-	'the same key' => [ 'https://images.acme.example', $KEY ],
-	'the same identifier of ik.imagekit.io' => [ "$ENDPOINT/shop", 'private_other' ],
-);
-for my $why (sort keys %second)
+my @second = (
+	[ 'the same key', 'https://images.acme.example', $KEY ],
+	[ "the same identifier of ImageKit's", "$ENDPOINT/shop", 'private_other' ],
+	[ "the same identifier of ImageKit's", 'https://IK.imgkit.net/acme/shop', 'private_other' ]);
+for my $case (@second)
 {
-	my ($prefix, $key) = @{ $second{$why} };
+	my ($why, $prefix, $key) = @$case;
 	$t->sql(qq{CREATE SERVER second FOREIGN DATA WRAPPER imagekit OPTIONS (url_endpoint '$prefix', api_url '$api');
 		CREATE USER MAPPING FOR PUBLIC SERVER second OPTIONS (private_key '$key');
 		INSERT INTO modules VALUES (1, '{$prefix/cat.jpg}')});

@@ -1,0 +1,80 @@
+# README's page "Cleaning up an existing library", as an operator follows it: its statements as they stand there, on an old database
+# with a messy library. At the end the library has what rows use, what is protected, what is young, and nothing else.
+
+use strict;
+use warnings;
+
+use ImageKit::Test;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my ($page) = slurp_file("$ENV{TESTDIR}/README.md") =~ /^## Cleaning up an existing library\n(.*?)^## /ms or die 'README has no such page';
+my @blocks = $page =~ /^```sql\n(.*?)^```/msg;
+my @steps = $page =~ /^\*\*(\d\. [^*]+?)\*\*/mg;
+is(join('|', map { s/\n/ /gr } @steps), '1. Make sure that all uses count.|2. Audit.|3. Look at what it found|4. A day later|5. Delete.|6. Keep it clean.', 'the steps of the page');
+is(scalar(@blocks), 7, 'and its statements');
+my ($find, $protect, $audit, $look, $again, $delete, $keep) = @blocks;
+
+my $t = ImageKit::Test->new;
+my $imagekit = $t->imagekit;
+
+# An old database -----------------------------------------------------------------------------------------------------------
+
+my %old = (createdAt => '2023-05-01T10:00:00.000Z', updatedAt => '2023-05-01T10:00:00.000Z');
+my (@used, @orphans);
+push @used, map { "/patches/$_.jpg" } 1 .. 60;
+push @used, map { "/avatars/u$_.png" } 1 .. 20;
+push @used, '/letters/head.jpg', '/logos/logo.svg', '/mailings/spring.jpg', '/log/only.jpg';
+push @orphans, map { "/patches/old $_.jpg" } 1 .. 3;
+push @orphans, '/avatars/gone.png';
+$imagekit->seed(map { { filePath => $_, size => 100, %old } } @used, @orphans);
+$imagekit->seed({ filePath => '/patches/young.jpg', size => 100 });
+$t->sql(qq{
+	INSERT INTO patches SELECT i, ARRAY['$ENDPOINT/patches/' || i || '.jpg'] FROM generate_series(1, 60) i;
+	INSERT INTO patches VALUES (1000, '{$ENDPOINT/patches/lost.jpg}');
+	CREATE TABLE users (id int PRIMARY KEY, profile jsonb);
+	INSERT INTO users SELECT i, jsonb_build_object('avatar', '$ENDPOINT/avatars/u' || i || '.png?tr=w-64') FROM generate_series(1, 20) i;
+	CREATE TABLE letters (id int PRIMARY KEY, body text);
+	INSERT INTO letters VALUES (1, '<p><img src="$ENDPOINT/letters/head.jpg"></p>');
+	CREATE TABLE log (at timestamptz DEFAULT now(), line text);
+	INSERT INTO log (line) VALUES ('GET $ENDPOINT/log/only.jpg')});
+
+# The page ------------------------------------------------------------------------------------------------------------------
+
+my @found = split /\n/, $t->sql($find);
+is(join(' ', sort map { join '.', (split /\|/)[0, 1] } @found), 'letters.body log.line users.profile', '1: the columns nobody has thought of');
+for my $row (@found)
+{
+	my ($statement) = $row =~ /\|(SELECT imagekit\..*)$/;
+	$statement = q{SELECT imagekit.waive('log', 'line', reason => 'a log')} if $row =~ /^log\|/;
+	$t->sql($statement);
+}
+is($t->sql($find) =~ s/^log\|.*\n?//mr, '', 'are watched or waived');
+$t->sql($protect);
+
+like($t->messages($audit), qr/audit of server "acme": \d+ files .* orphans/, '2: an audit');
+like($t->sql($audit =~ s/^CALL.*?;.*\n//mgr), qr/^complete\|89\|8900\|6\|600\|0\|1\|$/m, 'is complete');
+is(join(' ', sort map { (split /\|/)[0] } grep { m{^/} } split /\n/, $t->sql($look)), '/avatars /avatars/gone.png /letters /log /log/only.jpg /logos /mailings /patches /patches/old 1.jpg /patches/old 2.jpg /patches/old 3.jpg /patches/young.jpg',
+	'3: it shows the orphans, and all folders');
+like($t->sql($look), qr{^patches\|1000\|images\|$ENDPOINT/patches/lost\.jpg$}m, 'and the row without image');
+
+# The log's image is used after all: a mistake that is found by looking.
+$t->sql(q{SELECT imagekit.unwaive('log', 'line'); SELECT imagekit.watch('log', '{line}'); CALL imagekit.audit()});
+is($t->sql('SELECT count(*) FROM imagekit.orphans'), 5, 'what should be none is none, once it is watched');
+
+$t->sql(q{UPDATE imagekit.audit_runs SET started_at = started_at - interval '25 hours', compared_at = compared_at - interval '25 hours';
+	UPDATE imagekit.audit_orphans SET first_seen = first_seen - interval '25 hours', last_seen = last_seen - interval '25 hours'});
+my $would = $t->sql($again);
+like($would, qr/^would be queued\|4\|400\|/m, '4: a day later they may be deleted');
+unlike($would, qr/^refused/m, 'and nothing stands against it');
+is(scalar($imagekit->files), 89, 'nothing was deleted so far');
+
+like($t->sql($delete), qr/^queued\|4\|400\|/m, '5: and are');
+eventually { $t->sql($delete =~ s/^SELECT \* FROM imagekit\.delete_orphans.*\n//mr) } 'deleted|4', 'as the history says';
+is(join(' ', sort $imagekit->files), join(' ', sort @used, '/patches/young.jpg'), 'the library is clean: what is used, protected or young, and nothing else');
+
+$t->sql($keep);
+is($t->sql(q{SELECT server, at >= now() + interval '6 days' - interval '1 hour' AND extract(hour FROM at) BETWEEN 1 AND 4 FROM (SELECT * FROM imagekit.next_audits) x}),
+	'acme|t', '6: and is audited by itself from now on');
+
+done_testing();
