@@ -30,7 +30,8 @@ COMMENT ON TABLE imagekit.audit_runs IS 'Audits, one row each. Internal: read it
 COMMENT ON SEQUENCE imagekit.audit_runs_id_seq IS 'Numbers imagekit.audit_runs.';
 COMMENT ON COLUMN imagekit.audit_runs.identity IS
   'Fingerprint of the account''s key, api_url and prefixes: with another one it is another library that is listed.';
-COMMENT ON COLUMN imagekit.audit_runs.compared_at IS 'When the watched tables were read.';
+COMMENT ON COLUMN imagekit.audit_runs.compared_at IS
+  'When the watched tables were read: all that rows used at this moment is in imagekit.audit_references.';
 COMMENT ON COLUMN imagekit.audit_runs.moved_on_at IS 'When it last came a step further.';
 COMMENT ON COLUMN imagekit.audit_runs.listed_until IS
   'When it was begun, by ImageKit''s clock. What was created later is no orphan: its row may be just about to be written.';
@@ -42,13 +43,14 @@ COMMENT ON COLUMN imagekit.audit_runs.problem IS 'Why it is incomplete, or aband
 CREATE TABLE imagekit.inventory (
   audit bigint NOT NULL,
   server oid NOT NULL,
-  file_id text NOT NULL,
+  file_id text COLLATE "C" NOT NULL,
   path text NOT NULL,
   key uuid NOT NULL,
   size bigint,
   created_at timestamptz,
   updated_at timestamptz,
   type text,
+  moved boolean NOT NULL DEFAULT false,
   PRIMARY KEY (audit, file_id)
 );
 COMMENT ON TABLE imagekit.inventory IS
@@ -62,6 +64,7 @@ COMMENT ON COLUMN imagekit.inventory.size IS 'Bytes of the file''s present versi
 COMMENT ON COLUMN imagekit.inventory.created_at IS 'When it was first uploaded, by ImageKit''s clock.';
 COMMENT ON COLUMN imagekit.inventory.updated_at IS 'When it was last uploaded or changed, by ImageKit''s clock.';
 COMMENT ON COLUMN imagekit.inventory.type IS 'image or non-image, as ImageKit says.';
+COMMENT ON COLUMN imagekit.inventory.moved IS 'It was listed at another path as well, and may be at either.';
 
 -- Can be had again from the tables, so a crash may empty it.
 CREATE UNLOGGED TABLE imagekit.audit_references (
@@ -72,11 +75,12 @@ CREATE UNLOGGED TABLE imagekit.audit_references (
   relation oid NOT NULL,
   owner text
 );
+CREATE INDEX audit_references_missing ON imagekit.audit_references (audit, relation, key) WHERE kind = 'M';
 COMMENT ON TABLE imagekit.audit_references IS 'What the rows of watched tables use, for the comparison with the inventory. Internal.';
 COMMENT ON COLUMN imagekit.audit_references.server IS 'Account; 0 for kind F.';
 COMMENT ON COLUMN imagekit.audit_references.kind IS
   'R: a row uses the file. O: its URL could mean this one as well. P: a URL that cannot be read with certainty. F: a URL under a '
-  'prefix that no account has, and what it would mean if it were one.';
+  'prefix that no account has, and what it would mean if it were one. M: of the R, once for each table, those without a file.';
 COMMENT ON COLUMN imagekit.audit_references.key IS 'imagekit.file_key() of the URL; for kind P, imagekit.name_key().';
 
 CREATE TABLE imagekit.audit_relations (
@@ -92,7 +96,7 @@ COMMENT ON TABLE imagekit.audit_relations IS
 
 CREATE TABLE imagekit.audit_orphans (
   server oid NOT NULL,
-  file_id text NOT NULL,
+  file_id text COLLATE "C" NOT NULL,
   path text NOT NULL,
   url text,
   size bigint,
@@ -179,6 +183,10 @@ CREATE FUNCTION imagekit.path_url(server oid, path text, key uuid) RETURNS text
 COMMENT ON FUNCTION imagekit.path_url(oid, text, uuid) IS
   'The URL of a library path under the account''s url_endpoint; NULL when none can be made that means it and nothing else.';
 
+CREATE FUNCTION imagekit.folder_of(path text) RETURNS text
+  LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'imagekit_folder_of';
+COMMENT ON FUNCTION imagekit.folder_of(text) IS 'The folder of a library path: /a/b of /a/b/c.jpg.';
+
 CREATE FUNCTION imagekit.collect_references(relation regclass)
   RETURNS TABLE (server oid, kind "char", key uuid, owner text)
   LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'imagekit_collect_references';
@@ -198,13 +206,22 @@ COMMENT ON PROCEDURE imagekit.audit(name, boolean) IS
   'imagekit.storage. Goes on with an audit that was broken off within a day, unless anew. server may be left out '
   'where there is one. Commits between steps; deletes nothing.';
 
+-- One whose process is gone is not under way, whatever it noted last: the lock of src/audit/audit.cpp says which are.
 CREATE VIEW imagekit.audits AS
-SELECT r.id, s.srvname AS server, r.state, r.scheduled, r.started_at, r.compared_at, r.finished_at, r.files, r.bytes, r.pages,
+SELECT r.id, s.srvname AS server, CASE WHEN o.broken_off THEN 'incomplete' ELSE r.state END AS state, r.scheduled, r.started_at,
+       r.compared_at, r.finished_at, r.files, r.bytes, r.pages,
        CASE WHEN r.state IN ('complete', 'abandoned') THEN NULL
             ELSE least(99, floor(100.0 * r.files / nullif(p.files, 0)))::integer END AS percent,
-       r.orphans, r.orphan_bytes, r.doubtful, r.dangling, r.moved_on_at, r.problem
+       r.orphans, r.orphan_bytes, r.doubtful, r.dangling, r.moved_on_at,
+       CASE WHEN o.broken_off THEN format('broken off while it was at: %s. CALL imagekit.audit() within a day goes on from there', r.state)
+            ELSE r.problem END AS problem
 FROM imagekit.audit_runs r
 JOIN pg_foreign_server s ON s.oid = r.server
+CROSS JOIN LATERAL (
+  SELECT r.state NOT IN ('complete', 'incomplete', 'abandoned') AND NOT pg_is_in_recovery()
+         AND NOT EXISTS (SELECT FROM pg_locks l
+                         WHERE l.locktype = 'advisory' AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+                           AND l.classid = r.server AND l.objid = 4 AND l.objsubid = 101) AS broken_off) o
 LEFT JOIN LATERAL (
   SELECT b.files FROM imagekit.audit_runs b
   WHERE b.server = r.server AND b.state = 'complete' AND b.id < r.id ORDER BY b.id DESC LIMIT 1) p ON true;

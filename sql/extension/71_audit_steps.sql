@@ -35,7 +35,7 @@ $$;
 COMMENT ON FUNCTION imagekit.stop_audit(bigint, text, boolean) IS
   'A step of imagekit.audit(): notes why it cannot be completed. Internal.';
 
--- Pages overlap, and a file that was moved meanwhile is where it was seen last.
+-- Pages overlap, and a file that was moved meanwhile is listed at two paths; the search shows the old one for a while.
 CREATE FUNCTION imagekit.take_page(
     audit bigint, server oid, file_ids text[], paths text[], keys uuid[], sizes bigint[], created timestamptz[], updated timestamptz[],
     types text[], listed_from bigint, anchors text[], clock_ahead_ms bigint,
@@ -47,15 +47,16 @@ DECLARE
   new_bytes bigint;
 BEGIN
   WITH page AS (
-    SELECT DISTINCT ON (f.file_id) f.*
+    SELECT DISTINCT ON (f.file_id COLLATE "C") f.*, count(*) OVER (PARTITION BY f.file_id) > count(*) OVER (PARTITION BY f.file_id, f.key) AS moved
     FROM unnest(take_page.file_ids, take_page.paths, take_page.keys, take_page.sizes, take_page.created, take_page.updated,
                 take_page.types) WITH ORDINALITY AS f(file_id, path, key, size, created_at, updated_at, type, n)
-    ORDER BY f.file_id, f.n DESC),
+    ORDER BY f.file_id COLLATE "C", f.n DESC),
   taken AS (
-    INSERT INTO imagekit.inventory AS i (audit, server, file_id, path, key, size, created_at, updated_at, type)
-    SELECT take_page.audit, take_page.server, p.file_id, p.path, p.key, p.size, p.created_at, p.updated_at, p.type FROM page p
+    INSERT INTO imagekit.inventory AS i (audit, server, file_id, path, key, size, created_at, updated_at, type, moved)
+    SELECT take_page.audit, take_page.server, p.file_id, p.path, p.key, p.size, p.created_at, p.updated_at, p.type, p.moved FROM page p
     ON CONFLICT (audit, file_id) DO UPDATE
-      SET path = excluded.path, key = excluded.key, size = excluded.size, updated_at = excluded.updated_at, type = excluded.type
+      SET path = excluded.path, key = excluded.key, size = excluded.size, updated_at = excluded.updated_at, type = excluded.type,
+          moved = i.moved OR excluded.moved OR i.key <> excluded.key
     RETURNING i.size, i.xmax = 0 AS new)
   SELECT count(*) FILTER (WHERE t.new), coalesce(sum(t.size) FILTER (WHERE t.new), 0) INTO new_files, new_bytes FROM taken t;
   UPDATE imagekit.audit_runs r
@@ -68,28 +69,69 @@ END $$;
 COMMENT ON FUNCTION imagekit.take_page(bigint, oid, text[], text[], uuid[], bigint[], timestamptz[], timestamptz[], text[], bigint, text[], bigint) IS
   'A step of imagekit.audit(): a page into imagekit.inventory, and where the next one begins. Internal.';
 
--- All tables in one statement, so that with one snapshot: no row can move from one that is not read yet to one that was.
+-- The tables that are read, with what lies below them, and in which files: where it is the same before they are read and
+-- afterwards, none was attached, detached, emptied or rewritten meanwhile. What such a command takes out of a table leaves nothing
+-- behind that could still be read, and may be in another that was read before.
+CREATE FUNCTION imagekit.watched_heaps() RETURNS text[]
+  LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  WITH RECURSIVE below AS (
+    SELECT w.relation::oid AS heap, w.xmin::text AS since FROM imagekit.watch_config w
+    UNION
+    SELECT i.inhrelid, i.xmin::text FROM below b JOIN pg_inherits i ON i.inhparent = b.heap)
+  SELECT array_agg(DISTINCT format('%s %s %s', b.heap, b.since, c.relfilenode)) FROM below b LEFT JOIN pg_class c ON c.oid = b.heap
+$$;
+COMMENT ON FUNCTION imagekit.watched_heaps() IS
+  'Tells whether watched tables were attached, detached, truncated, rewritten, or watched otherwise between two calls. Internal.';
+
+-- All tables in one statement, so that with one snapshot: no row can move from one that is not read yet to one that was. The moment
+-- that is noted lies behind the snapshot and before the first row: what was committed by then is in the tables that are read, and
+-- what is removed later still counts.
 CREATE FUNCTION imagekit.read_references(audit bigint) RETURNS void
-  LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+  LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp SET jit = off SET work_mem = '4MB' SET hash_mem_multiplier = 1
+  SET enable_nestloop = off AS $$
 #variable_conflict use_column
 DECLARE
   run imagekit.audit_runs;
+  heaps text[];
+  search_lag interval := current_setting('imagekit_cleanup.search_lag');
+  threshold text := current_setting('old_snapshot_threshold', true);
 BEGIN
-  SELECT r.* INTO STRICT run FROM imagekit.audit_runs r WHERE r.id = read_references.audit;
+  -- What is listed after the tables were read begins with what the search may not have known when it was last asked.
+  UPDATE imagekit.audit_runs r
+  SET listed_from = f.at, anchors = CASE WHEN f.at < r.listed_from THEN '{}' ELSE r.anchors END
+  FROM (SELECT b.id, least(b.listed_from, floor(extract(epoch FROM b.listed_until - search_lag))::bigint - 1,
+                           floor(extract(epoch FROM b.compared_at + (b.listed_until - b.started_at)))::bigint - 1) AS at
+        FROM imagekit.audit_runs b WHERE b.id = read_references.audit) f
+  WHERE r.id = f.id
+  RETURNING r.* INTO STRICT run;
   DELETE FROM imagekit.audit_references f WHERE f.audit = run.id;
   DELETE FROM imagekit.audit_relations f WHERE f.audit = run.id;
-  UPDATE imagekit.audit_runs r SET compared_at = clock_timestamp(), moved_on_at = clock_timestamp() WHERE r.id = run.id;
+  ANALYZE imagekit.inventory;
+  heaps := imagekit.watched_heaps();
+  WITH begun AS (
+    UPDATE imagekit.audit_runs r SET compared_at = clock_timestamp(), moved_on_at = clock_timestamp() WHERE r.id = run.id
+    RETURNING r.compared_at),
+  used AS MATERIALIZED (
+    SELECT c.server, c.kind, c.key, w.relation, c.owner
+    FROM begun CROSS JOIN imagekit.watch_config w
+    CROSS JOIN LATERAL imagekit.collect_references(CASE WHEN begun.compared_at IS NOT NULL THEN w.relation END) c)
   INSERT INTO imagekit.audit_references (audit, server, kind, key, relation, owner)
-  SELECT run.id, c.server, c.kind, c.key, w.relation, c.owner
-  FROM imagekit.watch_config w
-  CROSS JOIN LATERAL imagekit.collect_references(w.relation) c
-  WHERE c.server = run.server
-     OR c.kind = 'F' AND EXISTS (SELECT FROM imagekit.inventory i WHERE i.audit = run.id AND i.key = c.key);
+  SELECT run.id, u.server, u.kind, u.key, u.relation, u.owner FROM used u WHERE u.server = run.server
+  UNION ALL
+  SELECT run.id, u.server, u.kind, u.key, u.relation, u.owner
+  FROM used u WHERE u.kind = 'F' AND u.key IN (SELECT i.key FROM imagekit.inventory i WHERE i.audit = run.id);
   INSERT INTO imagekit.audit_relations (audit, server, relation, name, uses)
   SELECT run.id, run.server, w.relation, w.relation::text, coalesce(u.uses, 0)
   FROM imagekit.watch_config w
-  LEFT JOIN (SELECT f.relation, count(DISTINCT f.key) AS uses FROM imagekit.audit_references f
-             WHERE f.audit = run.id AND f.kind = 'R' GROUP BY f.relation) u ON u.relation = w.relation;
+  LEFT JOIN (SELECT f.relation, count(*) AS uses
+             FROM (SELECT DISTINCT f.relation, f.key FROM imagekit.audit_references f WHERE f.audit = run.id AND f.kind = 'R') f
+             GROUP BY f.relation) u ON u.relation = w.relation;
+  IF imagekit.watched_heaps() IS DISTINCT FROM heaps THEN
+    RAISE EXCEPTION 'one of them was truncated, rewritten, attached, detached, or watched otherwise meanwhile' USING ERRCODE = 'object_in_use';
+  END IF;
+  IF threshold <> '-1' AND clock_timestamp() >= threshold::interval + (SELECT r.compared_at FROM imagekit.audit_runs r WHERE r.id = run.id) THEN
+    RAISE EXCEPTION 'it took longer than old_snapshot_threshold (%)', threshold USING ERRCODE = 'object_not_in_prerequisite_state';
+  END IF;
   -- Nobody else does, and the comparison depends on it.
   ANALYZE imagekit.audit_references;
 END $$;
@@ -103,14 +145,14 @@ CREATE FUNCTION imagekit.complete_audit(audit bigint) RETURNS void
 DECLARE
   run imagekit.audit_runs;
 BEGIN
-  ANALYZE imagekit.inventory;
+  UPDATE imagekit.audit_runs r SET files = s.files, bytes = s.bytes
+  FROM (SELECT count(*) AS files, coalesce(sum(i.size), 0) AS bytes FROM imagekit.inventory i WHERE i.audit = complete_audit.audit) s
+  WHERE r.id = complete_audit.audit;
   PERFORM imagekit.compare_orphans(complete_audit.audit);
   PERFORM imagekit.compare_dangling(complete_audit.audit);
   PERFORM imagekit.sum_storage(complete_audit.audit);
   UPDATE imagekit.audit_runs r
-  SET state = 'complete', finished_at = clock_timestamp(), moved_on_at = clock_timestamp(), anchors = '{}', problem = NULL,
-      files = s.files, bytes = s.bytes
-  FROM (SELECT count(*) AS files, coalesce(sum(i.size), 0) AS bytes FROM imagekit.inventory i WHERE i.audit = complete_audit.audit) s
+  SET state = 'complete', finished_at = clock_timestamp(), moved_on_at = clock_timestamp(), anchors = '{}', problem = NULL
   WHERE r.id = complete_audit.audit
   RETURNING r.* INTO STRICT run;
   DELETE FROM imagekit.inventory i WHERE i.server = run.server AND i.audit <> run.id;

@@ -2,6 +2,7 @@
 
 #include "audit/audit.h"
 
+#include "outbox/counters.h"
 #include "pg/attempt.h"
 #include "pg/bridge.h"
 #include "pg/settings.h"
@@ -29,49 +30,30 @@ LOCKTAG AuditTag(Oid server) {
 
 void SetState(Audit *audit, const char *state) {
   worker::Step step;
-  worker::Begin(&step, &audit->hand);
+  Begin(&step, audit);
   pg::RunSql("UPDATE imagekit.audit_runs SET state = $2, moved_on_at = clock_timestamp() WHERE id = $1", SPI_OK_UPDATE,
              {{INT8OID, Int64GetDatum(audit->run)}, {TEXTOID, CStringGetTextDatum(state)}});
   worker::End(&step);
-}
-
-// To where its listing is complete: a moment before this one, by ImageKit's clock, and then to its end.
-void MakeListing(Audit *audit, Listing::Place *place, int64 until_s) {
-  audit->listing = pg::Own<Listing>(audit->hand.parent, *place, until_s);
 }
 
 int64 UnixSecond(TimestampTz time) {
   return time / USECS_PER_SEC + (int64{POSTGRES_EPOCH_JDATE} - UNIX_EPOCH_JDATE) * SECS_PER_DAY;
 }
 
-// The run to go on with, or a new one.
-void OpenRun(Audit *audit, bool anew) {
-  worker::Step step;
-  worker::Begin(&step, &audit->hand);
-  (void)worker::Refresh(&audit->hand.sender, audit->hand.parent);
-  worker::SenderAccount *entry = UsableAccount(audit);
-  if (entry == nullptr) {
-    worker::End(&step);
-    return;
-  }
-  audit->identity = entry->identity;
+// Goes on reading where the row of imagekit.audit_runs says: to the end of the library, or of what was there when the audit began.
+void ReadPlace(Audit *audit) {
   pg::RunSql(
-      "SELECT r.id, r.listed, r.files, r.bytes, r.pages, r.listed_from, r.anchors, r.listed_until "
-      "FROM imagekit.begin_audit($1, $2, $3, $4) r",
-      SPI_OK_SELECT,
-      {{OIDOID, ObjectIdGetDatum(audit->server)},
-       {INT8OID, Int64GetDatum(static_cast<int64>(audit->identity))},
-       {BOOLOID, BoolGetDatum(anew)},
-       {BOOLOID, BoolGetDatum(audit->scheduled)}});
+      "SELECT r.listed, r.files, r.bytes, r.pages, r.listed_from, r.anchors, r.listed_until "
+      "FROM imagekit.audit_runs r WHERE r.id = $1",
+      SPI_OK_SELECT, {{INT8OID, Int64GetDatum(audit->run)}});
   bool null;
-  audit->run = DatumGetInt64(pg::Field(0, 1, &null));
-  audit->listed = DatumGetBool(pg::Field(0, 2, &null));
-  audit->files = DatumGetInt64(pg::Field(0, 3, &null));
-  audit->bytes = DatumGetInt64(pg::Field(0, 4, &null));
-  audit->pages = DatumGetInt64(pg::Field(0, 5, &null));
-  const int64 from_s = DatumGetInt64(pg::Field(0, 6, &null));
-  const Datum anchors = pg::Field(0, 7, &null);
-  const int64 until_s = audit->listed ? Listing::kBeginning : UnixSecond(DatumGetTimestampTz(pg::Field(0, 8, &null)));
+  audit->listed = DatumGetBool(pg::Field(0, 1, &null));
+  audit->files = DatumGetInt64(pg::Field(0, 2, &null));
+  audit->bytes = DatumGetInt64(pg::Field(0, 3, &null));
+  audit->pages = DatumGetInt64(pg::Field(0, 4, &null));
+  const int64 from_s = DatumGetInt64(pg::Field(0, 5, &null));
+  const Datum anchors = pg::Field(0, 6, &null);
+  const int64 until_s = audit->listed ? Listing::kBeginning : UnixSecond(DatumGetTimestampTz(pg::Field(0, 7, &null)));
   Datum *elements;
   bool *nulls;
   int count;
@@ -82,21 +64,46 @@ void OpenRun(Audit *audit, bool anew) {
     const char *anchor = TextDatumGetCString(elements[i]);
     pg::CallCxx([&] { place->anchors.emplace_back(anchor); });
   }
-  MakeListing(audit, place, until_s);
+  audit->listing = pg::Own<Listing>(audit->hand.parent, *place, until_s);
+}
+
+// The run to go on with, or a new one.
+void OpenRun(Audit *audit, bool anew) {
+  worker::Step step;
+  Begin(&step, audit);
+  (void)worker::Refresh(&audit->hand.sender, audit->hand.parent);
+  worker::SenderAccount *entry = UsableAccount(audit);
+  if (entry == nullptr) {
+    worker::End(&step);
+    return;
+  }
+  audit->identity = entry->identity;
+  pg::RunSql("SELECT r.id FROM imagekit.begin_audit($1, $2, $3, $4) r", SPI_OK_SELECT,
+             {{OIDOID, ObjectIdGetDatum(audit->server)},
+              {INT8OID, Int64GetDatum(static_cast<int64>(audit->identity))},
+              {BOOLOID, BoolGetDatum(anew)},
+              {BOOLOID, BoolGetDatum(audit->scheduled)}});
+  bool null;
+  audit->run = DatumGetInt64(pg::Field(0, 1, &null));
+  ReadPlace(audit);
   worker::End(&step);
 }
 
-// All that was created before the audit began is listed: from here on, to the end of the library.
-void TurnToTail(Audit *audit) {
+// All that was created before the audit began is listed.
+void NoteListed(Audit *audit) {
   worker::Step step;
-  worker::Begin(&step, &audit->hand);
+  Begin(&step, audit);
   pg::RunSql("UPDATE imagekit.audit_runs SET listed = true, moved_on_at = clock_timestamp() WHERE id = $1",
              SPI_OK_UPDATE, {{INT8OID, Int64GetDatum(audit->run)}});
   worker::End(&step);
-  audit->listed = true;
-  auto *place = pg::Own<Listing::Place>(audit->hand.parent);
-  pg::CallCxx([&] { *place = audit->listing->place(); });
-  MakeListing(audit, place, Listing::kBeginning);
+}
+
+// From where read_references() has put it, to the end of the library.
+void TurnToTail(Audit *audit) {
+  worker::Step step;
+  Begin(&step, audit);
+  ReadPlace(audit);
+  worker::End(&step);
 }
 
 // A function of 71_audit_steps.sql that reads the watched tables.
@@ -130,7 +137,7 @@ void ReadTables(Audit *audit, const char *state, const char *words, const char *
     pgstat_report_activity(STATE_RUNNING, psprintf("imagekit_cleanup: audit of server \"%s\": %s", audit->name, words));
     Reading reading = {audit->run, sql};
     worker::Step step;
-    worker::Begin(&step, &audit->hand);
+    Begin(&step, audit);
     ErrorData *error = pg::Attempt(ReadOnce, &reading);
     char *problem = nullptr;
     if (error != nullptr)
@@ -158,7 +165,7 @@ void AwaitSearch(Audit *audit) {
 void CloseIncomplete(Audit *audit) {
   if (audit->run == 0) return;
   worker::Step step;
-  worker::Begin(&step, &audit->hand);
+  Begin(&step, audit);
   pg::RunSql("SELECT imagekit.stop_audit($1, $2, $3)", SPI_OK_SELECT,
              {{INT8OID, Int64GetDatum(audit->run)},
               {TEXTOID, CStringGetTextDatum(audit->problem)},
@@ -172,12 +179,13 @@ void Steps(Audit *audit, bool anew) {
   if (!audit->listed) {
     SetState(audit, "listing");
     ListLibrary(audit);
-    if (audit->problem == nullptr) TurnToTail(audit);
+    if (audit->problem == nullptr) NoteListed(audit);
   }
   if (audit->problem == nullptr)
     ReadTables(audit, "references", "reading the watched tables", "SELECT imagekit.read_references($1)");
   if (audit->problem == nullptr) {
     AwaitSearch(audit);
+    TurnToTail(audit);
     ListLibrary(audit);
   }
   if (audit->problem == nullptr) ReadTables(audit, "comparing", "comparing", "SELECT imagekit.complete_audit($1)");
@@ -204,7 +212,7 @@ void SayWhatCameOfIt(Audit *audit) {
     return;
   }
   worker::Step step;
-  worker::Begin(&step, &audit->hand);
+  Begin(&step, audit);
   pg::RunSql("SELECT imagekit.audit_summary($1)", SPI_OK_SELECT, {{INT8OID, Int64GetDatum(audit->run)}});
   const char *summary = pg::FieldText(0, 1, before);
   worker::End(&step);
@@ -213,13 +221,29 @@ void SayWhatCameOfIt(Audit *audit) {
           (errmsg("imagekit_cleanup: audit of server \"%s\": %s", audit->name, summary)));
 }
 
+void WriteCounts(Audit *audit) {
+  worker::Step step;
+  Begin(&step, audit);
+  outbox::CountRequests(audit->hand.sender);
+  outbox::WriteCounters();
+  worker::End(&step);
+}
+
 // Not inlined, as it is called from a PG_TRY.
 pg_noinline void RunSteps(Audit *audit, bool anew) {
   Steps(audit, anew);
+  WriteCounts(audit);
   SayWhatCameOfIt(audit);
 }
 
 }  // namespace
+
+void Begin(worker::Step *step, Audit *audit) {
+  // Whatever the session's default is: it must see what is committed meanwhile, and nobody is there to try again what cannot be
+  // serialized.
+  if (audit->hand.procedure && !FirstSnapshotSet) XactIsoLevel = XACT_READ_COMMITTED;
+  worker::Begin(step, &audit->hand);
+}
 
 worker::SenderAccount *UsableAccount(Audit *audit) {
   worker::HaltPaused(&audit->hand.sender);
@@ -237,12 +261,12 @@ worker::SenderAccount *UsableAccount(Audit *audit) {
 
 void RunAudit(Audit *audit, bool anew) {
   LOCKTAG tag = AuditTag(audit->server);
+  audit->answer = pg::Own<Answer>(audit->hand.parent);
   if (LockAcquire(&tag, ExclusiveLock, true, true) == LOCKACQUIRE_NOT_AVAIL) {
     if (audit->scheduled) return;
     ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE), errmsg("an audit of server \"%s\" is under way", audit->name),
                     errhint("SELECT * FROM imagekit.audits shows how far it is.")));
   }
-  audit->answer = pg::Own<Answer>(audit->hand.parent);
   worker::StartProgress(&audit->progress);
   PG_TRY();
   { RunSteps(audit, anew); }
@@ -304,6 +328,7 @@ Datum imagekit_audit(PG_FUNCTION_ARGS) {
   audit->hand.procedure = true;
   audit->hand.parent = AllocSetContextCreate(PortalContext, "imagekit audit", ALLOCSET_DEFAULT_SIZES);
   if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT) elog(ERROR, "SPI_connect failed");
+  SPI_commit();  // the transaction of the CALL may be of another isolation
   audit::RunAudit(audit, anew);
   SPI_finish();
   PG_RETURN_VOID();

@@ -10,7 +10,7 @@
 //
 //   listing      the library, page by page, up to when the audit began
 //   references   one statement reads all watched tables: what any row uses, and when that was
-//   tail         what was uploaded meanwhile; a little later, as ImageKit's search lags behind
+//   tail         what was uploaded meanwhile, and what the search did not know yet when it was listed; a little later
 //   comparing    in sets, in SQL (72_compare.sql)
 //
 // The tables are read after the listing: a file that is listed and not used was used by nobody at a moment when it was there.
@@ -44,6 +44,9 @@ struct Audit {
   char *problem;   // why it cannot be completed now, in words; NULL: nothing is in its way
   bool abandoned;  // nor later: it is to be begun anew
 };
+
+/// worker::Begin() for a step of an audit.
+void Begin(worker::Step *step, Audit *audit);
 
 /// Its pages, to the end of the listing. Stops with audit->problem. May raise; FreeRequest() is due then.
 void ListLibrary(Audit *audit);

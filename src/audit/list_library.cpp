@@ -4,6 +4,7 @@
 #include "core/api_reply.h"
 #include "core/backoff.h"
 #include "core/path_key.h"
+#include "outbox/counters.h"
 #include "pg/bridge.h"
 #include "pg/encoding.h"
 
@@ -18,8 +19,9 @@ using worker::Ticks;
 // Requests for one page in a row that failed before the audit is broken off; the waits between them come to some minutes.
 constexpr int kMostFailures = 10;
 constexpr int64 kFirstWait = 1000, kLongestWait = 60000;  // ms
-// From here on fewer entries are asked for: an answer may be too large, or too long in the making.
-constexpr int kLessFrom = 2;
+// From here on fewer entries are asked for: an answer may be too large, or too long in the making. What is no answer of ImageKit's is
+// that for good, most likely, but one that is too large looks the same.
+constexpr int kLessFrom = 2, kMostBroken = 3;
 
 constexpr uint64_t kTicket = 1;
 
@@ -61,7 +63,7 @@ void Await(Audit *audit) {
 // May the next request go out? Asked before each: an operator may have paused the account, or given it another key.
 worker::SenderAccount *AccountNow(Audit *audit) {
   worker::Step step;
-  worker::Begin(&step, &audit->hand);
+  Begin(&step, audit);
   (void)worker::Refresh(&audit->hand.sender, audit->hand.parent);
   worker::SenderAccount *entry = UsableAccount(audit);
   worker::End(&step);
@@ -93,6 +95,9 @@ bool AskForPage(Audit *audit, int *failures) {
       return false;  // the client waits as long as it was told to
     case Verdict::kTransient:
       break;
+    case Verdict::kBroken:
+      if (*failures + 1 < kMostBroken) break;
+      [[fallthrough]];
     default:
       audit->problem = pstrdup(audit->answer->detail.c_str());
       return false;
@@ -134,7 +139,7 @@ void AddFile(pg::Column (&columns)[7], const FoundFile &file) {
 // The page, and where the next one begins, in one transaction.
 void WritePage(Audit *audit, Oid server, const worker::SenderAccount *entry) {
   worker::Step step;
-  worker::Begin(&step, &audit->hand);
+  Begin(&step, audit);
   pg::Column columns[7] = {{TEXTOID, nullptr},        {TEXTOID, nullptr},        {UUIDOID, nullptr}, {INT8OID, nullptr},
                            {TIMESTAMPTZOID, nullptr}, {TIMESTAMPTZOID, nullptr}, {TEXTOID, nullptr}};
   const std::vector<FoundFile> &files = audit->answer->page->files;
@@ -162,6 +167,8 @@ void WritePage(Audit *audit, Oid server, const worker::SenderAccount *entry) {
   audit->files = DatumGetInt64(pg::Field(0, 1, &null));
   audit->bytes = DatumGetInt64(pg::Field(0, 2, &null));
   audit->pages = DatumGetInt64(pg::Field(0, 3, &null));
+  outbox::CountRequests(audit->hand.sender);
+  if (outbox::CountersDueAt() <= NowTicks()) outbox::WriteCounters();
   worker::End(&step);
 }
 
@@ -229,7 +236,7 @@ void AskForUsage(Audit *audit) {
     return;
   }
   worker::Step step;
-  worker::Begin(&step, &audit->hand);
+  Begin(&step, audit);
   const AccountUsage &usage = audit->answer->usage;
   const int64_t counts[] = {usage.library_bytes, usage.bandwidth_bytes, usage.cache_bytes, usage.video_units,
                             usage.extension_units};

@@ -5,12 +5,16 @@
 #include "core/path_key.h"
 #include "core/url.h"
 #include "pg/bridge.h"
+#include "pg/encoding.h"
 
 namespace imagekit::audit {
 
 namespace {
 
 std::string_view View(const text *value) { return {VARDATA_ANY(value), static_cast<size_t>(VARSIZE_ANY_EXHDR(value))}; }
+
+// A URL or a path as the library's paths are: in UTF-8.
+std::string_view Utf8(const text *value) { return pg::ToUtf8(View(value)); }
 
 Datum UuidOf(const PathKey &key) {
   auto *uuid = static_cast<pg_uuid_t *>(palloc(sizeof(pg_uuid_t)));
@@ -59,15 +63,16 @@ extern "C" {
 IMAGEKIT_SQL_FUNCTION(imagekit_file_key);
 IMAGEKIT_SQL_FUNCTION(imagekit_name_key);
 IMAGEKIT_SQL_FUNCTION(imagekit_path_url);
+IMAGEKIT_SQL_FUNCTION(imagekit_folder_of);
 
 // file_key(url text) -> uuid
 Datum imagekit_file_key(PG_FUNCTION_ARGS) {
   using namespace imagekit::audit;
-  const text *url = PG_GETARG_TEXT_PP(0);
+  const std::string_view url = Utf8(PG_GETARG_TEXT_PP(0));
   const imagekit::EndpointMap *endpoints = imagekit::account::Endpoints();
   imagekit::PathKey key;
   const bool file = imagekit::pg::CallCxx([&] {
-    const imagekit::UrlReading reading = endpoints->Read(View(url));
+    const imagekit::UrlReading reading = endpoints->Read(url);
     if (reading.kind != imagekit::UrlClass::kLibraryFile) return false;
     key = imagekit::KeyOfPath(reading.path.FilePath());
     return true;
@@ -79,9 +84,9 @@ Datum imagekit_file_key(PG_FUNCTION_ARGS) {
 // name_key(url text) -> uuid
 Datum imagekit_name_key(PG_FUNCTION_ARGS) {
   using namespace imagekit::audit;
-  const text *url = PG_GETARG_TEXT_PP(0);
+  const std::string_view url = Utf8(PG_GETARG_TEXT_PP(0));
   imagekit::PathKey key;
-  imagekit::pg::CallCxx([&] { key = imagekit::KeyOfPath(imagekit::UrlKey(View(url))); });
+  imagekit::pg::CallCxx([&] { key = imagekit::KeyOfPath(imagekit::UrlKey(url)); });
   return UuidOf(key);
 }
 
@@ -89,7 +94,7 @@ Datum imagekit_name_key(PG_FUNCTION_ARGS) {
 Datum imagekit_path_url(PG_FUNCTION_ARGS) {
   using namespace imagekit::audit;
   const Oid server = PG_GETARG_OID(0);
-  const text *path = PG_GETARG_TEXT_PP(1);
+  const std::string_view path = Utf8(PG_GETARG_TEXT_PP(1));
   const pg_uuid_t *key = PG_GETARG_UUID_P(2);
   // Asked for a million paths in a row.
   struct Kept {
@@ -107,10 +112,18 @@ Datum imagekit_path_url(PG_FUNCTION_ARGS) {
   const imagekit::EndpointMap *endpoints = imagekit::account::Endpoints();
   auto *url = imagekit::pg::Own<std::string>(CurrentMemoryContext);
   const bool means = imagekit::pg::CallCxx([&] {
-    *url = UrlUnder(kept->prefix, View(path));
+    *url = UrlUnder(kept->prefix, path);
     return Means(*endpoints, *url, server, key);
   });
   if (!means) PG_RETURN_NULL();
   PG_RETURN_TEXT_P(cstring_to_text_with_len(url->data(), static_cast<int>(url->size())));
+}
+
+// folder_of(path text) -> text
+Datum imagekit_folder_of(PG_FUNCTION_ARGS) {
+  const std::string_view path = imagekit::audit::View(PG_GETARG_TEXT_PP(0));
+  const size_t slash = path.rfind('/');
+  if (slash == std::string_view::npos || slash == 0) PG_RETURN_TEXT_P(cstring_to_text("/"));
+  PG_RETURN_TEXT_P(cstring_to_text_with_len(path.data(), static_cast<int>(slash)));
 }
 }

@@ -11,6 +11,7 @@
 #include "capture/watch_config.h"
 #include "core/uses.h"
 #include "pg/bridge.h"
+#include "pg/encoding.h"
 #include "pg/sql.h"
 #include "worker/table_search.h"
 
@@ -70,9 +71,10 @@ bool ReadOwner(Reading *reading, Datum *owner) {
 
 void TakeUse(capture::UrlSink *self, std::string_view url, std::string_view) {
   auto *reading = static_cast<Reading *>(self);
+  const std::string_view utf8 = pg::ToUtf8(url);  // as the library's paths are
   pg::CallCxx([&] {
     reading->uses->clear();
-    reading->reader->Read(*reading->endpoints, url, reading->uses);
+    reading->reader->Read(*reading->endpoints, utf8, reading->uses);
   });
   if (reading->uses->empty()) return;
   Datum owner = 0;
@@ -84,9 +86,10 @@ void TakeUse(capture::UrlSink *self, std::string_view url, std::string_view) {
 char *WantedPath(const Reading &reading, std::string_view url) {
   // Long enough for a name and folders as the library has them; what is longer is left out.
   char path[2048];
+  const std::string_view utf8 = pg::ToUtf8(url);
   bool wanted = pg::CallCxx([&] {
-    if (!reading.endpoints->Owns(url)) return false;
-    const UrlReading read = reading.endpoints->Read(url);
+    if (!reading.endpoints->Owns(utf8)) return false;
+    const UrlReading read = reading.endpoints->Read(utf8);
     if (read.kind != UrlClass::kLibraryFile || account::AccountServer(read.account) != reading.server ||
         !read.other_readings.empty())
       return false;
@@ -96,11 +99,12 @@ char *WantedPath(const Reading &reading, std::string_view url) {
     memcpy(path, text.c_str(), text.size() + 1);
     return true;
   });
-  return wanted ? pstrdup(path) : nullptr;
+  return wanted ? pg::ToServerText(path) : nullptr;
 }
 
 void TakeRow(capture::UrlSink *self, std::string_view url, std::string_view) {
   auto *reading = static_cast<Reading *>(self);
+  if (reading->uncommitted) return;  // it may never be there
   char *path = WantedPath(*reading, url);
   if (path == nullptr) return;
   Datum values[4] = {CStringGetTextDatum(worker::RowKey(*reading)), CStringGetTextDatum(reading->source),

@@ -1,7 +1,9 @@
-// Character by character, by the conversion that every process has at hand: finding another takes a transaction, and words of
-// ImageKit's come when there is none.
+// What comes from outside goes character by character, by the conversion that every process has at hand: finding another takes a
+// transaction, and words of ImageKit's come when there is none.
 
 #include "pg/encoding.h"
+
+#include <algorithm>
 
 namespace imagekit::pg {
 
@@ -48,6 +50,14 @@ char *ToServerText(const char *utf8) {
       appendStringInfo(&text, character > 0xFFFF ? "\\U%08x" : "\\u%04x", character);
   }
   return text.data;
+}
+
+std::string_view ToUtf8(std::string_view server_text) {
+  const bool same = GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII;
+  if (same || std::none_of(server_text.begin(), server_text.end(), [](char c) { return IS_HIGHBIT_SET(c); }))
+    return server_text;
+  return pg_server_to_any(pnstrdup(server_text.data(), server_text.size()), static_cast<int>(server_text.size()),
+                          PG_UTF8);
 }
 
 }  // namespace imagekit::pg

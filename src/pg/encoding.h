@@ -1,7 +1,9 @@
-// Text from outside, which is UTF-8, in the database's encoding.
+// Text from outside, which is UTF-8, in the database's encoding, and back.
 
 #ifndef IMAGEKIT_PG_ENCODING_H
 #define IMAGEKIT_PG_ENCODING_H
+
+#include <string_view>
 
 #include "pg/server.h"
 
@@ -13,6 +15,10 @@ bool IsServerText(const char *utf8);
 /// Valid UTF-8 in the database's encoding, palloc'ed; a character that it does not have becomes \uXXXX, or \UXXXXXXXX. Needs no
 /// transaction.
 char *ToServerText(const char *utf8);
+
+/// Text of the database as UTF-8: itself where that is the same, else palloc'ed. Raises an error for bytes that are no text.
+/// Needs a transaction.
+std::string_view ToUtf8(std::string_view server_text);
 
 }  // namespace imagekit::pg
 

@@ -127,7 +127,8 @@ Json::Value seed_files(Emulator &emulator, const Json::Value &body) {
     return out;
 }
 
-// File i (from `first`) is PREFIX/dDDDD/fNNNNNNN.jpg with D = i modulo folders, or PREFIX/fNNNNNNN.jpg for a single folder.
+// File i (from `first`) is PREFIX/dDDDD/fNNNNNNN.jpg with D = i modulo folders, or PREFIX/fNNNNNNN.jpg for a single folder. Each is
+// created step_ms after the one before: below 1, many share a moment.
 Json::Value seed_many(Emulator &emulator, const Json::Value &body) {
     const std::int64_t started = monotonic_ms();
     const std::int64_t count = body["count"].asInt64(), folders = body.get("folders", 1000).asInt64();
@@ -141,9 +142,13 @@ Json::Value seed_many(Emulator &emulator, const Json::Value &body) {
     library.touch();  // building the default order once beats extending it a million times
     NewFile what;
     what.size = body.get("size", 1024).asUInt64();
-    what.created_ms = time_of(body["createdAt"]);
+    const std::int64_t created_ms = time_of(body["createdAt"]);
+    const double step_ms = body.get("step_ms", 0.0).asDouble();
+    if (step_ms < 0 || (step_ms > 0 && created_ms == 0))
+        throw std::invalid_argument("step_ms is at least 0, and needs a createdAt to begin with");
     std::string first, last;
     for (std::int64_t i = begin; i < begin + count; ++i) {
+        what.created_ms = created_ms + static_cast<std::int64_t>(step_ms * static_cast<double>(i - begin));
         char name[32], folder[32];
         std::snprintf(name, sizeof name, "f%07lld.jpg", static_cast<long long>(i));
         what.name = name;

@@ -53,6 +53,19 @@ TEST_F(List, PagesCoverEverythingOnce) {
     }
 }
 
+TEST_F(List, FilesSeededByTheThousandAreCreatedOneAfterTheOther) {
+    control("POST", "seed_many", R"({"count":6,"folders":1,"prefix":"/p","createdAt":10000,"step_ms":400})");
+    const Json::Value files = from_json(send("GET", "/v1/files?sort=ASC_CREATED").body);
+    ASSERT_EQ(files.size(), 6u);
+    EXPECT_EQ(files[0]["createdAt"], "1970-01-01T00:00:10.000Z");
+    EXPECT_EQ(files[0]["updatedAt"], "1970-01-01T00:00:10.000Z");
+    EXPECT_EQ(files[3]["createdAt"], "1970-01-01T00:00:11.200Z");
+    EXPECT_EQ(files[5]["filePath"], "/p/f0000005.jpg");
+    control("POST", "seed_many", R"({"count":100,"folders":1,"prefix":"/crowd","createdAt":20000,"step_ms":0.1})");
+    EXPECT_EQ(from_json(send("GET", "/v1/files?limit=1&sort=DESC_CREATED").body)[0]["createdAt"], "1970-01-01T00:00:20.009Z");
+    EXPECT_EQ(send("POST", "/_control/seed_many", R"({"count":2,"step_ms":5})", "").status, 400);
+}
+
 TEST_F(List, PagingAfterDeletionsSkipsNothingThatLives) {
     control("POST", "seed_many", R"({"count":30,"folders":1,"prefix":"/p"})");
     const Json::Value first = from_json(send("GET", "/v1/files?limit=10").body);

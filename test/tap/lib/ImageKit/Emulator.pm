@@ -94,6 +94,15 @@ sub seed
 	return @{ $self->_post('seed', \@files)->{fileIds} };
 }
 
+# Plain files by the thousand; WHAT as the control API takes it.
+sub seed_many { my ($self, %what) = @_; $self->_post('seed_many', \%what); return; }
+
+# As if somebody else had deleted them.
+sub remove { my ($self, @paths) = @_; return $self->_post('remove', { filePaths => \@paths })->{removed}; }
+
+# The same emulator, for another process: with a connection of its own.
+sub for_child { my ($self) = @_; return bless { %$self, http => HTTP::Tiny->new(timeout => 20) }, ref $self; }
+
 # What lies in the library, sorted.
 sub files
 {
@@ -118,6 +127,9 @@ sub requests
 	my ($self, %filter) = @_;
 	return map { "$_->{method} $_->{path}" } $self->journal(%filter);
 }
+
+# The pages of the library that an audit has asked for.
+sub pages { my ($self, %filter) = @_; return grep { ($_->{query}{sort} // '') eq 'ASC_CREATED' } $self->journal(method => 'GET', %filter); }
 
 # The fileIds of the files that are gone with what was asked.
 sub deleted
