@@ -156,6 +156,7 @@ CREATE TABLE imagekit.usage_history (
   video_units bigint,
   extension_units bigint,
   asked_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  problem text,
   PRIMARY KEY (server, day)
 );
 COMMENT ON TABLE imagekit.usage_history IS
@@ -167,7 +168,8 @@ COMMENT ON COLUMN imagekit.usage_history.bandwidth_bytes IS 'Delivered on that d
 COMMENT ON COLUMN imagekit.usage_history.cache_bytes IS 'Cache of originals.';
 COMMENT ON COLUMN imagekit.usage_history.video_units IS 'Video processing units of that day.';
 COMMENT ON COLUMN imagekit.usage_history.extension_units IS 'Extension units of that day.';
-COMMENT ON COLUMN imagekit.usage_history.asked_at IS 'When ImageKit was asked.';
+COMMENT ON COLUMN imagekit.usage_history.asked_at IS 'When ImageKit was last asked.';
+COMMENT ON COLUMN imagekit.usage_history.problem IS 'Why it did not say then, in words; NULL: it did.';
 
 CREATE FUNCTION imagekit.file_key(url text) RETURNS uuid
   LANGUAGE c STRICT STABLE AS 'MODULE_PATHNAME', 'imagekit_file_key';

@@ -181,14 +181,18 @@ $$;
 COMMENT ON FUNCTION imagekit.audit_summary(bigint) IS 'What came of an audit, in words. Internal.';
 
 CREATE FUNCTION imagekit.note_usage(
-    server oid, day date, library_bytes bigint, bandwidth_bytes bigint, cache_bytes bigint, video_units bigint, extension_units bigint)
+    server oid, day date, library_bytes bigint, bandwidth_bytes bigint, cache_bytes bigint, video_units bigint, extension_units bigint,
+    problem text)
   RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
   INSERT INTO imagekit.usage_history AS u
-    (server, day, library_bytes, bandwidth_bytes, cache_bytes, video_units, extension_units)
-  SELECT s.srvname, $2, $3, $4, $5, $6, $7 FROM pg_foreign_server s WHERE s.oid = $1
+    (server, day, library_bytes, bandwidth_bytes, cache_bytes, video_units, extension_units, problem)
+  SELECT s.srvname, $2, $3, $4, $5, $6, $7, $8 FROM pg_foreign_server s WHERE s.oid = $1
   ON CONFLICT (server, day) DO UPDATE SET
-    library_bytes = excluded.library_bytes, bandwidth_bytes = excluded.bandwidth_bytes, cache_bytes = excluded.cache_bytes,
-    video_units = excluded.video_units, extension_units = excluded.extension_units, asked_at = clock_timestamp()
+    -- what was said before stays, where nothing is said now
+    library_bytes = coalesce(excluded.library_bytes, u.library_bytes),
+    bandwidth_bytes = coalesce(excluded.bandwidth_bytes, u.bandwidth_bytes),
+    cache_bytes = coalesce(excluded.cache_bytes, u.cache_bytes), video_units = coalesce(excluded.video_units, u.video_units),
+    extension_units = coalesce(excluded.extension_units, u.extension_units), asked_at = clock_timestamp(), problem = excluded.problem
 $$;
-COMMENT ON FUNCTION imagekit.note_usage(oid, date, bigint, bigint, bigint, bigint, bigint) IS
-  'A step of imagekit.audit(): ImageKit''s own count of a day. Internal.';
+COMMENT ON FUNCTION imagekit.note_usage(oid, date, bigint, bigint, bigint, bigint, bigint, text) IS
+  'ImageKit''s own count of a day, or why there is none. Internal.';

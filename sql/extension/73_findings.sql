@@ -134,7 +134,7 @@ CROSS JOIN LATERAL (
   SELECT count(*) AS doubtful_files, coalesce(sum(o.size), 0)::bigint AS doubtful_bytes
   FROM imagekit.audit_orphans o WHERE o.server = t.server AND o.doubt IS NOT NULL) x
 LEFT JOIN LATERAL (
-  SELECT h.library_bytes, h.day FROM imagekit.usage_history h WHERE h.server = s.srvname ORDER BY h.day DESC LIMIT 1) u ON true
+  SELECT h.library_bytes, h.day FROM imagekit.usage_history h WHERE h.server = s.srvname AND h.library_bytes IS NOT NULL ORDER BY h.day DESC LIMIT 1) u ON true
 WHERE t.what = 'library' AND t.audit = (SELECT max(b.id) FROM imagekit.audit_runs b WHERE b.server = t.server AND b.state = 'complete');
 COMMENT ON VIEW imagekit.storage IS 'Each library as a whole, by its last complete audit, beside ImageKit''s own count.';
 COMMENT ON COLUMN imagekit.storage.server IS 'Account (foreign server).';

@@ -35,3 +35,21 @@ COMMENT ON VIEW imagekit.next_audits IS 'When each account''s next audit is due,
 COMMENT ON COLUMN imagekit.next_audits.server IS 'Account (foreign server).';
 COMMENT ON COLUMN imagekit.next_audits.at IS 'Not before.';
 COMMENT ON COLUMN imagekit.next_audits.account IS 'Its oid.';
+
+-- ImageKit counts anew every six hours: at seven by UTC the day before is complete.
+CREATE VIEW imagekit.next_errands AS
+SELECT n.account, n.at, 'audit' AS errand FROM imagekit.next_audits n
+UNION ALL
+SELECT n.account,
+       CASE WHEN u.asked_at >= t.seven AND u.problem IS NULL THEN t.seven + interval '1 day'
+            WHEN u.problem IS NOT NULL THEN greatest(u.asked_at + interval '6 hours', now())
+            ELSE now() END,
+       'usage'
+FROM imagekit.next_audits n
+CROSS JOIN (SELECT (date_trunc('day', now() AT TIME ZONE 'UTC' - interval '7 hours') + interval '7 hours') AT TIME ZONE 'UTC' AS seven) t
+LEFT JOIN LATERAL (
+  SELECT h.asked_at, h.problem FROM imagekit.usage_history h WHERE h.server = n.server ORDER BY h.asked_at DESC LIMIT 1) u ON true;
+COMMENT ON VIEW imagekit.next_errands IS 'What the process that audits by schedule has to do, and when. Internal.';
+COMMENT ON COLUMN imagekit.next_errands.account IS 'Oid of the account (foreign server).';
+COMMENT ON COLUMN imagekit.next_errands.at IS 'Not before.';
+COMMENT ON COLUMN imagekit.next_errands.errand IS 'audit; or usage: ask for ImageKit''s own count, daily.';

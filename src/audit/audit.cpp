@@ -281,6 +281,22 @@ void RunAudit(Audit *audit, bool anew) {
   (void)LockRelease(&tag, ExclusiveLock, true);
 }
 
+void RunUsage(Audit *audit) {
+  audit->answer = pg::Own<Answer>(audit->hand.parent);
+  PG_TRY();
+  {
+    AskForUsage(audit);
+    WriteCounts(audit);
+  }
+  PG_CATCH();
+  {
+    FreeRequest(audit);
+    PG_RE_THROW();
+  }
+  PG_END_TRY();
+  FreeRequest(audit);
+}
+
 }  // namespace imagekit::audit
 
 extern "C" {

@@ -63,6 +63,9 @@ worker::SenderAccount *UsableAccount(Audit *audit);
 /// All steps. In a procedure, or outside of any transaction.
 void RunAudit(Audit *audit, bool anew);
 
+/// AskForUsage() by itself.
+void RunUsage(Audit *audit);
+
 }  // namespace imagekit::audit
 
 #endif  // IMAGEKIT_AUDIT_AUDIT_H

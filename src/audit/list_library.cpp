@@ -67,7 +67,7 @@ worker::SenderAccount *AccountNow(Audit *audit) {
   (void)worker::Refresh(&audit->hand.sender, audit->hand.parent);
   worker::SenderAccount *entry = UsableAccount(audit);
   worker::End(&step);
-  if (entry != nullptr && entry->identity != audit->identity) {
+  if (entry != nullptr && audit->identity != 0 && entry->identity != audit->identity) {
     audit->problem = psprintf("its key, api_url or prefixes have changed meanwhile");
     audit->abandoned = true;
     return nullptr;
@@ -229,20 +229,21 @@ void AskForUsage(Audit *audit) {
   pg_strftime(to, sizeof to, "%Y-%m-%d", pg_gmtime(&now));
   pg::CallCxx([&] { audit->hand.sender.client->Usage(kTicket, entry->number, from, to); });
   Await(audit);
-  if (audit->answer->verdict != Verdict::kFound) {
-    ereport(audit->scheduled ? LOG : NOTICE,
-            (errmsg("imagekit_cleanup: ImageKit's own count for server \"%s\" is not known: %s", audit->name,
-                    audit->answer->detail.c_str())));
-    return;
-  }
+  const bool said = audit->answer->verdict == Verdict::kFound;
+  const char *problem = said ? nullptr : audit->answer->detail.c_str();
+  if (!said)
+    ereport(
+        audit->scheduled ? LOG : NOTICE,
+        (errmsg("imagekit_cleanup: ImageKit's own count for server \"%s\" is not known: %s", audit->name, problem)));
   worker::Step step;
   Begin(&step, audit);
   const AccountUsage &usage = audit->answer->usage;
   const int64_t counts[] = {usage.library_bytes, usage.bandwidth_bytes, usage.cache_bytes, usage.video_units,
                             usage.extension_units};
-  pg::Param params[7] = {{OIDOID, ObjectIdGetDatum(audit->server)}, {TEXTOID, CStringGetTextDatum(from)}};
-  for (int i = 0; i < 5; i++) params[i + 2] = {INT8OID, Int64GetDatum(counts[i]), counts[i] < 0};
-  pg::RunSql("SELECT imagekit.note_usage($1, $2::date, $3, $4, $5, $6, $7)", SPI_OK_SELECT, params);
+  pg::Param params[8] = {{OIDOID, ObjectIdGetDatum(audit->server)}, {TEXTOID, CStringGetTextDatum(from)}};
+  for (int i = 0; i < 5; i++) params[i + 2] = {INT8OID, Int64GetDatum(counts[i]), !said || counts[i] < 0};
+  params[7] = {TEXTOID, said ? Datum{0} : CStringGetTextDatum(problem), said};
+  pg::RunSql("SELECT imagekit.note_usage($1, $2::date, $3, $4, $5, $6, $7, $8)", SPI_OK_SELECT, params);
   worker::End(&step);
 }
 

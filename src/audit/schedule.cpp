@@ -12,11 +12,21 @@ namespace imagekit::audit {
 
 namespace {
 
-// In the order in which they are due.
-constexpr char kNext[] =
-    "SELECT n.account, n.at, n.at <= clock_timestamp() FROM imagekit.next_audits n ORDER BY n.at, n.account LIMIT 1";
+constexpr char kNext[] = "SELECT min(n.at), min(n.at) <= clock_timestamp() FROM imagekit.next_errands n";
 
-// One process for the database, which does one audit after another.
+// In the order in which they are due.
+constexpr char kDue[] =
+    "SELECT n.account, n.errand = 'usage' FROM imagekit.next_errands n "
+    "WHERE n.at <= clock_timestamp() ORDER BY n.at, n.account, n.errand";
+
+struct Errand {
+  Oid server;
+  char *name;  // of the server
+  bool usage;  // ask for ImageKit's own count; else an audit
+  int64 limit;
+};
+
+// One process for the database, which does one errand after another.
 void Order() {
   BackgroundWorker worker = {};
   worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION | pg::kWorkerInterruptible;
@@ -31,57 +41,71 @@ void Order() {
   (void)RegisterDynamicBackgroundWorker(&worker, nullptr);
 }
 
-Oid NextDue(MemoryContext context, char **name, int64 *limit) {
+const account::Account *FindAccount(List *accounts, Oid server) {
+  ListCell *cell;
+  foreach (cell, accounts) {
+    auto *account = static_cast<account::Account *>(lfirst(cell));
+    if (account->server == server) return account;
+  }
+  return nullptr;
+}
+
+// What is due now, in TopMemoryContext. Looked up once: what cannot be done is due again at once, and is left to the next process.
+List *FindDue() {
   worker::Drain drain = {};
   worker::Step step;
   worker::Begin(&step, &drain);
-  Oid server = InvalidOid;
-  if (pg::RunSql(kNext, SPI_OK_SELECT) > 0) {
+  List *errands = NIL;
+  List *accounts = account::LoadAccounts(CurrentMemoryContext);
+  const uint64 count = pg::RunSql(kDue, SPI_OK_SELECT);
+  MemoryContext before = MemoryContextSwitchTo(TopMemoryContext);
+  for (uint64 i = 0; i < count; i++) {
     bool null;
-    if (DatumGetBool(pg::Field(0, 3, &null))) server = DatumGetObjectId(pg::Field(0, 1, &null));
+    const account::Account *account = FindAccount(accounts, DatumGetObjectId(pg::Field(i, 1, &null)));
+    if (account == nullptr) continue;
+    auto *errand = static_cast<Errand *>(palloc(sizeof(Errand)));
+    *errand = {account->server, pstrdup(account->name), DatumGetBool(pg::Field(i, 2, &null)),
+               account->audit_time_limit};
+    errands = lappend(errands, errand);
   }
-  ListCell *cell;
-  foreach (cell, account::LoadAccounts(CurrentMemoryContext)) {
-    auto *account = static_cast<account::Account *>(lfirst(cell));
-    if (account->server != server) continue;
-    *name = MemoryContextStrdup(context, account->name);
-    *limit = account->audit_time_limit;
-  }
+  MemoryContextSwitchTo(before);
   worker::End(&step);
-  return server;
+  return errands;
 }
 
-void AuditAll() {
-  // Each at most once: one that cannot be done is due again at once.
-  List *done = NIL;
-  for (;;) {
-    MemoryContext context = AllocSetContextCreate(TopMemoryContext, "imagekit audit", ALLOCSET_DEFAULT_SIZES);
-    char *name = nullptr;
-    int64 limit = 0;
-    const Oid server = settings::enabled ? NextDue(context, &name, &limit) : InvalidOid;
-    if (!OidIsValid(server) || name == nullptr || list_member_oid(done, server)) return;
-    MemoryContext before = MemoryContextSwitchTo(TopMemoryContext);
-    done = lappend_oid(done, server);
-    MemoryContextSwitchTo(context);
-    auto *audit = static_cast<Audit *>(palloc0(sizeof(Audit)));
-    audit->server = server;
-    audit->name = name;
-    audit->scheduled = true;
-    audit->give_up_at = limit == 0 ? worker::kNever : worker::NowTicks() + limit / 1000;
-    audit->hand.parent = context;
+void Run(const Errand &errand) {
+  MemoryContext context = AllocSetContextCreate(TopMemoryContext, "imagekit audit", ALLOCSET_DEFAULT_SIZES);
+  MemoryContext before = MemoryContextSwitchTo(context);
+  auto *audit = static_cast<Audit *>(palloc0(sizeof(Audit)));
+  audit->server = errand.server;
+  audit->name = errand.name;
+  audit->scheduled = true;
+  audit->give_up_at = errand.limit == 0 ? worker::kNever : worker::NowTicks() + errand.limit / 1000;
+  audit->hand.parent = context;
+  if (errand.usage)
+    RunUsage(audit);
+  else
     RunAudit(audit, false);
-    MemoryContextSwitchTo(before);
-    MemoryContextDelete(context);
+  MemoryContextSwitchTo(before);
+  MemoryContextDelete(context);
+}
+
+void RunErrands() {
+  ListCell *cell;
+  foreach (cell, FindDue()) {
+    if (!settings::enabled) return;
+    Run(*static_cast<Errand *>(lfirst(cell)));
   }
 }
 
 }  // namespace
 
 TimestampTz OrderDueAudits() {
-  if (pg::RunSql(kNext, SPI_OK_SELECT) == 0) return DT_NOEND;
   bool null;
-  const TimestampTz at = DatumGetTimestampTz(pg::Field(0, 2, &null));
-  if (DatumGetBool(pg::Field(0, 3, &null)) && !worker::AuditRuns(MyDatabaseId)) Order();
+  pg::RunSql(kNext, SPI_OK_SELECT);
+  const TimestampTz at = DatumGetTimestampTz(pg::Field(0, 1, &null));
+  if (null) return DT_NOEND;
+  if (DatumGetBool(pg::Field(0, 2, &null)) && !worker::AuditRuns(MyDatabaseId)) Order();
   return at;
 }
 
@@ -104,7 +128,7 @@ void imagekit_audit_main(Datum database) {
 
   // An error ends the process, but its message is all that the log needs: exit status 1 would be a second one.
   PG_TRY();
-  { imagekit::audit::AuditAll(); }
+  { imagekit::audit::RunErrands(); }
   PG_CATCH();
   {
     HOLD_INTERRUPTS();

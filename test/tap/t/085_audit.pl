@@ -42,7 +42,7 @@ $t->sql(qq{
 	  (6, '{"$ENDPOINT/uncertain.jpg and more", https://cdn.example.com/foreign.jpg}', NULL, NULL);
 	SELECT imagekit.pause('acme', 'for the test')});
 like(audit(), qr/WARNING:  audit of server "acme" is not complete: .*paused by/s, 'a paused account is not asked');
-is(scalar(grep { /createdAt|sort=/ } map { $_->{query} } $imagekit->journal), 0, 'not once');
+is(scalar($imagekit->journal), 0, 'not once');
 $t->sql(q{SELECT imagekit.resume()});
 $t->sql(qq{ALTER SERVER acme OPTIONS (ADD grace_period '1 hour'); INSERT INTO modules VALUES (1, '{$ENDPOINT/queued.jpg}'); DELETE FROM modules});
 
@@ -56,6 +56,7 @@ is($t->sql(q{SELECT size, created_at = '2024-05-01 10:00 UTC', why ~ '^no row of
 is(doubtful(), "/foreign.jpg: a URL in public.patches under a prefix that no account has would mean it: is a prefix missing in url_aliases?\n"
 	  . '/uncertain.jpg: a URL in public.patches cannot be read with certainty, and may mean it', 'what cannot be told is in doubt');
 is(dangling(), 'patches 4 images /missing.jpg', 'and a URL without a file dangles');
+cmp_ok(scalar(grep { ($_->{query}{sort} // '') eq 'ASC_CREATED' } $imagekit->journal), '>=', 2, 'the library was listed');
 is($t->sql(q{SELECT state, files, bytes, orphans, orphan_bytes, doubtful, dangling, problem FROM imagekit.audits ORDER BY id DESC LIMIT 1}),
 	'complete|12|12000|3|3000|2|1|', 'all of it is in the view of audits');
 
