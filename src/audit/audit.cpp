@@ -321,6 +321,7 @@ Datum imagekit_account_named(PG_FUNCTION_ARGS) {
 
 // wake()
 Datum imagekit_wake(PG_FUNCTION_ARGS) {
+  (void)fcinfo;
   imagekit::worker::WakeAtCommit();
   PG_RETURN_VOID();
 }
