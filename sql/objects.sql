@@ -31,6 +31,23 @@ DROP ROLE regress_imagekit_nobody;
 SELECT proname FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
 WHERE pronamespace = 'imagekit'::regnamespace AND lanname IN ('sql', 'plpgsql') AND NOT coalesce(proconfig::text, '') ~ 'search_path=pg_catalog';
 
+-- CREATE EXTENSION does not read their bodies
+SET check_function_bodies = on;
+DO $$
+DECLARE
+  f record;
+BEGIN
+  FOR f IN SELECT p.oid FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+           WHERE pronamespace = 'imagekit'::regnamespace AND lanname IN ('sql', 'plpgsql') ORDER BY p.proname
+  LOOP
+    BEGIN
+      EXECUTE pg_get_functiondef(f.oid);
+    EXCEPTION WHEN OTHERS THEN
+      RAISE WARNING '%: %', f.oid::regprocedure, SQLERRM;
+    END;
+  END LOOP;
+END $$;
+
 -- settings
 SELECT name, setting, unit, context FROM pg_settings WHERE name LIKE 'imagekit_cleanup.%' AND name <> 'imagekit_cleanup.ca_file' ORDER BY name;
 SET imagekit_cleanup.no_such_setting = 1;

@@ -11,10 +11,10 @@ CREATE FUNCTION imagekit.sort_orphans(server oid, older_than interval, apart int
               WHEN o.last_seen <= o.first_seen OR o.last_seen - o.first_seen < $3 THEN 'seen too short'
               ELSE 'candidate' END,
          o.file_id, o.path, o.url, o.size
-  FROM (SELECT o.*, p.any AND imagekit.protected_by(o.server, o.path) IS NOT NULL AS protected
+  FROM (SELECT o.*, p.given AND imagekit.protected_by(o.server, o.path) IS NOT NULL AS protected
         FROM imagekit.audit_orphans o
         CROSS JOIN (SELECT EXISTS (SELECT FROM pg_foreign_server s, LATERAL pg_options_to_table(s.srvoptions) p
-                                   WHERE s.oid = $1 AND p.option_name = 'protect')) AS p(any)
+                                   WHERE s.oid = $1 AND p.option_name = 'protect')) AS p(given)
         WHERE o.server = $1) o
   CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM imagekit.backlog b WHERE b.server = $1 AND b.file_id = o.file_id
                                        AND b.origin = 'A')) AS q(queued)
