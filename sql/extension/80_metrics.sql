@@ -15,6 +15,21 @@ COMMENT ON COLUMN imagekit.counters.names IS
   'files OUTCOME; requests KIND STATUS; time KIND BOUND, in microseconds, inf for what is above the last, and time KIND sum.';
 COMMENT ON COLUMN imagekit.counters.counts IS 'One for each name.';
 
+CREATE TABLE imagekit.counters_by_day (
+  server oid NOT NULL,
+  day date NOT NULL,
+  names text[] NOT NULL,
+  counts bigint[] NOT NULL
+) WITH (autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0.05);
+CREATE INDEX counters_by_day_of_day ON imagekit.counters_by_day (day);
+ALTER TABLE imagekit.counters_by_day REPLICA IDENTITY FULL;  -- like imagekit.outbox
+COMMENT ON TABLE imagekit.counters_by_day IS
+  'What imagekit.counters adds up, of each day by itself, for two years. Internal: imagekit.report() draws it.';
+COMMENT ON COLUMN imagekit.counters_by_day.server IS 'Account (foreign server).';
+COMMENT ON COLUMN imagekit.counters_by_day.day IS 'By UTC, when it was written: some ten seconds late.';
+COMMENT ON COLUMN imagekit.counters_by_day.names IS 'As in imagekit.counters.';
+COMMENT ON COLUMN imagekit.counters_by_day.counts IS 'One for each name.';
+
 CREATE VIEW imagekit.request_metrics AS
 SELECT s.srvname AS server, split_part(c.name, ' ', 2) AS request, split_part(c.name, ' ', 3) AS status,
        sum(c.count)::bigint AS requests

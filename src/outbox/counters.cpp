@@ -1,5 +1,7 @@
 // One row of imagekit.counters an account: names and counts, two arrays. Who writes adds what it finds to what it has, in one
 // new row. What others are just writing is left alone, and added up the next time; readers add up all rows.
+//
+// imagekit.counters_by_day has the same a day, for the report.
 
 #include "outbox/counters.h"
 
@@ -44,24 +46,53 @@ struct AccountCounts {
   "  FROM counted c "                                                                                              \
   "  WHERE EXISTS (SELECT FROM pg_catalog.pg_foreign_server f WHERE f.oid OPERATOR(pg_catalog.=) c.server)"        \
   "  GROUP BY c.server, c.name) s GROUP BY s.server"
-#define NEW_COUNTS                                                                                           \
-  "SELECT u.server, u.since, u.name, u.count FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), " \
-  "pg_catalog.unnest($3), pg_catalog.unnest($4)) AS u(server, since, name, count)"
+// The same of the day at hand; all that is older is left as it is.
+#define ADD_UP_TODAY                                                                                            \
+  "INSERT INTO imagekit.counters_by_day (server, day, names, counts) "                                          \
+  "SELECT s.server, (SELECT t.day FROM today t), pg_catalog.array_agg(s.name), pg_catalog.array_agg(s.count) "  \
+  "FROM (SELECT c.server, c.name, pg_catalog.sum(c.count)::pg_catalog.int8 AS count FROM counted_today c "      \
+  "      WHERE EXISTS (SELECT FROM pg_catalog.pg_foreign_server f WHERE f.oid OPERATOR(pg_catalog.=) c.server)" \
+  "      GROUP BY c.server, c.name) s GROUP BY s.server"
+#define NEW_COUNTS                                                                                             \
+  "today AS MATERIALIZED ("                                                                                    \
+  "  SELECT pg_catalog.timezone('UTC', pg_catalog.clock_timestamp())::pg_catalog.date AS day), "               \
+  "fresh AS ("                                                                                                 \
+  "  SELECT u.server, u.since, u.name, u.count FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), " \
+  "  pg_catalog.unnest($3), pg_catalog.unnest($4)) AS u(server, since, name, count))"
 
 constexpr char kWrite[] =
-    "WITH before AS ("
+    "WITH " NEW_COUNTS
+    ", "
+    "before AS ("
     "  DELETE FROM imagekit.counters WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
     "    SELECT k.ctid FROM imagekit.counters k FOR UPDATE SKIP LOCKED))"
     "  RETURNING server, since, names, counts), "
     "counted AS ("
     "  SELECT b.server, b.since, c.name, c.count FROM before b"
     "  CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(b.names), pg_catalog.unnest(b.counts)) AS c(name, count)"
-    "  UNION ALL " NEW_COUNTS ") " ADD_UP;
+    "  UNION ALL SELECT n.server, n.since, n.name, n.count FROM fresh n), "
+    // Two years are kept, as of audits.
+    "of_days AS ("
+    "  DELETE FROM imagekit.counters_by_day WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
+    "    SELECT k.ctid FROM imagekit.counters_by_day k"
+    "    WHERE k.day OPERATOR(pg_catalog.=) (SELECT t.day FROM today t)"
+    "       OR k.day OPERATOR(pg_catalog.<) ((SELECT t.day FROM today t) OPERATOR(pg_catalog.-) 731)"
+    "    FOR UPDATE SKIP LOCKED))"
+    "  RETURNING server, day, names, counts), "
+    "counted_today AS ("
+    "  SELECT b.server, c.name, c.count FROM of_days b"
+    "  CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(b.names), pg_catalog.unnest(b.counts)) AS c(name, count)"
+    "  WHERE b.day OPERATOR(pg_catalog.=) (SELECT t.day FROM today t)"
+    "  UNION ALL SELECT n.server, n.name, n.count FROM fresh n), "
+    "added_today AS (" ADD_UP_TODAY ") " ADD_UP;
 
 // With a snapshot that lasts, a row that somebody has replaced since would be an error: only its own is added then.
-constexpr char kWriteBeside[] = "WITH counted AS (" NEW_COUNTS ") " ADD_UP;
+constexpr char kWriteBeside[] = "WITH " NEW_COUNTS
+                                ", counted AS (SELECT n.* FROM fresh n), counted_today AS (SELECT n.* FROM fresh n), "
+                                "added_today AS (" ADD_UP_TODAY ") " ADD_UP;
 
 #undef ADD_UP
+#undef ADD_UP_TODAY
 #undef NEW_COUNTS
 
 // As it is configured now. $1: table, $2: account

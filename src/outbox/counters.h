@@ -1,4 +1,5 @@
 // imagekit.counters: what was done for each account, added up for ever. The views imagekit.metrics and others read it.
+// imagekit.counters_by_day: the same for each day.
 //
 // A process counts in its own memory and writes now and then: an update for each settlement would cost a dead row each, all of
 // which every later update had to go past while an old snapshot keeps them. What a process had not written when it crashes or

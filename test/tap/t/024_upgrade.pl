@@ -68,7 +68,7 @@ like($before{'what waits'}, qr/no%zzurl\.jpg\|acme\|\|failed/, 'and one for a pe
 # pg_upgrade ----------------------------------------------------------------------------------------------------------------
 
 my $new = PostgreSQL::Test::Cluster->new('new');
-$new->init;
+$new->init(extra => ["--no-instructions"]);  # by initdb itself: another cluster has another identifier
 $new->append_conf('postgresql.conf', $_) for grep { /imagekit|^max_prepared|^log_statement = none/ } split /^/m, slurp_file($old->data_dir . '/postgresql.conf');
 $old->stop;
 
