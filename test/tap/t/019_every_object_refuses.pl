@@ -79,9 +79,8 @@ my %granted = (
 	app_owner => 'unwaive unwatch waive watch',
 	exporter => 'latency_metrics measure metrics request_metrics',
 	monitor => 'account_of account_problem grace_of history pending service status unpack watched',
-	operator => 'approve cancel delete_file delete_files discard drain enqueue explain pause references references resume retry',
+	operator => 'approve audit audits cancel dangling delete_file delete_files delete_orphans discard doubtful drain enqueue explain orphans pause references references resume retry storage storage_by_folder storage_by_owner storage_by_table usage_history',
 	reader => 'report');
-	operator => 'approve audit audits cancel dangling delete_file delete_files delete_orphans discard doubtful drain enqueue explain orphans pause references references resume retry storage storage_by_folder storage_by_owner storage_by_table usage_history');
 $t->sql(join('', map { "CREATE ROLE $_;" } sort keys %granted));
 is(join(' ', sort keys %{ { map { $_ => 1 } $recipes =~ /\bTO (\w+);/g } }), join(' ', sort keys %granted), 'the roles README has recipes for');
 $t->sql($recipes);
