@@ -12,7 +12,6 @@ namespace imagekit::audit {
 
 namespace {
 
-using worker::kNever;
 using worker::NowTicks;
 using worker::Ticks;
 
