@@ -50,7 +50,7 @@ CREATE TABLE imagekit.inventory (
   created_at timestamptz,
   updated_at timestamptz,
   type text,
-  moved boolean NOT NULL DEFAULT false,
+  other_key uuid,
   PRIMARY KEY (audit, file_id)
 );
 COMMENT ON TABLE imagekit.inventory IS
@@ -64,7 +64,7 @@ COMMENT ON COLUMN imagekit.inventory.size IS 'Bytes of the file''s present versi
 COMMENT ON COLUMN imagekit.inventory.created_at IS 'When it was first uploaded, by ImageKit''s clock.';
 COMMENT ON COLUMN imagekit.inventory.updated_at IS 'When it was last uploaded or changed, by ImageKit''s clock.';
 COMMENT ON COLUMN imagekit.inventory.type IS 'image or non-image, as ImageKit says.';
-COMMENT ON COLUMN imagekit.inventory.moved IS 'It was listed at another path as well, and may be at either.';
+COMMENT ON COLUMN imagekit.inventory.other_key IS 'That of another path at which it was listed as well: it may be at either.';
 
 -- Can be had again from the tables, so a crash may empty it.
 CREATE UNLOGGED TABLE imagekit.audit_references (

@@ -47,16 +47,18 @@ DECLARE
   new_bytes bigint;
 BEGIN
   WITH page AS (
-    SELECT DISTINCT ON (f.file_id COLLATE "C") f.*, count(*) OVER (PARTITION BY f.file_id) > count(*) OVER (PARTITION BY f.file_id, f.key) AS moved
+    SELECT DISTINCT ON (f.file_id COLLATE "C")
+           f.*, nullif(lag(f.key) OVER (PARTITION BY f.file_id COLLATE "C" ORDER BY f.n), f.key) AS other_key
     FROM unnest(take_page.file_ids, take_page.paths, take_page.keys, take_page.sizes, take_page.created, take_page.updated,
                 take_page.types) WITH ORDINALITY AS f(file_id, path, key, size, created_at, updated_at, type, n)
     ORDER BY f.file_id COLLATE "C", f.n DESC),
   taken AS (
-    INSERT INTO imagekit.inventory AS i (audit, server, file_id, path, key, size, created_at, updated_at, type, moved)
-    SELECT take_page.audit, take_page.server, p.file_id, p.path, p.key, p.size, p.created_at, p.updated_at, p.type, p.moved FROM page p
+    INSERT INTO imagekit.inventory AS i (audit, server, file_id, path, key, size, created_at, updated_at, type, other_key)
+    SELECT take_page.audit, take_page.server, p.file_id, p.path, p.key, p.size, p.created_at, p.updated_at, p.type, p.other_key
+    FROM page p
     ON CONFLICT (audit, file_id) DO UPDATE
       SET path = excluded.path, key = excluded.key, size = excluded.size, updated_at = excluded.updated_at, type = excluded.type,
-          moved = i.moved OR excluded.moved OR i.key <> excluded.key
+          other_key = CASE WHEN i.key <> excluded.key THEN i.key ELSE coalesce(excluded.other_key, i.other_key) END
     RETURNING i.size, i.xmax = 0 AS new)
   SELECT count(*) FILTER (WHERE t.new), coalesce(sum(t.size) FILTER (WHERE t.new), 0) INTO new_files, new_bytes FROM taken t;
   UPDATE imagekit.audit_runs r
@@ -130,7 +132,7 @@ BEGIN
     RAISE EXCEPTION 'one of them was truncated, rewritten, attached, detached, or watched otherwise meanwhile' USING ERRCODE = 'object_in_use';
   END IF;
   IF threshold <> '-1' AND clock_timestamp() >= threshold::interval + (SELECT r.compared_at FROM imagekit.audit_runs r WHERE r.id = run.id) THEN
-    RAISE EXCEPTION 'it took longer than old_snapshot_threshold (%)', threshold USING ERRCODE = 'object_not_in_prerequisite_state';
+    RAISE EXCEPTION 'it took longer than old_snapshot_threshold (%)', threshold USING ERRCODE = '72000';
   END IF;
   -- Nobody else does, and the comparison depends on it.
   ANALYZE imagekit.audit_references;

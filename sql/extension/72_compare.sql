@@ -63,7 +63,7 @@ BEGIN
   SELECT run.server, l.file_id, l.path, l.url, l.size, l.created_at, l.updated_at, run.id, run.compared_at, run.compared_at,
          CASE WHEN l.url IS NULL THEN 'no URL can be made that means it'
               WHEN l.created_at IS NULL THEN 'it has no creation time that can be read'
-              WHEN l.moved THEN 'it is listed at two paths: was it moved while the library was listed?'
+              WHEN l.other_key IS NOT NULL THEN 'it is listed at two paths: was it moved while the library was listed?'
               WHEN l.twice THEN 'two files are listed at this path'
               WHEN d.key IS NOT NULL THEN
                 format('a URL in %s could mean it as well', coalesce(d.relation::regclass::text, '?'))
@@ -115,7 +115,9 @@ BEGIN
   SELECT DISTINCT run.id, run.server, 'M'::"char", r.key, r.relation
   FROM imagekit.audit_references r
   WHERE r.audit = run.id AND r.server = run.server AND r.kind = 'R'
-    AND NOT EXISTS (SELECT FROM imagekit.inventory i WHERE i.audit = run.id AND i.key = r.key);
+    AND NOT EXISTS (SELECT FROM (SELECT i.key FROM imagekit.inventory i WHERE i.audit = run.id
+                                 UNION ALL SELECT i.other_key FROM imagekit.inventory i WHERE i.audit = run.id AND i.other_key IS NOT NULL) i
+                    WHERE i.key = r.key);
   FOR missing IN
     SELECT r.relation, count(*) AS files FROM imagekit.audit_references r WHERE r.audit = run.id AND r.kind = 'M' GROUP BY r.relation
   LOOP

@@ -106,17 +106,29 @@ void TurnToTail(Audit *audit) {
   worker::End(&step);
 }
 
-// A function of 71_audit_steps.sql that reads the watched tables.
+// A step that reads the watched tables.
 struct Reading {
+  const char *state;
+  const char *words;    // what it does
+  const char *trouble;  // when it cannot
+  const char *sql;      // a function of 71_audit_steps.sql
+};
+
+constexpr Reading kReferences = {"references", "reading the watched tables", "the watched tables cannot be read",
+                                 "SELECT imagekit.read_references($1)"};
+constexpr Reading kComparison = {"comparing", "comparing", "it cannot be compared",
+                                 "SELECT imagekit.complete_audit($1)"};
+
+struct Attempt {
   int64 run;
   const char *sql;
 };
 
 void ReadOnce(void *argument) {
-  auto *reading = static_cast<Reading *>(argument);
+  auto *attempt = static_cast<Attempt *>(argument);
   pg::SqlSession sql;
   pg::OpenSql(&sql);
-  pg::RunSql(reading->sql, SPI_OK_SELECT, {{INT8OID, Int64GetDatum(reading->run)}});
+  pg::RunSql(attempt->sql, SPI_OK_SELECT, {{INT8OID, Int64GetDatum(attempt->run)}});
   pg::CloseSql(&sql);
 }
 
@@ -130,25 +142,29 @@ void Sleep(int64 ms) {
   }
 }
 
-// A table that cannot be read at this moment (locked, its column gone) may be in the next.
-void ReadTables(Audit *audit, const char *state, const char *words, const char *sql) {
-  SetState(audit, state);
-  for (int attempt = 1;; attempt++) {
-    pgstat_report_activity(STATE_RUNNING, psprintf("imagekit_cleanup: audit of server \"%s\": %s", audit->name, words));
-    Reading reading = {audit->run, sql};
+// Worth another try: a lock, a deadlock, a table that was just dropped, rebuilt or changed. A full disk or a limit is not.
+bool MayPass(int sqlerrcode) {
+  const int category = ERRCODE_TO_CATEGORY(sqlerrcode);
+  return category == ERRCODE_TO_CATEGORY(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE) ||
+         category == ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK) || sqlerrcode == ERRCODE_UNDEFINED_TABLE ||
+         sqlerrcode == ERRCODE_UNDEFINED_COLUMN || sqlerrcode == ERRCODE_INTERNAL_ERROR;  // "cache lookup failed"
+}
+
+// A table that cannot be read at this moment may be in the next.
+void ReadTables(Audit *audit, const Reading &reading) {
+  SetState(audit, reading.state);
+  for (int attempts = 1;; attempts++) {
+    pgstat_report_activity(STATE_RUNNING,
+                           psprintf("imagekit_cleanup: audit of server \"%s\": %s", audit->name, reading.words));
+    Attempt attempt = {audit->run, reading.sql};
     worker::Step step;
     Begin(&step, audit);
-    ErrorData *error = pg::Attempt(ReadOnce, &reading);
-    char *problem = nullptr;
-    if (error != nullptr)
-      problem =
-          MemoryContextStrdup(audit->hand.parent, psprintf("the watched tables cannot be read: %s", error->message));
+    const ErrorData *error = pg::Attempt(ReadOnce, &attempt);
+    const char *problem = error == nullptr ? nullptr : psprintf("%s: %s", reading.trouble, error->message);
+    const bool again = error != nullptr && MayPass(error->sqlerrcode) && attempts < kMostReadings;
+    if (problem != nullptr && !again) audit->problem = MemoryContextStrdup(audit->hand.parent, problem);
     worker::End(&step);
-    if (problem == nullptr) return;
-    if (attempt >= kMostReadings) {
-      audit->problem = problem;
-      return;
-    }
+    if (!again) return;
     Sleep(kReadAgain);
   }
 }
@@ -156,10 +172,9 @@ void ReadTables(Audit *audit, const char *state, const char *words, const char *
 // What was uploaded a moment before the tables were read, and used by a row then, is to be listed, or it would seem to be missing.
 void AwaitSearch(Audit *audit) {
   SetState(audit, "tail");
-  const Ticks until = NowTicks() + settings::search_lag;
   pgstat_report_activity(
       STATE_RUNNING, psprintf("imagekit_cleanup: audit of server \"%s\": waiting for ImageKit's search", audit->name));
-  Sleep(Max(until - NowTicks(), Ticks{0}));
+  Sleep(settings::search_lag);
 }
 
 void CloseIncomplete(Audit *audit) {
@@ -181,14 +196,13 @@ void Steps(Audit *audit, bool anew) {
     ListLibrary(audit);
     if (audit->problem == nullptr) NoteListed(audit);
   }
-  if (audit->problem == nullptr)
-    ReadTables(audit, "references", "reading the watched tables", "SELECT imagekit.read_references($1)");
+  if (audit->problem == nullptr) ReadTables(audit, kReferences);
   if (audit->problem == nullptr) {
     AwaitSearch(audit);
     TurnToTail(audit);
     ListLibrary(audit);
   }
-  if (audit->problem == nullptr) ReadTables(audit, "comparing", "comparing", "SELECT imagekit.complete_audit($1)");
+  if (audit->problem == nullptr) ReadTables(audit, kComparison);
   if (audit->problem != nullptr) return CloseIncomplete(audit);
   AskForUsage(audit);
   audit->problem = nullptr;  // of that question: the audit is complete

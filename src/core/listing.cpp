@@ -27,8 +27,8 @@ std::string TimeText(int64_t second) {
   tm parts;
   gmtime_r(&time, &parts);
   char text[80];
-  std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday,
-                parts.tm_hour, parts.tm_min, parts.tm_sec);
+  std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d", parts.tm_year + 1900, parts.tm_mon + 1,
+                parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec);
   return text;
 }
 
@@ -116,7 +116,8 @@ Listing::Step Listing::TakeByOffset(const ReplyBody& page, std::string* words) {
   if (!joins) return Restart(words, "files of one second come in another order each time");
   const bool further = !files.empty() && files.back().file_id != last_id_;
   if (further || tail_.empty()) {
-    for (const FoundFile& file : files) seen_.push_back(std::hash<std::string>()(file.file_id));
+    // A file that was moved is listed at both places until the search knows: that is two positions.
+    for (const FoundFile& file : files) seen_.push_back(std::hash<std::string>()(file.file_id + file.file_path));
     skip_ += files.size();
     last_id_ = files.empty() ? std::string() : files.back().file_id;
     const size_t repeated = std::min(kOverlap, files.size());

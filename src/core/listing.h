@@ -56,9 +56,9 @@ class Listing {
   const Place& place() const noexcept { return place_; }
 
  private:
-  static constexpr size_t kMostEntries = 1000;   // section 2.1
-  static constexpr size_t kLeastEntries = 25;    // more than kAnchors
-  static constexpr size_t kOverlap = 10;         // entries of the last page that the next one repeats
+  static constexpr size_t kMostEntries = 1000;  // section 2.1
+  static constexpr size_t kLeastEntries = 25;   // more than kAnchors
+  static constexpr size_t kOverlap = 10;        // entries of the last page that the next one repeats
   static constexpr int kMostRestarts = 5;
 
   Step TakeBySecond(const ReplyBody& page, std::string* words);
@@ -78,7 +78,7 @@ class Listing {
   bool by_offset_ = false;
   size_t skip_ = 0;
   std::vector<std::string> tail_;
-  std::vector<uint64_t> seen_;  // hashes of fileIds
+  std::vector<uint64_t> seen_;  // hashes of fileIds and paths
 };
 
 }  // namespace imagekit

@@ -25,6 +25,7 @@ constexpr int64_t kStart = 1700000000;
 struct Stored {
   std::string id;
   int64_t created_ms;
+  std::string path;
 };
 
 /// Seconds since 1970 of "2023-11-14T22:13:20".
@@ -44,11 +45,11 @@ std::string Between(const std::string& text, const std::string& before, const st
 class Library {
  public:
   std::vector<Stored> files;
-  size_t most = 1000;        // entries in a page, whatever is asked for
-  bool stable = true;        // files of one moment come in the same order each time
+  size_t most = 1000;  // entries in a page, whatever is asked for
+  bool stable = true;  // files of one moment come in the same order each time
   std::mt19937_64 random{1};
 
-  void Add(const std::string& id, int64_t created_ms) { files.push_back({id, created_ms}); }
+  void Add(const std::string& id, int64_t created_ms) { files.push_back({id, created_ms, "/" + id}); }
 
   ReplyBody Answer(const std::string& target) {
     const std::string query = PercentDecode(Between(target + "&", "searchQuery=", "&"));
@@ -75,6 +76,7 @@ class Library {
       if (body.files.size() == limit) break;
       FoundFile found;
       found.file_id = file.id;
+      found.file_path = file.path;
       found.created_ms = file.created_ms;
       body.files.push_back(found);
     }
@@ -188,6 +190,16 @@ TEST(Listing, FilesOfOneMomentInChangingOrderAreNotCalledRead) {
   const Result result = ReadAll(&library, FromTheBeginning());
   EXPECT_TRUE(!result.complete || result.ids.size() == 5000) << result.ids.size();
   EXPECT_EQ(result.words, "files of one second come in another order each time");
+}
+
+TEST(Listing, AFileThatIsShownWhereItWasAndWhereItIsKeepsNothingBack) {
+  Library library;
+  for (size_t i = 0; i < 2500; ++i) library.Add(Id(i), kStart * 1000);
+  for (const size_t moved : {7u, 1200u, 2499u})
+    library.files.push_back({Id(moved), kStart * 1000, "/was/" + Id(moved)});
+  const Result result = ReadAll(&library, FromTheBeginning());
+  EXPECT_TRUE(result.complete) << result.words;
+  EXPECT_EQ(result.ids.size(), 2500u);
 }
 
 TEST(Listing, WhatIsNotAsAskedForIsNotCalledRead) {

@@ -8,10 +8,10 @@
 use strict;
 use warnings;
 
+use ImageKit::AuditCall;
 use ImageKit::AuditModel;
 use ImageKit::AuditTraffic;
 use ImageKit::Test;
-use POSIX ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -22,7 +22,7 @@ my $patience = 60 + $files / 1000;
 srand($seed);
 note "IMAGEKIT_SEED=$seed IMAGEKIT_FILES=$files";
 
-my $lag = 500;    # ms that ImageKit's search is behind
+my $lag = 300;    # ms that ImageKit's search is behind
 my $t = ImageKit::Test->new(settings => {
 	restart_after_crash => 'on', track_commit_timestamp => 'on', log_min_error_statement => 'panic', shared_buffers => '64MB', max_wal_size => '4GB',
 	'imagekit_cleanup.request_timeout' => '3s', 'imagekit_cleanup.retry_delay_max' => '300ms', 'imagekit_cleanup.max_attempts' => 1_000_000,
@@ -37,36 +37,12 @@ $imagekit->switch(index_delay_new_ms => $lag, index_delay_deleted_ms => $lag, la
 
 # Audits ------------------------------------------------------------------------------------------------------------------
 
-my ($calls, @running) = (0);
-
-# CALL imagekit.audit(ARGUMENTS) in a session of its own.
-sub start_audit
-{
-	my ($arguments) = @_;
-	my $said = PostgreSQL::Test::Utils::tempdir() . '/' . ++$calls;
-	my $pid = fork() // die "fork: $!";
-	if ($pid == 0)
-	{
-		# Without END blocks: they are the test's.
-		open(STDOUT, '>', $said) && open(STDERR, '>&', \*STDOUT)
-		  && exec('psql', '-X', '-q', $node->connstr('postgres') . ' application_name=audit', '-c', "CALL imagekit.audit($arguments)");
-		POSIX::_exit(127);
-	}
-	return { pid => $pid, said => $said };
-}
-
-sub ended { my ($audit) = @_; return $audit->{ended} ||= waitpid($audit->{pid}, POSIX::WNOHANG) == $audit->{pid}; }
-sub said { my ($audit) = @_; wait_for { ended($audit) } 'the audit ends', $patience; return slurp_file($audit->{said}); }
-
 # Like sql(), and after a crash as soon as the server is there again.
 sub ask
 {
 	my ($sql) = @_;
-	return wait_for { my ($status, $output) = $node->psql('postgres', $sql); $status == 0 ? [$output] : undef; } 'the server answers', 60;
+	return (wait_for { my ($status, $output) = $node->psql('postgres', $sql); $status == 0 ? [$output] : undef; } 'the server answers', 60)->[0];
 }
-
-sub backend { return ask(q{SELECT pid FROM pg_stat_activity WHERE application_name = 'audit'})->[0]; }
-sub state { return ask('SELECT state FROM imagekit.audit_runs ORDER BY id DESC LIMIT 1')->[0]; }
 
 # Kills it, or tells it to go.
 sub strike
@@ -90,9 +66,9 @@ sub break_at_page
 {
 	my ($audit, $how, $skip) = @_;
 	my $fault = $imagekit->fault(kind => 'stall', contains => 'ASC_CREATED', skip => $skip);
-	wait_for { $imagekit->stalled > 0 || ended($audit) } 'a page is asked for', $patience;
-	my $held = !ended($audit);
-	strike($how, backend()) if $held;
+	wait_for { $imagekit->stalled > 0 || $audit->ended } 'a page is asked for', $patience;
+	my $held = !$audit->ended;
+	strike($how, $audit->backend) if $held;
 	$imagekit->no_faults;
 	$imagekit->release;
 	return $held;
@@ -102,9 +78,8 @@ sub break_at_page
 sub break_at_step
 {
 	my ($audit, $how, $step) = @_;
-	wait_for { state() eq $step || ended($audit) } "the step $step", $patience;
-	my $there = !ended($audit);
-	strike($how, backend()) if $there;
+	my $there = $audit->at($step);
+	strike($how, $audit->backend) if $there;
 	return $there;
 }
 
@@ -115,16 +90,16 @@ sub audit_disturbed
 	my ($what, @disturbances) = @_;
 	$imagekit->forget;
 	my $views = $model->views;
-	my $run = ask('SELECT max(id) FROM imagekit.audit_runs')->[0] || 0;
+	my $run = ask('SELECT max(id) FROM imagekit.audit_runs') || 0;
 	my ($anew, $untouched, @kept) = ('NULL, true', 1);
 	for (1 .. @disturbances + 6)
 	{
-		my $audit = start_audit($anew);
+		my $audit = ImageKit::AuditCall->start($t, arguments => $anew, patience => $patience);
 		my $disturbance = shift @disturbances;
 		$disturbance->($audit) if $disturbance;
-		my $said = said($audit);
+		my $said = $audit->said;
 		$imagekit->no_faults;
-		my ($id, $state) = split /\|/, ask('SELECT id, state FROM imagekit.audit_runs ORDER BY id DESC LIMIT 1')->[0];
+		my ($id, $state) = split /\|/, ask('SELECT id, state FROM imagekit.audit_runs ORDER BY id DESC LIMIT 1');
 		if ($state eq 'complete' && $id > $run)
 		{
 			ok($untouched, "$what: the views stay as they are until an audit is complete") if @kept;
@@ -155,19 +130,20 @@ sub check
 	return scalar @pages;
 }
 
-my $processes = 3;
+# The last one does nothing but move rows, as fast as it can.
+my $processes = 4;
 my $directory = PostgreSQL::Test::Utils::tempdir();
 my @traffic = map {
 	ImageKit::AuditTraffic->start(
-		number => $_, of => $processes, seed => $seed + $_, model => $model, directory => $directory, connection => $node->connstr('postgres'))
+		number => $_, of => $processes, only => ($_ == $processes ? qr/move|hand over/ : qr/./), seed => $seed + $_, model => $model, directory => $directory, connection => $node->connstr('postgres'))
 } 1 .. $processes;
 
 # Without any disturbance but the traffic; its memory.
 my %memory;
 like(audit_disturbed('at first', sub {
 	my ($audit) = @_;
-	my $pid = wait_for { backend() } 'the session of the audit';
-	until (ended($audit))
+	my $pid = wait_for { $audit->backend } 'the session of the audit';
+	until ($audit->ended)
 	{
 		my $status = eval { slurp_file("/proc/$pid/status") } // last;
 		my ($kb) = $status =~ /^RssAnon:\s+(\d+) kB/m or last;
@@ -200,17 +176,33 @@ note sprintf 'memory: %.0f MB', ($memory{peak} - $memory{first}) / 1024;
 	cmp_ok($pages, '<', $most, 'an audit that is broken off goes on where it was: ' . "$pages pages, where $needed are needed, and " . ($anew + $needed) . ' if it began anew each time');
 }
 
+# The files of one second are listed by their positions, which move up when some of them go.
+audit_disturbed('files that go', sub {
+	my ($audit) = @_;
+	my ($first) = $model->crowd;
+	$imagekit->fault(kind => 'stall', contains => 'createdAt < ', skip => 2);
+	wait_for { $imagekit->stalled > 0 } 'the crowded second is listed', $patience;
+	my $gone = $imagekit->remove(map { ImageKit::AuditModel::path($first - $first % 20 + 20 * $_ + 2) } 1 .. 90);
+	cmp_ok($gone, '>', 30, 'files go from a second while it is listed');
+	$imagekit->switch(index_delay_deleted_ms => 0);
+	$imagekit->release;
+	$audit->said;
+	$imagekit->switch(index_delay_deleted_ms => $lag);
+});
+check('files that go');
+
 # At the steps that follow.
 audit_disturbed('at its steps', map { my ($how, $step) = @$_; sub { break_at_step($_[0], $how, $step) } }
 	[ 'kill -9', 'references' ], [ 'terminate', 'tail' ], [ 'cancel', 'tail' ], [ 'terminate', 'comparing' ], [ 'kill -9', 'comparing' ]);
 check('at its steps');
 
 # Answers that are none. Some stop it, some make it wait, and from some it goes on at once.
-my @faults = (
+my @stop = ([ kind => 'wrong_content_type', count => 5 ], [ kind => 'forbidden' ], [ kind => 'html_404', count => 3 ]);
+my @pass = (
 	[ kind => 'rate_limited', reset => 200, count => 3 ], [ kind => 'text_500' ], [ kind => 'html_502', count => 2 ], [ kind => 'reset_before' ],
-	[ kind => 'reset_after' ], [ kind => 'truncated_json' ], [ kind => 'cut_body' ], [ kind => 'stall', ms => 4000 ], [ kind => 'slow_body', ms => 300 ],
-	[ kind => 'wrong_content_type', count => 5 ], [ kind => 'forbidden' ], [ kind => 'html_404', count => 3 ]);
-my @some = $files > 100_000 ? @faults : (sort { rand() <=> 0.5 } @faults)[ 0 .. 3 ];
+	[ kind => 'reset_after' ], [ kind => 'truncated_json' ], [ kind => 'cut_body' ], [ kind => 'stall', ms => 4000 ], [ kind => 'slow_body', ms => 300 ]);
+sub any { my ($count, @all) = @_; return $files > 100_000 ? @all : map { splice @all, rand @all, 1 } 1 .. $count; }
+my @some = (any(1, @stop), any(2, @pass));
 audit_disturbed('bad answers', map { my @fault = @$_; sub { $imagekit->fault(@fault, contains => 'ASC_CREATED', skip => 1 + int rand($needed / 2)) } } @some);
 check('bad answers (' . join(', ', map { $_->[1] } @some) . ')');
 

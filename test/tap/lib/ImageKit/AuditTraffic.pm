@@ -2,7 +2,7 @@
 # rows, drops rows, moves them from table to table and from partition to partition, and hands files over from one row to another, until
 # it is told to stop. When its session dies it opens another.
 #
-#   my $traffic = ImageKit::AuditTraffic->start(number => 1, seed => 5, model => $model, directory => ..., connection => ...);
+#   my $traffic = ImageKit::AuditTraffic->start(number => 1, of => 3, only => qr/./, seed => 5, model => $model, directory => ..., connection => ...);
 #   ... $traffic->stop;
 
 package ImageKit::AuditTraffic;
@@ -36,12 +36,11 @@ my @actions = (
 	[ 8 => 'upload', \&_upload ], [ 5 => 'delete', \&_delete ], [ 6 => 'move', \&_move ], [ 5 => 'partition', \&_change_partition ],
 	[ 6 => 'hand over', \&_hand_over ], [ 3 => 'swap', \&_swap ], [ 2 => 'adopt', \&_adopt ], [ 2 => 'overwrite', \&_overwrite ],
 	[ 1 => 'remove', \&_remove ], [ 1 => 'roll back', \&_roll_back ]);
-my $weights = 0;
-$weights += $_->[0] for @actions;
 
 sub _run
 {
 	my ($self) = @_;
+	$self->{actions} = [ grep { $_->[1] =~ $self->{only} } @actions ];
 	srand($self->{seed});
 	$self->{imagekit} = $self->{model}{t}->imagekit->for_child;
 	$self->{report} = { kinds => {}, errors => {}, unexpected => [] };
@@ -55,7 +54,7 @@ sub _run
 		if ($self->{number} == 1 && time() > $shuttle_at) { ($kind, @statements) = ('shuttle', $self->_shuttle); $shuttle_at = time() + 1.5; }
 		my $outcome = @statements ? $self->_outcome($self->_send(@statements)) : 'done';
 		$self->{report}{kinds}{"$kind: $outcome"}++;
-		sleep(rand 0.02);
+		sleep(rand 0.02) unless @{ $self->{actions} } < @actions;
 	}
 	my $text = encode_json($self->{report});
 	append_to_file($self->{result_file}, $text);
@@ -65,8 +64,10 @@ sub _run
 sub _any
 {
 	my ($self) = @_;
-	my $at = rand $weights;
-	for my $action (@actions) { return ($action->[1], $action->[2]->($self)) if ($at -= $action->[0]) < 0; }
+	my $at = 0;
+	$at += $_->[0] for @{ $self->{actions} };
+	$at = rand $at;
+	for my $action (@{ $self->{actions} }) { return ($action->[1], $action->[2]->($self)) if ($at -= $action->[0]) < 0; }
 	die;
 }
 

@@ -100,6 +100,16 @@ sub seed_many { my ($self, %what) = @_; $self->_post('seed_many', \%what); retur
 # As if somebody else had deleted them.
 sub remove { my ($self, @paths) = @_; return $self->_post('remove', { filePaths => \@paths })->{removed}; }
 
+# As a person does it at ImageKit's dashboard: the file keeps its fileId.
+sub rename
+{
+	my ($self, $path, $name) = @_;
+	my $answer = $self->{http}->request('PUT', $self->{url} =~ s{//}{//private_test_acme:@}r . '/v1/files/rename',
+		{ headers => { 'Content-Type' => 'application/json' }, content => encode_json({ filePath => $path, newFileName => $name }) });
+	die "emulator: rename $path: $answer->{status} $answer->{content}\n" unless $answer->{success};
+	return;
+}
+
 # The same emulator, for another process: with a connection of its own.
 sub for_child { my ($self) = @_; return bless { %$self, http => HTTP::Tiny->new(timeout => 20) }, ref $self; }
 
