@@ -6,6 +6,7 @@
 #   make bench-capture                          what capture costs, beside no trigger and hand-written ones; README
 #   make bench-references                       what the check before a delete takes, on a million rows
 #   make bench-drain                            how fast files leave, beside what an application would do; bench/README.md
+#   make bench-audit                            an audit of a million files; bench/README.md
 #   make lint                                   formatting and static analysis, as far as the tools are installed
 #
 # PG_CONFIG chooses the server; CXX the compiler (g++ or clang++).
@@ -31,7 +32,7 @@ ISOLATION_OPTS = --inputdir=test/isolation --outputdir=build/isolation
 PG_CONFIG ?= pg_config
 
 # These install what is missing before there is a pg_config to ask.
-ifneq ($(filter bench-capture bench-drain bench-references demo test install-dependencies,$(MAKECMDGOALS)),)
+ifneq ($(filter bench-audit bench-capture bench-drain bench-references demo test install-dependencies,$(MAKECMDGOALS)),)
 include test/goals.mk
 else
 

@@ -7,6 +7,7 @@
 #   make bench-capture                what capture costs; about 20 minutes
 #   make bench-drain                  how fast files leave, and beside what an application would do; about 20 minutes
 #   make bench-references             the check before a delete, on a million rows; about 2 minutes
+#   make bench-audit                  an audit of a million files; about 5 minutes
 #   make bench-capture BENCH_OPTIONS="--quick --cases bulk"    bench/run and bench/drain --help name the options
 
 export PG_CONFIG
@@ -18,7 +19,7 @@ endif
 STAGES =
 BENCH_OPTIONS =
 
-.PHONY: install-dependencies test demo bench-capture bench-drain bench-references
+.PHONY: install-dependencies test demo bench-audit bench-capture bench-drain bench-references
 
 install-dependencies:
 	@test/install-dependencies test
@@ -48,3 +49,9 @@ bench-references:
 	@test/lib/install-extension
 	@$(MAKE) -s --no-print-directory -C test/emulator
 	@bench/references
+
+bench-audit:
+	@test/install-dependencies bench
+	@test/lib/install-extension
+	@$(MAKE) -s --no-print-directory -C test/emulator
+	@bench/audit $(BENCH_OPTIONS)
