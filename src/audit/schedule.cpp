@@ -86,6 +86,8 @@ void Run(const Errand &errand) {
     RunUsage(audit);
   else
     RunAudit(audit, false);
+  // Without a run another has the account in hand.
+  if (audit->run != 0 || (errand.usage && audit->problem == nullptr)) worker::NoteAudit();
   MemoryContextSwitchTo(before);
   MemoryContextDelete(context);
 }
@@ -98,6 +100,14 @@ void RunErrands() {
   }
 }
 
+// As of the drain's worker: one that makes way for a command is no news.
+emit_log_hook_type next_log_hook = nullptr;
+
+void LogQuietly(ErrorData *error) {
+  if (error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN && worker::AuditWasSetAside()) error->output_to_server = false;
+  if (next_log_hook != nullptr) next_log_hook(error);
+}
+
 }  // namespace
 
 TimestampTz OrderDueAudits() {
@@ -105,7 +115,7 @@ TimestampTz OrderDueAudits() {
   pg::RunSql(kNext, SPI_OK_SELECT);
   const TimestampTz at = DatumGetTimestampTz(pg::Field(0, 1, &null));
   if (null) return DT_NOEND;
-  if (DatumGetBool(pg::Field(0, 2, &null)) && !worker::AuditRuns(MyDatabaseId)) Order();
+  if (DatumGetBool(pg::Field(0, 2, &null)) && worker::AuditMayStart(MyDatabaseId)) Order();
   return at;
 }
 
@@ -123,6 +133,8 @@ void imagekit_audit_main(Datum database) {
   BackgroundWorkerUnblockSignals();
   BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(database), InvalidOid, 0);
   if (!worker::PublishAudit(MyDatabaseId)) proc_exit(0);
+  imagekit::audit::next_log_hook = emit_log_hook;
+  emit_log_hook = imagekit::audit::LogQuietly;
   pgstat_report_appname(imagekit::audit::kAuditType);
   worker::PinSettings();
 

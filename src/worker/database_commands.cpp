@@ -5,8 +5,8 @@
 // case: an error, a cancelled or a terminated session end the transaction, and the death of the server's processes takes the
 // shared memory with them.
 //
-// Two more things of which nobody else would tell the worker: which databases there are, and that a prepared transaction was
-// committed.
+// Three more things of which nobody else would tell the worker: which databases there are, that a prepared transaction was committed,
+// and that an account's options or keys are others, by which an audit may be due.
 
 #include "worker/database_commands.h"
 
@@ -22,6 +22,7 @@ ProcessUtility_hook_type next_hook = nullptr;
 // Those that this session's transaction has set aside.
 List *set_aside = NIL;
 bool databases_change = false;
+bool accounts_change = false;
 
 void SetAsideUntilEnd(const char *name) {
   Oid database = name == nullptr ? InvalidOid : get_database_oid(name, true);
@@ -35,13 +36,14 @@ void SetAsideUntilEnd(const char *name) {
 
 void OnTransaction(XactEvent event, void *) {
   if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE) return;
-  if (set_aside == NIL && !databases_change) return;
+  if (set_aside == NIL && !databases_change && !accounts_change) return;
   ListCell *cell;
   foreach (cell, set_aside) EndAside(lfirst_oid(cell));
   list_free(set_aside);
   set_aside = NIL;
   if (databases_change) DatabasesChanged();
-  databases_change = false;
+  if (accounts_change && event == XACT_EVENT_COMMIT) WakeForAccounts(MyDatabaseId);
+  databases_change = accounts_change = false;
 }
 
 const char *TextOption(List *options, const char *name) {
@@ -85,6 +87,12 @@ void Before(Node *command) {
       break;
     case T_DropOwnedStmt:
       LockExtensionOf(castNode(DropOwnedStmt, command)->roles);
+      return;
+    case T_CreateForeignServerStmt:
+    case T_AlterForeignServerStmt:
+    case T_CreateUserMappingStmt:
+    case T_AlterUserMappingStmt:
+      accounts_change = accounts_change || OidIsValid(get_extension_oid("imagekit_cleanup", true));
       return;
     default:
       return;

@@ -21,16 +21,20 @@ constexpr Ticks kFirstRest = 1000;
 constexpr Ticks kLongestRest = 300 * 1000;
 
 struct DatabaseSlot {
-  Oid database;   // InvalidOid: free
-  bool known;     // the launcher has seen it in the catalog; before, it starts nobody there
-  bool woken;     // work was committed since a worker last looked
-  bool ordered;   // the launcher has called for a worker that has not come yet
-  bool prepared;  // a prepared transaction may hold work
-  bool stopped;   // its worker was told to go, by SetAside
-  int aside;      // how many want it without a worker
+  Oid database;           // InvalidOid: free
+  bool known;             // the launcher has seen it in the catalog; before, it starts nobody there
+  bool woken;             // work was committed since a worker last looked
+  bool ordered;           // the launcher has called for a worker that has not come yet
+  bool prepared;          // a prepared transaction may hold work
+  bool accounts_changed;  // since a worker last asked when their audits are due
+  bool stopped;           // its worker was told to go, by SetAside
+  int aside;              // how many want it without a worker
   int worker_pid;
   Latch *worker_latch;
-  int audit_pid;  // a process that audits by schedule, beside the worker
+  int audit_pid;            // a process that audits by schedule, beside the worker
+  bool audit_stopped;       // it was told to go, by SetAside
+  int audit_failures;       // such processes that came to nothing, since one last did not
+  Ticks audit_rests_until;  // none before
   Ticks woken_at;
   Ticks look_again_at;
   int failures;     // workers that ended without leaving, since one last left
@@ -49,6 +53,7 @@ struct SharedState {
 
 SharedState *state = nullptr;
 DatabaseSlot *my_slot = nullptr;  // the worker's own
+bool audit_noted = false;         // this process audits, and came to something
 
 Size StateSize() {
   return offsetof(SharedState, slots) + sizeof(DatabaseSlot) * static_cast<Size>(settings::max_databases);
@@ -134,11 +139,11 @@ void WithdrawLauncher(int, Datum) {
   state->launcher_latch = nullptr;
 }
 
+Ticks RestAfter(int failures) { return Min(kFirstRest << Min(failures, 10), kLongestRest); }
+
 void Fail(DatabaseSlot *slot) {
-  Ticks rest = Min(kFirstRest << Min(slot->failures, 10), kLongestRest);
-  slot->failures++;
+  slot->look_again_at = NowTicks() + RestAfter(slot->failures++);
   slot->woken = false;
-  slot->look_again_at = NowTicks() + rest;
 }
 
 void WithdrawMySlot() {
@@ -163,7 +168,12 @@ void WithdrawWorker(int, Datum) {
 void WithdrawAudit(int, Datum database) {
   Locked locked;
   DatabaseSlot *slot = FindSlot(DatumGetObjectId(database));
-  if (slot != nullptr && slot->audit_pid == MyProcPid) slot->audit_pid = 0;
+  if (slot == nullptr || slot->audit_pid != MyProcPid) return;
+  slot->audit_pid = 0;
+  if (audit_noted || slot->audit_stopped)
+    slot->audit_failures = 0;
+  else
+    slot->audit_rests_until = NowTicks() + RestAfter(slot->audit_failures++);
 }
 
 // When the slot's database wants a worker. One that has failed is not hurried by commits: it would fail at each of them.
@@ -217,7 +227,8 @@ void ForgetFailures(Oid database) {
   if (state == nullptr) return;
   Locked locked;
   DatabaseSlot *slot = FindSlot(database);
-  if (slot != nullptr) slot->failures = 0;
+  if (slot != nullptr) slot->failures = slot->audit_failures = 0;
+  if (slot != nullptr) slot->audit_rests_until = 0;
 }
 
 void NotePrepared(Oid database) {
@@ -236,6 +247,18 @@ void WakeForPrepared(Oid database) {
   if (slot != nullptr && slot->prepared) WakeSlot(slot);
 }
 
+void WakeForAccounts(Oid database) {
+  if (state == nullptr) return;
+  Locked locked;
+  DatabaseSlot *slot = FindOrAnnounceSlot(database);
+  if (slot == nullptr) return;
+  slot->accounts_changed = true;
+  // What failed may have been put right.
+  slot->audit_failures = 0;
+  slot->audit_rests_until = 0;
+  WakeSlot(slot);
+}
+
 void SetAside(Oid database) {
   if (state == nullptr) return;
   Locked locked;
@@ -243,7 +266,10 @@ void SetAside(Oid database) {
   if (slot == nullptr) return;
   slot->aside++;
   // A process id here cannot have gone to another: to withdraw it, its owner needs the lock that we have.
-  if (slot->audit_pid != 0) kill(slot->audit_pid, SIGTERM);
+  if (slot->audit_pid != 0) {
+    slot->audit_stopped = true;
+    kill(slot->audit_pid, SIGTERM);
+  }
   if (slot->worker_pid == 0) return;
   slot->stopped = true;
   kill(slot->worker_pid, SIGTERM);
@@ -367,7 +393,8 @@ bool HasCome(Oid database) {
 void LookAtAll() {
   Locked locked;
   for (DatabaseSlot &slot : *state) {
-    slot.failures = 0;
+    slot.failures = slot.audit_failures = 0;
+    slot.audit_rests_until = 0;
     if (slot.look_again_at != kNever) slot.look_again_at = NowTicks();
   }
 }
@@ -392,14 +419,23 @@ bool PublishAudit(Oid database) {
   DatabaseSlot *slot = FindOrTakeSlot(database, NowTicks());
   if (slot == nullptr || slot->audit_pid != 0 || slot->aside > 0) return false;
   slot->audit_pid = MyProcPid;
+  slot->audit_stopped = false;
   return true;
 }
 
-bool AuditRuns(Oid database) {
+void NoteAudit() { audit_noted = true; }
+
+bool AuditMayStart(Oid database) {
   if (state == nullptr) return false;
   Locked locked(LW_SHARED);
   const DatabaseSlot *slot = FindSlot(database);
-  return slot != nullptr && slot->audit_pid != 0;
+  return slot != nullptr && slot->audit_pid == 0 && slot->audit_rests_until <= NowTicks();
+}
+
+bool AuditWasSetAside() {
+  Locked locked(LW_SHARED);
+  const DatabaseSlot *slot = FindSlot(MyDatabaseId);
+  return slot != nullptr && slot->audit_pid == MyProcPid && slot->audit_stopped;
 }
 
 bool TakeWake() {
@@ -407,6 +443,13 @@ bool TakeWake() {
   bool woken = my_slot->woken;
   my_slot->woken = false;
   return woken;
+}
+
+bool TakeAccountsChanged() {
+  Locked locked;
+  const bool changed = my_slot->accounts_changed;
+  my_slot->accounts_changed = false;
+  return changed;
 }
 
 bool OthersWait() {

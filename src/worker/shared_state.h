@@ -35,6 +35,9 @@ void NotePrepared(Oid database);
 /// One was committed: wakes, if any was noted.
 void WakeForPrepared(Oid database);
 
+/// An account was made or altered, and an audit of it may be due.
+void WakeForAccounts(Oid database);
+
 /// `database` is to have no worker, nor an audit of ours: what it has is stopped, and none is started before as many calls of EndAside. The
 /// caller makes sure of these, whatever becomes of it.
 void SetAside(Oid database);
@@ -86,10 +89,18 @@ bool PublishWorker(Oid database);
 /// A process that audits, one a database, beside the worker: false when there is one already, or is to be none. SetAside stops
 /// it as well.
 bool PublishAudit(Oid database);
-bool AuditRuns(Oid database);
+/// It came to something: a run that notes by itself when it is due again. After one that did not, the next waits, longer each time.
+void NoteAudit();
+/// Whether none is there, and the last one is not too recent a failure.
+bool AuditMayStart(Oid database);
+/// Why this process is being stopped: true when SetAside did it.
+bool AuditWasSetAside();
 
 /// Whether the worker was woken since it last asked. Ask before looking for work: what is committed later wakes again.
 bool TakeWake();
+
+/// Whether an account was made or altered since it last asked.
+bool TakeAccountsChanged();
 
 /// Another database has work and no worker could be started for it.
 bool OthersWait();
