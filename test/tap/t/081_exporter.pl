@@ -44,6 +44,11 @@ $t->insert(2, map { "held$_.jpg" } 1 .. 8);
 $t->sql("DELETE FROM patches; SELECT imagekit.enqueue(ARRAY['$ENDPOINT/no%zzurl.jpg']); SELECT imagekit.enqueue('{$ENDPOINT/later.jpg}', '1 hour')");
 wait_for { $t->sql('SELECT held, failed FROM imagekit.metrics') eq '8|1' && $t->worker eq '' } 'held and failed';
 
+# A library that was audited.
+$imagekit->seed('/used.jpg', '/orphan1.jpg', '/orphan2.jpg');
+$t->sql("INSERT INTO modules VALUES (1, '{$ENDPOINT/used.jpg,$ENDPOINT/nowhere.jpg}')");
+$t->sql(q{CALL imagekit.audit('acme')});
+
 my $port = PostgreSQL::Test::Cluster::get_free_port();
 my $log = '';
 my $running = IPC::Run::start([ $exporter, "--web.listen-address=127.0.0.1:$port", '--disable-default-metrics', '--disable-settings-metrics',
@@ -84,12 +89,32 @@ for my $line (split(/\n/, $t->sql('SELECT what, le, count, sum FROM imagekit.lat
 	$expected{"$histograms{$what}_bucket{$of,le=\"$le\"}"} = $count;
 	@expected{ map { "$histograms{$what}_$_\{$of}" } 'sum', 'count' } = ($sum, $count) if $le eq '+Inf';
 }
+my $library = decode_json($t->sql('SELECT to_json(l) FROM imagekit.library_metrics l'));
+my %of_library = (files => 'files', bytes => 'bytes', orphans => 'orphans', orphan_bytes => 'orphan_bytes', doubtful => 'doubtful', dangling_urls => 'dangling',
+	counted_bytes => 'counted_bytes');
+$expected{"imagekit_library_${_}{$of}"} = $library->{ $of_library{$_} } for keys %of_library;
+$expected{"imagekit_audit_overdue{$of}"} = 0;
+my $age = delete $seen{"imagekit_library_audit_age_seconds{$of}"};
+ok($age > 0 && $age < 600, 'the audit was a moment ago');
 sub lines { my (%values) = @_; return join("\n", map { sprintf('%s %.6g', $_, $values{$_}) } sort keys %values); }
 is(lines(%seen), lines(%expected), 'every figure of the views, and no other');
 cmp_ok($seen{"imagekit_deleted_total{$of}"}, '==', 30, 'which is what was done');
 is("$seen{qq(imagekit_held_files{$of})} $seen{qq(imagekit_dead_letters{$of})} $seen{qq(imagekit_queue_depth{$of})}", '8 1 1', 'and what waits');
 like($text, qr/^# TYPE imagekit_requests_total counter$/m, 'counters are counters');
 like($text, qr/^# TYPE imagekit_request_seconds histogram$/m, 'histograms are histograms');
+
+is("$seen{qq(imagekit_library_files{$of})} $seen{qq(imagekit_library_dangling_urls{$of})}", $imagekit->count . ' 1', 'and what an audit has found');
+
+# An audit that does not get done.
+$imagekit->fault(kind => 'text_500', contains => 'ASC_CREATED', count => 0);
+$t->sql(q{UPDATE imagekit.audit_runs SET started_at = started_at - interval '5 days'; ALTER SERVER acme OPTIONS (ADD audit_every '3 days', ADD audit_time_limit '1 second')});
+wait_for { $t->sql(q{SELECT count(*) FROM imagekit.audits WHERE state = 'incomplete'}) } 'one is tried';
+is(join(' ', scrape() =~ /^imagekit_audit_overdue\{.*\} (\d)$/mg), '0', 'is no alarm at once');
+$t->sql(q{UPDATE imagekit.audit_runs SET started_at = started_at - interval '5 days'});
+is(join(' ', scrape() =~ /^imagekit_audit_overdue\{.*\} (\d)$/mg), '1', 'but when it is overdue');
+like($t->cause, qr/no audit has been complete since \S+ \S+, though audit_every is 3 days: audit_time_limit is reached.*; see imagekit\.audits/, 'and imagekit.status says why');
+is($t->sql('SELECT state FROM imagekit.status') eq 'stopped' ? 'stopped' : 'goes on', 'goes on', 'while files are deleted as ever');
+$imagekit->no_faults;
 
 # An account that was refused.
 $imagekit->fault(kind => 'unauthorized', count => 0);
@@ -99,6 +124,7 @@ eventually { join(' ', scrape() =~ /^imagekit_(stopped|breaker_open)\{.*\} (\d)$
 # What is asked for is there -----------------------------------------------------------------------------------------------
 
 my %there = map { /^(\w+)\{/ ? ($1 => 1) : () } keys %seen;
+$there{imagekit_library_audit_age_seconds} = 1; # $age
 for my $file ('alerts.yml', 'grafana.json')
 {
 	my %asked = map { $_ => 1 } slurp_file("$monitoring/$file") =~ /\b(imagekit_[a-z0-9_]+)\b(?=[ ){\[,]|$)/mg;
