@@ -34,6 +34,8 @@ bool PrintsNoText(Oid type) {
   return strchr("BDGINTV", category) != nullptr;  // boolean, date, geometric, network, numeric, time span, bits
 }
 
+// Types contain types; check_stack_depth() has an eye on it.
+// NOLINTNEXTLINE(misc-no-recursion)
 bool AnyAttributeMayHoldUrls(Oid type) {
   TupleDesc columns = lookup_rowtype_tupdesc_copy(type, -1);
   bool any = false;
@@ -47,6 +49,7 @@ bool AnyAttributeMayHoldUrls(Oid type) {
 
 }  // namespace
 
+// NOLINTNEXTLINE(misc-no-recursion)
 bool MayHoldUrls(Oid type) {
   check_stack_depth();
   type = getBaseType(type);

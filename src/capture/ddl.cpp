@@ -52,7 +52,8 @@ struct Rewriting {
 };
 
 AttrNumber NumberOf(Oid relation, const char *column) {
-  return column == nullptr ? InvalidAttrNumber : get_attnum(relation, column);
+  if (column == nullptr) return InvalidAttrNumber;
+  return get_attnum(relation, column);
 }
 
 void FollowSource(const Watch &watch, const WatchedSource &entry, Relation relation, Rewriting *rewriting) {

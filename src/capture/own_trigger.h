@@ -16,9 +16,9 @@ const char *UsualName(TriggerKind kind);
 struct OwnTrigger {
   bool exists;
   NameData name;
-  bool copy;     // of a partitioned parent's
+  bool copy;           // of a partitioned parent's
   Bitmapset *columns;  // numbers of UPDATE OF; NULL: the plain form
-  char state;    // TRIGGER_FIRES_..., TRIGGER_DISABLED
+  char state;          // TRIGGER_FIRES_..., TRIGGER_DISABLED
 };
 
 /// True for imagekit.capture() as the extension makes it; anybody may make one of that name. Asks for no right on its schema.

@@ -71,7 +71,8 @@ void OnExecutorStart(QueryDesc *query, int flags) {
   else
     standard_ExecutorStart(query, flags);
   EState *executor = query->estate;
-  if (executor == nullptr || executor->es_opened_result_relations == NIL || (flags & EXEC_FLAG_EXPLAIN_ONLY) != 0) return;
+  if (executor == nullptr || executor->es_opened_result_relations == NIL || (flags & EXEC_FLAG_EXPLAIN_ONLY) != 0)
+    return;
   MemoryContext before = MemoryContextSwitchTo(executor->es_query_cxt);
   ListCell *cell;
   foreach (cell, executor->es_opened_result_relations) AnswerFor(static_cast<ResultRelInfo *>(lfirst(cell)));

@@ -56,7 +56,7 @@ int32 IndexKey(std::string_view url) {
   // Its answer stands in indexes on disk: xxHash is the same everywhere and for ever, and UrlKey says the same of itself.
   auto key = static_cast<int32>(pg::CallCxx([&] {
     std::string name = UrlKey(url);
-    return name.empty() ? XXH32_hash_t{0} : std::max(XXH32(name.data(), name.size(), 0), XXH32_hash_t{2});
+    return name.empty() ? XXH32_hash_t{0} : std::max(XXH32(&name[0], name.size(), 0), XXH32_hash_t{2});
   }));
   return key == 0 ? kNoKey : key;
 }

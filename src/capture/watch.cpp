@@ -227,7 +227,8 @@ Datum imagekit_watch(PG_FUNCTION_ARGS) {
   Relation relation = OpenOwnTable(oid);
   Datum numbers = CheckedSources(PG_GETARG_ARRAYTYPE_P(1), relation);
   char *owner = PG_ARGISNULL(2) ? nullptr : text_to_cstring(PG_GETARG_TEXT_PP(2));
-  AttrNumber owner_number = owner == nullptr ? InvalidAttrNumber : get_attnum(oid, owner);
+  AttrNumber owner_number = InvalidAttrNumber;
+  if (owner != nullptr) owner_number = get_attnum(oid, owner);
   if (owner != nullptr && owner_number == InvalidAttrNumber)
     ereport(ERROR,
             (errcode(ERRCODE_UNDEFINED_COLUMN),

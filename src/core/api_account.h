@@ -64,7 +64,8 @@ struct Account {
         key(View(access.private_key)),
         reads(access.read_rate, access.read_burst, access.read_pace),
         writes(access.write_rate, access.write_burst, access.write_pace),
-        inquiry_pace(access.read_rate * access.list_share, std::max(1.0, access.read_burst * access.list_share), kAlone),
+        inquiry_pace(access.read_rate * access.list_share, std::max(1.0, access.read_burst * access.list_share),
+                     kAlone),
         spare_reads(access.read_burst >= 2 ? 2 : 1),
         purge_pause(kUnpaced, kUnpaced, access.purge_pace),
         look_ups(base.path.size(), access.search_size),
@@ -76,7 +77,7 @@ struct Account {
   PacedClass reads;
   PacedClass writes;
   PacedClass inquiry_pace;  // beside that of the reads: their share of it
-  const int spare_reads;    // so many tokens there must be for one of them, so that look-ups of all processes come first
+  const int spare_reads;   // so many tokens there must be for one of them, so that look-ups of all processes come first
   PacedClass purge_pause;  // purges take their tokens from the writes; here only a pause is kept
 
   std::deque<uint64_t> probes;  // tickets

@@ -69,10 +69,10 @@ constexpr Line kTable[] = {
     // 2.3: a bare array, `[]` when nothing matches
     {kSearch | kProbe | kList, 200, 200, kArray, Verdict::kFound},
     {kUsage, 200, 200, Bit(BodyKind::kJson), Verdict::kFound},  // 7
-    {kList | kUsage, 404, 404, kMessage, Verdict::kBroken},  // as for the library: a route is missing
-    {kInFolder, 404, 404, kMessage, Verdict::kNotFound},     // 2.4: perhaps how a missing folder is answered
-    {kInLibrary, 404, 404, kMessage, Verdict::kBroken},      // no folder can be missing: a route is, or a whole API
-    {kDelete, 204, 204, kAnyBody, Verdict::kDeleted},        // 4.1: the documented success; it has no body
+    {kList | kUsage, 404, 404, kMessage, Verdict::kBroken},     // as for the library: a route is missing
+    {kInFolder, 404, 404, kMessage, Verdict::kNotFound},        // 2.4: perhaps how a missing folder is answered
+    {kInLibrary, 404, 404, kMessage, Verdict::kBroken},         // no folder can be missing: a route is, or a whole API
+    {kDelete, 204, 204, kAnyBody, Verdict::kDeleted},           // 4.1: the documented success; it has no body
     {kDelete, 200, 200, kNothingSaid, Verdict::kUndecided},  // 1.5, not 4.1: asked once more, ImageKit says it clearly
     {kDelete, 404, 404, kMessage, Verdict::kGone},           // 4.1: "already gone" only in ImageKit's own JSON
     {kBulk, 200, 200, kObject, Verdict::kDeleted},           // 5: those that it lists

@@ -279,6 +279,7 @@ void Judge(Removal *removals, int count, List **trips) {
   if (count == 0) return;
   List *accounts = account::LoadAccounts(CurrentMemoryContext);
   List *groups = NIL;
+  // NOLINTNEXTLINE(bugprone-sizeof-expression): an array of pointers is meant.
   auto **group_of = static_cast<Group **>(palloc(sizeof(Group *) * count));
   for (int i = 0; i < count; i++) group_of[i] = GroupOf(removals[i], &groups, accounts);
   ListCell *cell;

@@ -107,8 +107,9 @@ void QueuePurges(const Batch &batch) {
   for (int i = 0; i < batch.count; i++) {
     const QueuedFile &file = batch.files[i];
     if (!file.settling || file.fate != worker::Fate::kDeleted || !file.account->purge_cache) continue;
-    auto *url = static_cast<char *>(palloc(strlen(file.url) + 2));
-    pg::CallCxx([&] { strcpy(url, PurgeUrl(file.url).c_str()); });
+    const size_t room = strlen(file.url) + 2;
+    auto *url = static_cast<char *>(palloc(room));
+    pg::CallCxx([&] { strlcpy(url, PurgeUrl(file.url).c_str(), room); });
     pg::Add(&servers, ObjectIdGetDatum(file.account->server));
     pg::AddText(&urls, url);
   }

@@ -89,13 +89,11 @@ void TakeAnswerTo(Batch *batch, Sender *sender, QueuedFile *file, bool other_rea
 
 // Once all answers about a file are in.
 void Conclude(Batch *batch, QueuedFile *file) {
-  if (file->refused != nullptr) {
-    file->stage = Stage::kAnswered;
-  } else if (MayNotBeKnownYet(file)) {
+  if (file->refused == nullptr && MayNotBeKnownYet(file)) {
     file->detail = nullptr;
     Decide(batch, file, Fate::kReleased,
            "not found yet: looked up again, for ImageKit's search may lag behind an upload");
-  } else if (file->other_reading_exists) {
+  } else if (file->refused == nullptr && file->other_reading_exists) {
     Decide(
         batch, file, Fate::kParked,
         "ambiguous: the URL can mean two library paths (an endpoint identifier and a folder of the same name), and the "

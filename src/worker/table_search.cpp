@@ -211,7 +211,7 @@ void LookAtChain(IndexFetchTableData *fetch, HeapSearch *heap, BlockNumber block
 
 // Where the index has any of the keys, in any of the places.
 TIDBitmap *AskIndex(const capture::ReferenceIndex &reference, const HeapSearch &heap) {
-  TIDBitmap *found = tbm_create(static_cast<Size>(work_mem) * 1024, nullptr);
+  TIDBitmap *found = tbm_create(work_mem * INT64CONST(1024), nullptr);
   Relation index = index_open(reference.index, NoLock);
   for (int i = 0; i < heap.count; i++) {
     ScanKeyData key;
