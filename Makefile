@@ -59,9 +59,10 @@ override with_llvm = no
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
-$(SCRIPT): $(sort $(wildcard sql/extension/*.sql))
+# The folder's time is that of the last file that came, went or was renamed.
+$(SCRIPT): $(sort $(wildcard sql/extension/*.sql)) sql/extension
 	@mkdir -p $(@D)
-	cat $^ > $@
+	cat $(filter %.sql,$^) > $@
 
 build/regress build/isolation:
 	@mkdir -p $@

@@ -150,7 +150,7 @@ COMMENT ON COLUMN imagekit.url_columns.server IS 'Account; 0: no account''s pref
 COMMENT ON COLUMN imagekit.url_columns.sources IS 'What was watched of it at that time.';
 
 CREATE FUNCTION imagekit.forget_dropped() RETURNS void
-  LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   DELETE FROM imagekit.waivers w WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = w.relation);
   DELETE FROM imagekit.waivers w
   WHERE w.numbered_for = w.relation AND w.number IS NOT NULL AND NOT EXISTS (
@@ -381,6 +381,9 @@ CREATE FUNCTION imagekit.unwatched_refusals(server oid DEFAULT NULL) RETURNS SET
 #variable_conflict use_column
 DECLARE
   known text := imagekit.prefixes();
+  -- What was written between a search and an audit would be known to neither.
+  audited timestamptz := (SELECT max(r.compared_at) FROM imagekit.audit_runs r
+                          WHERE r.server = unwatched_refusals.server AND r.state = 'complete');
 BEGIN
   IF NOT EXISTS (SELECT FROM imagekit.searched_tables s WHERE s.searched_at IS NOT NULL)
      AND EXISTS (SELECT FROM imagekit.tables_to_search(false)) THEN
@@ -393,11 +396,12 @@ BEGIN
                   || CASE WHEN count(*) > 3 THEN format(' and %s more', count(*) - 3) ELSE '' END)
     FROM (
       SELECT t.relation::regclass::text
-               || CASE WHEN s.searched_at IS NOT NULL AND s.searched_at >= now() - interval '7 days' AND s.prefixes = known
+               || CASE WHEN s.searched_at >= greatest(now() - interval '7 days', audited) AND s.prefixes = known
                        THEN format(' (%s)', c.added) ELSE '' END AS name,
              CASE WHEN s.searched_at IS NULL AND s.problem IS NULL THEN 'never searched for URLs'
                   WHEN s.searched_at IS NULL THEN NULL
                   WHEN s.searched_at < now() - interval '7 days' THEN 'searched for URLs more than 7 days ago'
+                  WHEN s.searched_at < audited THEN 'not searched for URLs since the last audit'
                   WHEN s.prefixes <> known THEN 'searched for URLs before the prefixes of accounts were changed'
                   WHEN c.added IS NOT NULL THEN 'with columns that were never searched for URLs' END AS why
       FROM imagekit.tables_to_search(false) AS t(relation)

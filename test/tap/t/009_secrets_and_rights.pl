@@ -51,7 +51,7 @@ $t->sql(q{
 	CREATE ROLE monitor;
 	GRANT USAGE ON SCHEMA imagekit TO monitor;
 	GRANT SELECT ON imagekit.status, imagekit.pending, imagekit.history, imagekit.watched TO monitor;
-	GRANT EXECUTE ON FUNCTION imagekit.service, imagekit.account_problem, imagekit.account_of, imagekit.grace_of, imagekit.unpack TO monitor});
+	GRANT EXECUTE ON FUNCTION imagekit.service, imagekit.account_problem, imagekit.account_of, imagekit.grace_of, imagekit.audit_overdue, imagekit.unpack TO monitor});
 is($t->messages('SET ROLE monitor; TABLE imagekit.status; TABLE imagekit.pending; TABLE imagekit.history; TABLE imagekit.watched'), '',
 	'a monitoring role sees the views');
 

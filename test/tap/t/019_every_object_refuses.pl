@@ -77,9 +77,9 @@ my ($section) = slurp_file("$ENV{TESTDIR}/README.md") =~ /^## Privileges\n(.*?)^
 my ($recipes) = $section =~ /^```sql\n(.*?)^```/ms or die 'README has no recipes';
 my %granted = (
 	app_owner => 'unwaive unwatch waive watch',
-	exporter => 'latency_metrics measure metrics request_metrics',
-	monitor => 'account_of account_problem grace_of history pending service status unpack watched',
-	operator => 'approve audit audits cancel dangling delete_file delete_files delete_orphans discard doubtful drain enqueue explain orphans pause references references resume retry storage storage_by_folder storage_by_owner storage_by_table usage_history',
+	exporter => 'latency_metrics library_metrics measure measure_libraries metrics request_metrics',
+	monitor => 'account_of account_problem audit_overdue grace_of history pending service status unpack watched',
+	operator => 'account_of account_problem approve audit audit_overdue audits cancel dangling delete_file delete_files delete_orphans discard doubtful drain enqueue explain find_unwatched forget_dropped grace_of history orphans pause pending references references resume retry scan_unwatched search_unwatched service status storage storage_by_folder storage_by_owner storage_by_table tables_to_search unpack unwatched_refusals usage_history watched',
 	reader => 'report');
 $t->sql(join('', map { "CREATE ROLE $_;" } sort keys %granted));
 is(join(' ', sort keys %{ { map { $_ => 1 } $recipes =~ /\bTO (\w+);/g } }), join(' ', sort keys %granted), 'the roles README has recipes for');
@@ -105,8 +105,8 @@ like($t->messages(q{SET ROLE app_owner; SELECT imagekit.watch('public.patches', 
 
 $t->sql('SELECT imagekit.disable()');
 $t->sql("SET ROLE operator; SELECT imagekit.enqueue('{$ENDPOINT/queued.jpg}')");
-is($t->sql(q{SET ROLE monitor; SELECT (SELECT count(*) FROM imagekit.status), (SELECT count(*) FROM imagekit.pending),
-	(SELECT count(*) FROM imagekit.history), (SELECT count(*) FROM imagekit.watched)}), '1|1|1|2', 'monitor sees what there is');
+is($t->sql(q{SET ROLE monitor; SELECT (SELECT count(s.*) FROM imagekit.status s), (SELECT count(p.*) FROM imagekit.pending p),
+	(SELECT count(h.*) FROM imagekit.history h), (SELECT count(w.*) FROM imagekit.watched w)}), '1|1|1|2', 'monitor sees what there is');
 is($t->sql(q{SET ROLE exporter; SELECT m.queue_depth, (SELECT count(*) FROM imagekit.request_metrics) > 0, (SELECT count(*) FROM imagekit.latency_metrics) > 0
 	FROM imagekit.metrics m}), '1|t|t', 'exporter sees the figures');
 $t->sql('SELECT imagekit.enable()');
@@ -117,8 +117,10 @@ $t->sql("BEGIN; SET LOCAL ROLE operator; SELECT imagekit.enqueue('{$ENDPOINT/dra
 eventually { $t->files } '', 'and drains';
 is($t->sql(q{SET ROLE operator; SELECT imagekit.pause('acme', 'a test'); SELECT imagekit.resume('acme')}), "1\n1", 'pauses and resumes');
 $imagekit->seed({ filePath => '/orphan.jpg', createdAt => '2024-05-01T10:00:00.000Z' });
-$t->sql(q{CALL imagekit.search_unwatched(); SET ROLE operator; CALL imagekit.audit('acme'); CALL imagekit.audit()});
+$t->sql(q{SET ROLE operator; CALL imagekit.audit('acme'); CALL imagekit.audit(); CALL imagekit.search_unwatched()});
 is($t->sql(q{SET ROLE operator; SELECT path, (SELECT outcome || files FROM imagekit.delete_orphans('acme', apart => '0', max_fraction => 1) LIMIT 1) FROM imagekit.orphans}),
 	'/orphan.jpg|would be queued1', 'audits, and sees what it finds');
+is($t->sql(q{SET ROLE operator; SELECT detail FROM imagekit.delete_orphans('acme', apart => '0', max_fraction => 1) WHERE outcome = 'refused'}), 'no row of any watched table uses a file of it: is the right database audited, with the right prefixes? See imagekit.watched',
+	'and has searched all tables: nothing else is in its way');
 
 done_testing();

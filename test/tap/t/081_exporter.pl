@@ -107,10 +107,10 @@ is("$seen{qq(imagekit_library_files{$of})} $seen{qq(imagekit_library_dangling_ur
 
 # An audit that does not get done.
 $imagekit->fault(kind => 'text_500', contains => 'ASC_CREATED', count => 0);
-$t->sql(q{UPDATE imagekit.audit_runs SET started_at = started_at - interval '5 days'; ALTER SERVER acme OPTIONS (ADD audit_every '3 days', ADD audit_time_limit '1 second')});
+$t->sql(q{UPDATE imagekit.audit_runs SET started_at = started_at - interval '5 days', finished_at = finished_at - interval '5 days'; ALTER SERVER acme OPTIONS (ADD audit_every '3 days', ADD audit_time_limit '1 second')});
 wait_for { $t->sql(q{SELECT count(*) FROM imagekit.audits WHERE state = 'incomplete'}) } 'one is tried';
 is(join(' ', scrape() =~ /^imagekit_audit_overdue\{.*\} (\d)$/mg), '0', 'is no alarm at once');
-$t->sql(q{UPDATE imagekit.audit_runs SET started_at = started_at - interval '5 days'});
+$t->sql(q{UPDATE imagekit.audit_runs SET started_at = started_at - interval '5 days', finished_at = finished_at - interval '5 days'});
 is(join(' ', scrape() =~ /^imagekit_audit_overdue\{.*\} (\d)$/mg), '1', 'but when it is overdue');
 like($t->cause, qr/no audit has been complete since \S+ \S+, though audit_every is 3 days: audit_time_limit is reached.*; see imagekit\.audits/, 'and imagekit.status says why');
 is($t->sql('SELECT state FROM imagekit.status') eq 'stopped' ? 'stopped' : 'goes on', 'goes on', 'while files are deleted as ever');

@@ -17,6 +17,9 @@ my ($find, $protect, $audit, $look, $again, $delete, $keep) = @blocks;
 
 my $t = ImageKit::Test->new;
 my $imagekit = $t->imagekit;
+my ($recipes) = slurp_file("$ENV{TESTDIR}/README.md") =~ /^## Privileges\n.*?^```sql\n(.*?)^```/ms or die 'README has no recipes';
+$t->sql(join('', map { "CREATE ROLE $_;" } sort keys %{ { map { $_ => 1 } $recipes =~ /\bTO (\w+);/g } }) . $recipes);
+$_ = "SET ROLE operator;\n$_" for $audit, $look, $again, $delete;
 
 # An old database -----------------------------------------------------------------------------------------------------------
 

@@ -1,16 +1,18 @@
 -- Each account at a glance -----------------------------------------------------------------------------------------------
 
--- Twice audit_every, so that hours and a time limit, by which an audit takes several nights, are no alarm.
+-- Twice audit_every, so that hours and a time limit, by which an audit takes several nights, are no alarm. Where there was never
+-- one, since the account was first worked for. With its owner's rights: who may read the view need not read all that audits know.
 CREATE FUNCTION imagekit.audit_overdue(account oid) RETURNS text
-  LANGUAGE sql STRICT STABLE SET search_path = pg_catalog, pg_temp
+  LANGUAGE sql STRICT STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-  SELECT format('no audit has been complete since %s, though audit_every is %s%s; see imagekit.audits',
+  SELECT format('no audit has been complete since %s, though audit_every is %s%s; see imagekit.audits, and the server log',
                 r.since, o.audit_every, (SELECT ': ' || l.problem FROM imagekit.audit_runs l WHERE l.server = account ORDER BY l.id DESC LIMIT 1))
   FROM (SELECT max(p.option_value) AS audit_every
         FROM pg_foreign_server s CROSS JOIN LATERAL pg_options_to_table(s.srvoptions) p
         WHERE s.oid = account AND p.option_name = 'audit_every' AND p.option_value <> 'off') o
   CROSS JOIN LATERAL (
-    SELECT coalesce(max(b.started_at) FILTER (WHERE b.state = 'complete'), min(b.started_at)) AS since
+    SELECT coalesce(max(b.finished_at) FILTER (WHERE b.state = 'complete'), min(b.started_at),
+                    (SELECT min(c.since) FROM imagekit.counters c WHERE c.server = account)) AS since
     FROM imagekit.audit_runs b WHERE b.server = account) r
   WHERE r.since + 2 * o.audit_every::interval < now();
 END;
@@ -54,9 +56,9 @@ CROSS JOIN LATERAL (
   FROM imagekit.service() v) x
 CROSS JOIN LATERAL (
   SELECT sum(t.files)::bigint AS files,
-         string_agg(format('%s files of table %s are held (%s): SELECT imagekit.approve(relation => %L) deletes '
-                           'them, SELECT imagekit.discard(relation => %L) keeps them',
-                           t.files, t.name, t.because, t.name, t.name), '; ' ORDER BY t.name) AS cause
+         string_agg(format('%1$s files of table %2$s are held (%3$s): SELECT imagekit.approve(relation => %2$L, server => %4$L) deletes '
+                           'them, SELECT imagekit.discard(relation => %2$L, server => %4$L) keeps them',
+                           t.files, t.name, t.because, s.srvname), '; ' ORDER BY t.name) AS cause
   FROM (SELECT b.relation::regclass::text AS name, count(*) AS files, min(b.last_error) AS because
         FROM imagekit.backlog b WHERE b.state = 'held' AND b.server = s.oid GROUP BY b.relation) t) h
 CROSS JOIN LATERAL (
