@@ -77,10 +77,10 @@ CREATE UNLOGGED TABLE imagekit.audit_references (
 );
 CREATE INDEX audit_references_missing ON imagekit.audit_references (audit, relation, key) WHERE kind = 'M';
 COMMENT ON TABLE imagekit.audit_references IS 'What the rows of watched tables use, for the comparison with the inventory. Internal.';
-COMMENT ON COLUMN imagekit.audit_references.server IS 'Account; 0 for kind F.';
+COMMENT ON COLUMN imagekit.audit_references.server IS 'Account; 0 for kind F, and for kind S the other one.';
 COMMENT ON COLUMN imagekit.audit_references.kind IS
   'R: a row uses the file. O: its URL could mean this one as well. P: a URL that cannot be read with certainty. F: a URL under a '
-  'prefix that no account has, and what it would mean if it were one. M: of the R, once for each table, those without a file.';
+  'prefix that no account has, and what it would mean if it were one. S: a row uses a file at this path in the library of another account. M: of the R, once for each table, those without a file.';
 COMMENT ON COLUMN imagekit.audit_references.key IS 'imagekit.file_key() of the URL; for kind P, imagekit.name_key().';
 
 CREATE TABLE imagekit.audit_relations (
@@ -106,12 +106,14 @@ CREATE TABLE imagekit.audit_orphans (
   first_seen timestamptz NOT NULL,
   last_seen timestamptz NOT NULL,
   doubt text,
+  queued_at timestamptz,
   PRIMARY KEY (server, file_id)
 );
 COMMENT ON TABLE imagekit.audit_orphans IS
   'Files that no row used at the last complete audit of their library. Internal: read it through the view imagekit.orphans.';
 COMMENT ON COLUMN imagekit.audit_orphans.first_seen IS
   'The first of the audits, in a row, that said so of this very version at this path.';
+COMMENT ON COLUMN imagekit.audit_orphans.queued_at IS 'When imagekit.delete_orphans() queued it, since the last complete audit.';
 
 CREATE TABLE imagekit.audit_dangling (
   server oid NOT NULL,

@@ -121,7 +121,10 @@ BEGIN
   SELECT run.id, u.server, u.kind, u.key, u.relation, u.owner FROM used u WHERE u.server = run.server
   UNION ALL
   SELECT run.id, u.server, u.kind, u.key, u.relation, u.owner
-  FROM used u WHERE u.kind = 'F' AND u.key IN (SELECT i.key FROM imagekit.inventory i WHERE i.audit = run.id);
+  FROM used u WHERE u.kind = 'F' AND u.key IN (SELECT i.key FROM imagekit.inventory i WHERE i.audit = run.id)
+  UNION ALL
+  SELECT DISTINCT run.id, u.server, 'S'::"char", u.key, u.relation, NULL
+  FROM used u WHERE u.kind = 'R' AND u.server <> run.server AND u.key IN (SELECT i.key FROM imagekit.inventory i WHERE i.audit = run.id);
   INSERT INTO imagekit.audit_relations (audit, server, relation, name, uses)
   SELECT run.id, run.server, w.relation, w.relation::text, coalesce(u.uses, 0)
   FROM imagekit.watch_config w
@@ -141,8 +144,9 @@ COMMENT ON FUNCTION imagekit.read_references(bigint) IS
   'A step of imagekit.audit(): all that rows of watched tables use, into imagekit.audit_references. Internal.';
 
 -- All of it or nothing: the views are those of the last complete audit until then.
+-- It waits for a transaction that deletes orphans and stays open, but not for ever.
 CREATE FUNCTION imagekit.complete_audit(audit bigint) RETURNS void
-  LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+  LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp SET jit = off SET lock_timeout = '30s' AS $$
 #variable_conflict use_column
 DECLARE
   run imagekit.audit_runs;

@@ -53,6 +53,18 @@ BEGIN
       AND (NOT EXISTS (SELECT FROM pg_foreign_server s, LATERAL pg_options_to_table(s.srvoptions) o
                        WHERE s.oid = run.server AND o.option_name = 'protect')
            OR imagekit.protected_by(run.server, u.path) IS NULL)),
+  -- Two accounts may have one library, and each a key of its own. That they have not is known when the other's was listed without
+  -- this file.
+  used_elsewhere AS MATERIALIZED (
+    SELECT l.file_id, min(e.server) AS server
+    FROM left_over l
+    JOIN imagekit.audit_references e ON e.audit = run.id AND e.kind = 'S' AND e.key = l.key
+    LEFT JOIN (
+      SELECT DISTINCT ON (c.server) c.server, c.id, c.listed_until FROM imagekit.audit_runs c
+      WHERE c.state = 'complete' AND c.files > 0 ORDER BY c.server, c.id DESC) c ON c.server = e.server
+    LEFT JOIN imagekit.inventory j ON j.audit = c.id AND j.file_id = l.file_id
+    WHERE (c.listed_until > l.created_at AND j.file_id IS NULL) IS NOT TRUE
+    GROUP BY l.file_id),
   doubts AS (
     SELECT r.kind, r.key, min(r.relation) AS relation
     FROM imagekit.audit_references r
@@ -69,16 +81,20 @@ BEGIN
                 format('a URL in %s could mean it as well', coalesce(d.relation::regclass::text, '?'))
               WHEN p.key IS NOT NULL THEN
                 format('a URL in %s cannot be read with certainty, and may mean it', coalesce(p.relation::regclass::text, '?'))
+              WHEN e.file_id IS NOT NULL THEN
+                (SELECT format('a row uses a file at this path under the prefix of account "%s": is it the same library? CALL imagekit.audit(%L) tells',
+                               s.srvname, s.srvname) FROM pg_foreign_server s WHERE s.oid = e.server)
               WHEN f.key IS NOT NULL THEN
                 format('a URL in %s under a prefix that no account has would mean it: is a prefix missing in url_aliases?',
                        coalesce(f.relation::regclass::text, '?')) END
   FROM left_over l
   LEFT JOIN doubts d ON d.kind = 'O' AND d.key = l.key
   LEFT JOIN doubts p ON p.kind = 'P' AND p.key = imagekit.name_key(l.url)
+  LEFT JOIN used_elsewhere e ON e.file_id = l.file_id
   LEFT JOIN doubts f ON f.kind = 'F' AND f.key = l.key
   ON CONFLICT (server, file_id) DO UPDATE SET
     path = excluded.path, url = excluded.url, size = excluded.size, created_at = excluded.created_at,
-    updated_at = excluded.updated_at, last_seen = excluded.last_seen, doubt = excluded.doubt,
+    updated_at = excluded.updated_at, last_seen = excluded.last_seen, doubt = excluded.doubt, queued_at = NULL,
     first_audit = CASE WHEN o.path = excluded.path AND o.updated_at IS NOT DISTINCT FROM excluded.updated_at
                             AND o.doubt IS NULL AND o.last_seen = previous
                        THEN o.first_audit ELSE excluded.first_audit END,

@@ -1,7 +1,7 @@
 -- What the last complete audits have found ----------------------------------------------------------------------------------
 
 CREATE VIEW imagekit.orphans AS
-SELECT s.srvname AS server, o.file_id, o.path, o.url, o.size, o.created_at, o.updated_at, o.first_seen, o.last_seen,
+SELECT s.srvname AS server, o.file_id, o.path, o.url, o.size, o.created_at, o.updated_at, o.first_seen, o.last_seen, o.queued_at,
        CASE WHEN o.first_audit = r.id
             THEN format('no row of the watched tables used it when they were read at %s', o.last_seen)
             ELSE format('no row of the watched tables used it when they were read at %s, nor at any audit since %s', o.last_seen, o.first_seen)
@@ -23,6 +23,8 @@ COMMENT ON COLUMN imagekit.orphans.updated_at IS 'When it was last uploaded or c
 COMMENT ON COLUMN imagekit.orphans.first_seen IS
   'When the tables were read by the first of the audits in a row that have found it, unchanged, to be an orphan.';
 COMMENT ON COLUMN imagekit.orphans.last_seen IS 'And by the last of them.';
+COMMENT ON COLUMN imagekit.orphans.queued_at IS
+  'When imagekit.delete_orphans() queued it since that audit; what became of it stands in imagekit.history. NULL: it did not.';
 COMMENT ON COLUMN imagekit.orphans.why IS 'Why it is thought orphaned, in words.';
 
 CREATE VIEW imagekit.doubtful AS

@@ -5,19 +5,18 @@ CREATE FUNCTION imagekit.sort_orphans(server oid, older_than interval, apart int
   RETURNS TABLE (category text, file_id text, path text, url text, size bigint)
   LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
   SELECT CASE WHEN o.doubt IS NOT NULL THEN 'in doubt'
-              WHEN q.queued THEN 'queued already'
-              WHEN o.protected THEN 'protected'
-              WHEN greatest(o.created_at, o.updated_at) > now() - greatest($2, interval '1 day') THEN 'too young'
+              WHEN o.queued_at IS NOT NULL THEN 'queued already'
+              WHEN greatest(o.created_at, o.updated_at) > a.born_before THEN 'too young'
               WHEN o.last_seen <= o.first_seen OR o.last_seen - o.first_seen < $3 THEN 'seen too short'
+              WHEN a.protects AND imagekit.protected_by(o.server, o.path) IS NOT NULL THEN 'protected'
               ELSE 'candidate' END,
          o.file_id, o.path, o.url, o.size
-  FROM (SELECT o.*, p.has_any AND imagekit.protected_by(o.server, o.path) IS NOT NULL AS protected
-        FROM imagekit.audit_orphans o
-        CROSS JOIN (SELECT EXISTS (SELECT FROM pg_foreign_server s, LATERAL pg_options_to_table(s.srvoptions) p
-                                   WHERE s.oid = $1 AND p.option_name = 'protect')) AS p(has_any)
-        WHERE o.server = $1) o
-  CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM imagekit.backlog b WHERE b.server = $1 AND b.file_id = o.file_id
-                                       AND b.origin = 'A')) AS q(queued)
+  FROM imagekit.audit_orphans o
+  -- A month and days less may compare as a day, and reach into the future.
+  CROSS JOIN (SELECT least(now() - $2, now() - interval '1 day') AS born_before,
+                     EXISTS (SELECT FROM pg_foreign_server s, LATERAL pg_options_to_table(s.srvoptions) p
+                             WHERE s.oid = $1 AND p.option_name = 'protect') AS protects) a
+  WHERE o.server = $1
 $$;
 COMMENT ON FUNCTION imagekit.sort_orphans(oid, interval, interval) IS
   'The orphans of an account, each with whether imagekit.delete_orphans() may delete it: candidate, or why not. Internal.';
@@ -30,6 +29,8 @@ CREATE FUNCTION imagekit.orphan_refusals(server oid, files bigint, max_files big
 DECLARE
   run imagekit.audit_runs;
   account name;
+  queued bigint;
+  queued_before text := '';
   emptied record;
   shrunk record;
 BEGIN
@@ -74,21 +75,30 @@ BEGIN
     RETURN QUERY SELECT true, format('table %s used %s files at an audit of the last 90 days, and %s at the last one: were its rows meant to go?',
                                      shrunk.name, shrunk.before, shrunk.uses);
   END LOOP;
-  IF orphan_refusals.files > orphan_refusals.max_fraction * run.files THEN
-    RETURN QUERY SELECT true, format('%s of %s files are %s %% of the library, more than max_fraction (%s %%): is every table watched that uses files of it? '
+
+  -- What earlier calls have queued since that audit counts with these: in slices it would be as much.
+  SELECT count(*) INTO queued FROM imagekit.audit_orphans o WHERE o.server = orphan_refusals.server AND o.queued_at IS NOT NULL;
+  IF orphan_refusals.files = 0 THEN
+    RETURN;
+  ELSIF queued > 0 THEN
+    queued_before := format(' (%s were queued by earlier calls since the last audit)', queued);
+  END IF;
+  IF orphan_refusals.files + queued > orphan_refusals.max_fraction * run.files THEN
+    RETURN QUERY SELECT true, format('%s of %s files%s are %s %% of the library, more than max_fraction (%s %%): is every table watched that uses files of it? '
                                      'See SELECT * FROM imagekit.find_unwatched()',
-                                     orphan_refusals.files, run.files, round(100.0 * orphan_refusals.files / greatest(run.files, 1), 1),
+                                     orphan_refusals.files + queued, run.files, queued_before,
+                                     round(100.0 * (orphan_refusals.files + queued) / greatest(run.files, 1), 1),
                                      round((100 * orphan_refusals.max_fraction)::numeric, 1));
   END IF;
-  IF orphan_refusals.files > orphan_refusals.max_files THEN
-    RETURN QUERY SELECT true, format('%s files are more than max_files (%s): look at some of them in imagekit.orphans',
-                                     orphan_refusals.files, orphan_refusals.max_files);
+  IF orphan_refusals.files + queued > orphan_refusals.max_files THEN
+    RETURN QUERY SELECT true, format('%s files%s are more than max_files (%s): look at some of them in imagekit.orphans',
+                                     orphan_refusals.files + queued, queued_before, orphan_refusals.max_files);
   END IF;
   FOR emptied IN
     SELECT o.folder, o.files
     FROM (SELECT imagekit.folder_of(c.path) AS folder, count(*) AS files
           FROM imagekit.sort_orphans(orphan_refusals.server, orphan_refusals.older_than, orphan_refusals.apart) c
-          WHERE c.category = 'candidate' GROUP BY 1) o
+          WHERE c.category IN ('candidate', 'queued already') GROUP BY 1 HAVING bool_or(c.category = 'candidate')) o
     JOIN imagekit.audit_storage t ON t.audit = run.id AND t.what = 'folder' AND t.name = o.folder
     WHERE t.files >= 10 AND o.files >= t.files
     ORDER BY o.files DESC, o.folder
@@ -132,7 +142,7 @@ DECLARE
   lifted text[];
   queued bigint;
 BEGIN
-  IF delete_orphans.older_than IS NULL OR delete_orphans.older_than < interval '1 day' THEN
+  IF delete_orphans.older_than IS NULL OR now() - delete_orphans.older_than > now() - interval '1 day' THEN
     RAISE EXCEPTION 'older_than must be at least a day' USING ERRCODE = 'invalid_parameter_value',
       DETAIL = 'The row of a file that was just uploaded may not be written yet.', HINT = 'Leave it out for 7 days.';
   END IF;
@@ -149,8 +159,10 @@ BEGIN
       HINT = 'Leave it out for the longest grace, and at least a day.';
   END IF;
 
-  -- One at a time, and no audit may publish meanwhile.
-  LOCK TABLE imagekit.audit_orphans IN SHARE ROW EXCLUSIVE MODE;
+  -- One at a time, and no audit may publish meanwhile. A dry run is in nobody's way, and possible on a standby.
+  IF NOT delete_orphans.dry_run THEN
+    LOCK TABLE imagekit.audit_orphans IN SHARE ROW EXCLUSIVE MODE;
+  END IF;
   SELECT r.* INTO run FROM imagekit.audit_runs r WHERE r.server = account AND r.state = 'complete' ORDER BY r.id DESC LIMIT 1;
   SELECT count(*), coalesce(sum(c.size), 0), md5(string_agg(c.file_id || ' ' || c.path, E'\n' ORDER BY c.file_id COLLATE "C"))
   INTO candidates, candidate_bytes, digest
@@ -176,6 +188,9 @@ BEGIN
     SELECT c.url, c.file_id, account, pg_current_xact_id(), 0, session_user::regrole, 'A', run.started_at, clock_timestamp(), true
     FROM imagekit.sort_orphans(account, delete_orphans.older_than, gap) c WHERE c.category = 'candidate';
     GET DIAGNOSTICS queued = ROW_COUNT;
+    UPDATE imagekit.audit_orphans o SET queued_at = clock_timestamp()
+    FROM imagekit.sort_orphans(account, delete_orphans.older_than, gap) c
+    WHERE c.category = 'candidate' AND o.server = account AND o.file_id = c.file_id;
     PERFORM imagekit.wake();
     RETURN QUERY SELECT 'queued', queued, candidate_bytes,
       'the drain asks once more whether a row uses each of them before it is deleted; imagekit.cancel() takes back what waits';
@@ -195,7 +210,7 @@ BEGIN
       (2, 'seen too short', format('not found orphaned by two complete audits at least %s apart: CALL imagekit.audit() again later', gap)),
       (3, 'in doubt', 'see imagekit.doubtful for why'),
       (4, 'protected', 'by the option protect'),
-      (5, 'queued already', 'by an earlier call')) AS k(n, category, why)
+      (5, 'queued already', 'by earlier calls; what became of them stands in imagekit.history, and the next audit lists what is still there')) AS k(n, category, why)
     JOIN imagekit.sort_orphans(account, delete_orphans.older_than, gap) c ON c.category = k.category AND NOT (c.category = 'queued already' AND NOT delete_orphans.dry_run)
     GROUP BY k.n, k.category, k.why ORDER BY k.n;
   RETURN QUERY SELECT 'refused', NULL::bigint, NULL::bigint, r FROM unnest(refusals) WITH ORDINALITY AS u(r, n) ORDER BY u.n;

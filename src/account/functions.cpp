@@ -86,9 +86,21 @@ Datum imagekit_read_url(PG_FUNCTION_ARGS) {
 
 // protected_by(server oid, path text) -> text
 Datum imagekit_protected_by(PG_FUNCTION_ARGS) {
+  // Loaded once for many calls: a statement may ask for each file of a library.
+  struct Loaded {
+    uint64 version;
+    List *accounts;
+  };
+  auto *loaded = static_cast<Loaded *>(fcinfo->flinfo->fn_extra);
+  if (loaded == nullptr || loaded->version != imagekit::account::Version()) {
+    loaded = static_cast<Loaded *>(MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(Loaded)));
+    loaded->version = imagekit::account::Version();
+    loaded->accounts = imagekit::account::LoadAccounts(fcinfo->flinfo->fn_mcxt);
+    fcinfo->flinfo->fn_extra = loaded;
+  }
   const char *path = text_to_cstring(PG_GETARG_TEXT_PP(1));
   ListCell *cell;
-  foreach (cell, imagekit::account::LoadAccounts(CurrentMemoryContext)) {
+  foreach (cell, loaded->accounts) {
     auto *account = static_cast<imagekit::account::Account *>(lfirst(cell));
     if (account->server != PG_GETARG_OID(0)) continue;
     const char *pattern = imagekit::account::ProtectedBy(*account, path);
