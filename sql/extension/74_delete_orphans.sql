@@ -21,6 +21,11 @@ $$;
 COMMENT ON FUNCTION imagekit.sort_orphans(oid, interval, interval) IS
   'The orphans of an account, each with whether imagekit.delete_orphans() may delete it: candidate, or why not. Internal.';
 
+CREATE FUNCTION imagekit.other_databases(server oid) RETURNS oid[]
+  LANGUAGE c STRICT VOLATILE AS 'MODULE_PATHNAME', 'imagekit_other_databases';
+COMMENT ON FUNCTION imagekit.other_databases(oid) IS
+  'Other databases of this PostgreSQL server that have sent for the account, or for its library by another key, since the server started, up to eight. Internal.';
+
 -- approvable: what an operator who has looked at it may override by naming the candidates.
 CREATE FUNCTION imagekit.orphan_refusals(server oid, files bigint, max_files bigint, max_fraction double precision, older_than interval, apart interval)
   RETURNS TABLE (approvable boolean, reason text)
@@ -60,6 +65,11 @@ BEGIN
                          'next one: CALL imagekit.audit(%L)', f.name, account)
     FROM imagekit.audit_relations f
     WHERE f.audit = run.id AND f.uses > 0 AND NOT EXISTS (SELECT FROM imagekit.watch_config w WHERE w.relation = f.relation);
+
+  RETURN QUERY
+    SELECT true, format('database %s of this server works for the account as well, and what its rows use is not in the audit: do they use any of these files?',
+                        d.datname)
+    FROM pg_database d WHERE d.oid = ANY (imagekit.other_databases(orphan_refusals.server)) ORDER BY d.datname;
 
   -- Fewer uses than there were: a table that was emptied, restored or cut off makes orphans of all it used.
   FOR shrunk IN

@@ -318,6 +318,7 @@ extern "C" {
 IMAGEKIT_SQL_FUNCTION(imagekit_audit);
 IMAGEKIT_SQL_FUNCTION(imagekit_account_identity);
 IMAGEKIT_SQL_FUNCTION(imagekit_account_named);
+IMAGEKIT_SQL_FUNCTION(imagekit_other_databases);
 IMAGEKIT_SQL_FUNCTION(imagekit_wake);
 
 // account_identity(server oid) -> bigint
@@ -325,6 +326,17 @@ Datum imagekit_account_identity(PG_FUNCTION_ARGS) {
   uint64 identity;
   if (!imagekit::worker::ReadIdentity(PG_GETARG_OID(0), &identity)) PG_RETURN_NULL();
   PG_RETURN_INT64(static_cast<int64>(identity));
+}
+
+// other_databases(server oid) -> oid[]
+Datum imagekit_other_databases(PG_FUNCTION_ARGS) {
+  List *databases = imagekit::worker::DatabasesThatSendFor(PG_GETARG_OID(0));
+  auto *others = static_cast<Datum *>(palloc(sizeof(Datum) * (list_length(databases) + 1)));
+  int count = 0;
+  ListCell *cell;
+  foreach (cell, databases)
+    if (lfirst_oid(cell) != MyDatabaseId) others[count++] = ObjectIdGetDatum(lfirst_oid(cell));
+  PG_RETURN_ARRAYTYPE_P(construct_array(others, count, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
 }
 
 // account_named(server name) -> oid

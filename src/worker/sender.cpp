@@ -90,11 +90,19 @@ TransportOptions Transport() {
   return options;
 }
 
-int AddToClient(ApiClient *client, const account::Account *account, const char *key) {
-  // Whoever has the key shares the account's limit, and so does whoever serves the same library with another key.
+// Whoever has the key shares the account's limit, and so does whoever serves the same library with another key.
+void NamePaces(const account::Account *account, const char *key, uint64 *names) {
+  static_assert(kPaceNames == 2, "by key and by library");
   const uint64 api = MixText(1, account->api_url);
-  AccountPace *paces[kPaceNames] = {FindAccountPace(MixText(Mix(api, "key", 4), key)),
-                                    FindAccountPace(MixText(Mix(api, "url", 4), account->url_endpoint))};
+  names[0] = MixText(Mix(api, "key", 4), key);
+  names[1] = MixText(Mix(api, "url", 4), account->url_endpoint);
+}
+
+int AddToClient(ApiClient *client, const account::Account *account, const char *key) {
+  uint64 names[kPaceNames];
+  NamePaces(account, key, names);
+  AccountPace *paces[kPaceNames];
+  for (int i = 0; i < kPaceNames; i++) paces[i] = FindAccountPace(names[i]);
   return pg::CallCxx([&] {
     AccountAccess access;
     access.name = account->name;
@@ -162,6 +170,27 @@ bool ReadIdentity(Oid server, uint64 *identity) {
     return account->problem == nullptr;
   }
   return false;
+}
+
+List *DatabasesThatSendFor(Oid server) {
+  const Configuration configuration = ReadConfiguration(CurrentMemoryContext);
+  uint64 names[kPaceNames] = {};
+  bool named = false;
+  for (int i = 0; i < list_length(configuration.accounts); i++) {
+    auto *account = static_cast<account::Account *>(list_nth(configuration.accounts, i));
+    named = account->server == server && configuration.keys[i] != nullptr;
+    if (!named) continue;
+    NamePaces(account, configuration.keys[i], names);
+    break;
+  }
+  account::WipeKeys(configuration.accounts, configuration.keys);
+  List *databases = NIL;
+  for (int i = 0; named && i < kPaceNames; i++) {
+    Oid found[kPaceDatabases];
+    const int count = DatabasesOfPace(names[i], found);
+    for (int k = 0; k < count; k++) databases = list_append_unique_oid(databases, found[k]);
+  }
+  return databases;
 }
 
 bool IsOld(Sender *sender, MemoryContext scratch) {

@@ -61,6 +61,10 @@ bool IsOld(Sender *sender, MemoryContext scratch);
 /// The fingerprint of what decides which library an account means; false when it cannot be used. Needs a transaction.
 bool ReadIdentity(Oid server, uint64 *identity);
 
+/// Databases of this server, this one among them, whose processes have sent for the account, or for its library by another key,
+/// since the server started; not all, where they are many. Needs a transaction.
+List *DatabasesThatSendFor(Oid server);
+
 SenderAccount *FindAccount(const Sender *sender, Oid server);
 
 /// The account's cause to be stopped, unless it has one already. What was known of its library is forgotten.

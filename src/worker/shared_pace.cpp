@@ -14,6 +14,7 @@ constexpr int kMostNames = 1024;
 struct NamedPace {
   uint64 name;  // 0: free
   AccountPace pace;
+  Oid databases[kPaceDatabases];  // InvalidOid: no more
 };
 
 struct PaceTable {
@@ -26,6 +27,14 @@ PaceTable *table = nullptr;
 void Attach(void *memory, LWLock *lock, bool) {
   table = static_cast<PaceTable *>(memory);  // zeroed: full buckets
   table->lock = lock;
+}
+
+// Those that find no room are left out.
+void NoteDatabase(NamedPace *named) {
+  for (Oid &database : named->databases) {
+    if (database == InvalidOid) database = MyDatabaseId;
+    if (database == MyDatabaseId) return;
+  }
 }
 
 }  // namespace
@@ -41,6 +50,7 @@ AccountPace *FindAccountPace(uint64 name) {
     if (named.name == 0) named.name = name;
     if (named.name != name) continue;
     pace = &named.pace;
+    NoteDatabase(&named);
     break;
   }
   LWLockRelease(table->lock);
@@ -51,6 +61,23 @@ AccountPace *FindAccountPace(uint64 name) {
              errdetail("Processes that send for it keep to its limits each by itself, until the server restarts.")));
   complained |= pace == nullptr;
   return pace;
+}
+
+int DatabasesOfPace(uint64 name, Oid *databases) {
+  if (table == nullptr) return 0;
+  name = Max(name, uint64{1});
+  int count = 0;
+  LWLockAcquire(table->lock, LW_SHARED);
+  for (const NamedPace &named : table->names) {
+    if (named.name == 0) break;
+    if (named.name != name) continue;
+    while (count < kPaceDatabases && named.databases[count] != InvalidOid) {
+      databases[count] = named.databases[count];
+      count++;
+    }
+  }
+  LWLockRelease(table->lock);
+  return count;
 }
 
 }  // namespace imagekit::worker

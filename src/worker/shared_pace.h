@@ -21,6 +21,10 @@ struct AccountPace {
 /// no room in it: the caller then keeps its own. Valid as long as the server runs.
 AccountPace *FindAccountPace(uint64 name);
 
+/// Which databases' processes have asked for it since the server started, up to so many of them; returns how many.
+constexpr int kPaceDatabases = 8;
+int DatabasesOfPace(uint64 name, Oid *databases);
+
 }  // namespace imagekit::worker
 
 #endif  // IMAGEKIT_WORKER_SHARED_PACE_H

@@ -96,6 +96,19 @@ $t->sql('CALL imagekit.search_unwatched()');
 like(refusals(q{apart => '0', max_fraction => 1}), qr/column body of table public\.letters: not watched/, 'and it finds what was written meanwhile');
 $t->sql('DROP TABLE letters');
 
+# Another database of the server that works for the account ----------------------------------------------------------------
+
+unlike(refusals(q{apart => '0', max_fraction => 1}), qr/database/, 'this database is alone');
+$t->sql('CREATE DATABASE other');
+$t->prepare(db => 'other');
+$t->sql("SELECT imagekit.enqueue('{$ENDPOINT/mail/11.jpg}')", 'other');
+eventually { $t->sql('SELECT count(*) FROM imagekit.history', 'other') } '1', 'another database works for the account';
+like(refusals(q{apart => '0', max_fraction => 1}), qr/^database other of this server works for the account as well, and what its rows use is not in the audit/m, 'which is said');
+my ($name) = rows(q{apart => '0', max_fraction => 1}) =~ /approve => '([0-9a-f]{32})'/;
+like(rows("apart => '0', max_fraction => 1, approve => '$name'"), qr/^approved\|\|\|database other/m, 'and may be approved');
+$t->sql('DROP DATABASE other');
+unlike(refusals(q{apart => '0', max_fraction => 1}), qr/database/, 'a database that is gone uses nothing');
+
 # Nobody waits for a dry run ------------------------------------------------------------------------------------------------
 
 my $open = $node->background_psql('postgres');
