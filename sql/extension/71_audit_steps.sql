@@ -1,7 +1,7 @@
 -- Steps of an audit: what src/audit calls between its requests. Internal. --------------------------------------------------
 
 -- To be gone on with: the account's last audit, when it was broken off less than a day ago and the account is the same. What it
--- has listed may be old, so not for ever.
+-- has listed may be old, so not for ever. By schedule the next hours may be a day off, and other accounts come first.
 CREATE FUNCTION imagekit.begin_audit(server oid, identity bigint, anew boolean, scheduled boolean) RETURNS imagekit.audit_runs
   LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column

@@ -355,7 +355,7 @@ Datum imagekit_audit(PG_FUNCTION_ARGS) {
   auto *audit = static_cast<audit::Audit *>(MemoryContextAllocZero(PortalContext, sizeof(audit::Audit)));
   audit->server = PG_ARGISNULL(0) ? account::OnlyAccount() : account::AccountNamed(NameStr(*PG_GETARG_NAME(0)));
   audit->name = MemoryContextStrdup(PortalContext, GetForeignServer(audit->server)->servername);
-  audit->give_up_at = worker::kNever;
+  audit->give_up_at = audit->closes_at = worker::kNever;
   audit->hand.procedure = true;
   audit->hand.parent = AllocSetContextCreate(PortalContext, "imagekit audit", ALLOCSET_DEFAULT_SIZES);
   if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT) elog(ERROR, "SPI_connect failed");
