@@ -21,6 +21,9 @@ using worker::Ticks;
 constexpr int kMostReadings = 5;
 constexpr int64 kReadAgain = 3000;  // ms
 
+// A listing that is not believed is made once more at once where it has no more pages than this.
+constexpr int64 kFewPages = 10;
+
 // One audit of an account at a time, whoever does it. Like the locks of outbox/claim.cpp.
 LOCKTAG AuditTag(Oid server) {
   LOCKTAG tag;
@@ -89,21 +92,37 @@ void OpenRun(Audit *audit, bool anew) {
   worker::End(&step);
 }
 
-// All that was created before the audit began is listed.
-void NoteListed(Audit *audit) {
+// All that was created before the audit began is listed. Why that cannot be, in words; NULL: it is accepted.
+char *AcceptListing(Audit *audit) {
   worker::Step step;
   Begin(&step, audit);
-  pg::RunSql("UPDATE imagekit.audit_runs SET listed = true, moved_on_at = clock_timestamp() WHERE id = $1",
-             SPI_OK_UPDATE, {{INT8OID, Int64GetDatum(audit->run)}});
+  pg::RunSql("SELECT imagekit.accept_listing($1)", SPI_OK_SELECT, {{INT8OID, Int64GetDatum(audit->run)}});
+  char *doubt = pg::FieldText(0, 1, audit->hand.parent);
   worker::End(&step);
+  return doubt;
 }
 
-// From where read_references() has put it, to the end of the library.
-void TurnToTail(Audit *audit) {
+// Where accept_listing() or read_references() has put it.
+void ReadPlaceAgain(Audit *audit) {
   worker::Step step;
   Begin(&step, audit);
   ReadPlace(audit);
   worker::End(&step);
+}
+
+void ListAll(Audit *audit) {
+  for (bool again = false;; again = true) {
+    ListLibrary(audit);
+    if (audit->problem != nullptr) return;
+    char *doubt = AcceptListing(audit);
+    if (doubt == nullptr) return;
+    if (again || audit->pages > kFewPages) {
+      audit->problem = doubt;
+      audit->abandoned = true;
+      return;
+    }
+    ReadPlaceAgain(audit);
+  }
 }
 
 // A step that reads the watched tables.
@@ -193,13 +212,12 @@ void Steps(Audit *audit, bool anew) {
   if (audit->problem != nullptr) return;
   if (!audit->listed) {
     SetState(audit, "listing");
-    ListLibrary(audit);
-    if (audit->problem == nullptr) NoteListed(audit);
+    ListAll(audit);
   }
   if (audit->problem == nullptr) ReadTables(audit, kReferences);
   if (audit->problem == nullptr) {
     AwaitSearch(audit);
-    TurnToTail(audit);
+    ReadPlaceAgain(audit);  // to the end of the library
     ListLibrary(audit);
   }
   if (audit->problem == nullptr) ReadTables(audit, kComparison);
