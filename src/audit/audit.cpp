@@ -234,13 +234,17 @@ void SayWhatCameOfIt(Audit *audit) {
       ereport(LOG, (errmsg("audit of server \"%s\" is not complete: %s", audit->name, audit->problem)));
       return;
     }
-    ereport(WARNING,
-            (errmsg("audit of server \"%s\" is not complete: %s", audit->name, audit->problem),
-             errdetail("Files listed so far: " INT64_FORMAT ". Orphans are still those of the last complete audit.",
-                       audit->files),
-             audit->run == 0    ? errhint("SELECT * FROM imagekit.status says more.")
-             : audit->abandoned ? errhint("CALL imagekit.audit() begins anew.")
-                                : errhint("CALL imagekit.audit() within a day goes on from there.")));
+    if (audit->gone)
+      ereport(WARNING, (errmsg("audit of server \"%s\" is not complete: %s", audit->name, audit->problem),
+                        errhint("There is nothing to go on with.")));
+    else
+      ereport(WARNING,
+              (errmsg("audit of server \"%s\" is not complete: %s", audit->name, audit->problem),
+               errdetail("Files listed so far: " INT64_FORMAT ". Orphans are still those of the last complete audit.",
+                         audit->files),
+               audit->run == 0    ? errhint("SELECT * FROM imagekit.status says more.")
+               : audit->abandoned ? errhint("CALL imagekit.audit() begins anew.")
+                                  : errhint("CALL imagekit.audit() within a day goes on from there.")));
     return;
   }
   worker::Step step;
@@ -287,6 +291,8 @@ worker::SenderAccount *UsableAccount(Audit *audit) {
   if (problem == nullptr && !settings::enabled) problem = "imagekit_cleanup.enabled is off";
   if (problem == nullptr) problem = worker::WhyDisarmed();
   if (problem == nullptr) return entry;
+  audit->gone = entry == nullptr;
+  audit->abandoned |= audit->gone;
   audit->problem = MemoryContextStrdup(audit->hand.parent, problem);
   return nullptr;
 }
