@@ -19,13 +19,34 @@ ALTER SERVER acme OPTIONS (ADD audit_share '0');
 ALTER SERVER acme OPTIONS (ADD audit_time_limit 'soon');
 ALTER SERVER acme OPTIONS (ADD audit_every '7 days', ADD audit_hours '22-4', ADD audit_time_limit '3 hours', ADD audit_share '0.5');
 
--- hours of the day
+-- hours of the day: when they begin and end, seen from a time. Where the clock is put forward or back, too: never before that time, and
+-- an hour that is not there on a day is that of the next one
 SET timezone = 'Europe/Berlin';
-SELECT hours, at, imagekit.within_hours(at::timestamptz, hours)
+SELECT t.hours, t.at, w.opens, w.closes, w.opens >= t.at::timestamptz AS later
 FROM (VALUES (NULL, '2026-11-29 12:34'), ('1-5', '2026-11-29 00:59:59'), ('1-5', '2026-11-29 01:00'), ('1-5', '2026-11-29 04:59'),
              ('1-5', '2026-11-29 05:00'), ('22-4', '2026-11-29 21:00'), ('22-4', '2026-11-29 23:30'), ('22-4', '2026-11-29 03:30'),
-             ('22-4', '2026-11-29 04:00'), ('20-24', '2026-11-29 23:59'), ('20-24', '2026-11-30 00:00'),
-             ('2-3', '2026-03-29 01:30'), ('0-24', '2026-11-29 12:00')) AS t(hours, at);
+             ('22-4', '2026-11-29 04:00'), ('20-24', '2026-11-29 23:59'), ('20-24', '2026-11-30 00:00'), ('0-24', '2026-11-29 12:00'),
+             ('2-3', '2026-03-29 01:30'), ('1-3', '2026-03-29 00:10'), ('2-4', '2026-03-29 00:30'), ('3-5', '2026-03-29 01:59:59.5'),
+             ('22-4', '2026-03-29 01:30'), ('3-5', '2026-10-25 00:30+02'), ('3-5', '2026-10-25 02:30+02'), ('3-5', '2026-10-25 02:30+01'),
+             ('2-3', '2026-10-25 01:30'), ('2-3', '2026-10-25 02:59+02'), ('1-3', '2026-10-25 02:30+01')) AS t(hours, at)
+CROSS JOIN LATERAL imagekit.within_hours(t.at::timestamptz, t.hours, 'Europe/Berlin') w;
+-- whatever the session's time zone is, and in zones of other kinds: half an hour forward, a day left out, a name that is a fixed one in SQL,
+-- one without a name
+SET timezone = 'UTC';
+SELECT t.zone, t.hours, t.at, w.opens, w.closes
+FROM (VALUES ('Europe/Berlin', '3-5', '2026-10-25 01:30'), ('Australia/Lord_Howe', '2-3', '2026-10-03 15:00'),
+             ('Australia/Lord_Howe', '1-2', '2026-04-04 14:10'), ('Pacific/Apia', '8-9', '2011-12-30 09:00'), ('CET', '3-5', '2026-07-01 00:30'),
+             ('<T>-5:45', '3-5', '2026-07-01 00:30'), ('-3', '3-5', '2026-07-01 00:30')) AS t(zone, hours, at)
+CROSS JOIN LATERAL imagekit.within_hours(t.at::timestamptz, t.hours, t.zone) w;
+SHOW timezone;
+-- from any minute on they come within a day and what the clock is put back, and are within themselves
+SELECT count(*) AS minutes, bool_and(w.opens >= m.at AND w.opens <= m.at + interval '25 hours' OR h.hours = '2-3') AS soon,
+       bool_and(w.closes > w.opens) AS last, bool_and(a.opens = w.opens) AS within, max(w.opens - m.at) AS longest
+FROM (VALUES ('2-3'), ('22-4'), ('3-5')) AS h(hours)
+CROSS JOIN (SELECT generate_series('2026-03-27'::timestamptz, '2026-03-31', '7 minutes')
+            UNION ALL SELECT generate_series('2026-10-23'::timestamptz, '2026-10-27', '7 minutes')) AS m(at)
+CROSS JOIN LATERAL imagekit.within_hours(m.at, h.hours, 'Europe/Berlin') w
+CROSS JOIN LATERAL imagekit.within_hours(w.opens, h.hours, 'Europe/Berlin') a;
 RESET timezone;
 
 -- without a key, and with one that is paused or off, no audit is due

@@ -14,6 +14,7 @@ CREATE TABLE imagekit.audit_runs (
   moved_on_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
   listed_until timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
   listed boolean NOT NULL DEFAULT false,
+  short boolean NOT NULL DEFAULT false,
   listed_from bigint NOT NULL DEFAULT -1,
   anchors text[] NOT NULL DEFAULT '{}',
   pages bigint NOT NULL DEFAULT 0,
@@ -36,6 +37,8 @@ COMMENT ON COLUMN imagekit.audit_runs.moved_on_at IS 'When it last came a step f
 COMMENT ON COLUMN imagekit.audit_runs.listed_until IS
   'When it was begun, by ImageKit''s clock. What was created later is no orphan: its row may be just about to be written.';
 COMMENT ON COLUMN imagekit.audit_runs.listed IS 'All that was created before that is listed.';
+COMMENT ON COLUMN imagekit.audit_runs.short IS
+  'So much less than at the last complete audit was listed that it is not believed, unless the next audit says the same.';
 COMMENT ON COLUMN imagekit.audit_runs.listed_from IS 'The next page is to have files created in this second (Unix time) or later; -1: all.';
 COMMENT ON COLUMN imagekit.audit_runs.anchors IS 'fileIds one of which the next page must show.';
 COMMENT ON COLUMN imagekit.audit_runs.problem IS 'Why it is incomplete, or abandoned, in words.';
@@ -234,7 +237,7 @@ COMMENT ON COLUMN imagekit.audits.id IS 'Number of the audit.';
 COMMENT ON COLUMN imagekit.audits.server IS 'Account (foreign server).';
 COMMENT ON COLUMN imagekit.audits.state IS
   'listing: reads the library. references: reads the watched tables. tail: reads what was uploaded meanwhile. comparing. '
-  'complete. incomplete: see problem; it can be gone on with for a day. abandoned: another was begun.';
+  'complete. incomplete: see problem; it can be gone on with for a day. abandoned: see problem; the next one begins anew.';
 COMMENT ON COLUMN imagekit.audits.scheduled IS 'Begun by the account''s audit_every.';
 COMMENT ON COLUMN imagekit.audits.started_at IS 'When it was begun.';
 COMMENT ON COLUMN imagekit.audits.compared_at IS 'When the watched tables were read.';

@@ -1,7 +1,7 @@
 -- Steps of an audit: what src/audit calls between its requests. Internal. --------------------------------------------------
 
 -- To be gone on with: the account's last audit, when it was broken off less than a day ago and the account is the same. What it
--- has listed may be old, so not for ever.
+-- has listed may be old, so not for ever. By schedule the next hours may be a day off, and other accounts come first.
 CREATE FUNCTION imagekit.begin_audit(server oid, identity bigint, anew boolean, scheduled boolean) RETURNS imagekit.audit_runs
   LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -11,7 +11,8 @@ BEGIN
   SELECT r.* INTO run FROM imagekit.audit_runs r WHERE r.server = begin_audit.server ORDER BY r.id DESC LIMIT 1;
   IF run.id IS NOT NULL AND run.state NOT IN ('complete', 'abandoned') AND NOT begin_audit.anew
      AND run.identity = begin_audit.identity
-     AND run.moved_on_at > clock_timestamp() - interval '1 day' AND run.started_at > clock_timestamp() - interval '7 days' THEN
+     AND run.moved_on_at > clock_timestamp() - (CASE WHEN begin_audit.scheduled THEN interval '36 hours' ELSE interval '1 day' END)
+     AND run.started_at > clock_timestamp() - interval '7 days' THEN
     UPDATE imagekit.audit_runs r SET problem = NULL, finished_at = NULL, moved_on_at = clock_timestamp() WHERE r.id = run.id;
     RETURN run;
   END IF;
@@ -70,6 +71,43 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION imagekit.take_page(bigint, oid, text[], text[], uuid[], bigint[], timestamptz[], timestamptz[], text[], bigint, text[], bigint) IS
   'A step of imagekit.audit(): a page into imagekit.inventory, and where the next one begins. Internal.';
+
+-- An answer without files looks like an empty library, and each URL like one without a file. So what has fewer than half of the files of
+-- the last complete audit is not believed, unless an audit since then has listed about as many: then somebody has deleted the others,
+-- and not ImageKit's search lost them for a while. What we have deleted ourselves is no loss.
+CREATE FUNCTION imagekit.accept_listing(audit bigint) RETURNS text
+  LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  doubt text;
+BEGIN
+  SELECT format('ImageKit lists %s files, at the last complete audit there were %s%s: see whether the library is whole; if it is, '
+                'CALL imagekit.audit(%L) once more',
+                r.files, c.files, CASE WHEN d.files > 0 THEN format(', of which %s were deleted by us', d.files) ELSE '' END, s.srvname)
+  INTO doubt
+  FROM imagekit.audit_runs r
+  JOIN pg_foreign_server s ON s.oid = r.server
+  CROSS JOIN LATERAL (
+    SELECT b.id, b.files, b.started_at FROM imagekit.audit_runs b
+    WHERE b.server = r.server AND b.state = 'complete' AND b.id < r.id ORDER BY b.id DESC LIMIT 1) c
+  CROSS JOIN LATERAL (
+    SELECT count(*) AS files FROM imagekit.history h
+    WHERE h.server = s.srvname AND h.outcome = 'deleted' AND h.settled_at >= c.started_at) d
+  LEFT JOIN LATERAL (
+    SELECT b.files FROM imagekit.audit_runs b
+    WHERE b.server = r.server AND b.identity = r.identity AND b.short AND b.id > c.id AND b.id < r.id ORDER BY b.id DESC LIMIT 1) l ON true
+  WHERE r.id = accept_listing.audit AND c.files >= 20 AND 2 * r.files < c.files - d.files
+    AND coalesce(abs(l.files - r.files) > 5 + l.files / 10, true);
+  -- In doubt the next listing begins at the beginning.
+  UPDATE imagekit.audit_runs r
+  SET listed = doubt IS NULL, short = doubt IS NOT NULL, moved_on_at = clock_timestamp(),
+      listed_from = CASE WHEN doubt IS NULL THEN r.listed_from ELSE -1 END,
+      anchors = CASE WHEN doubt IS NULL THEN r.anchors ELSE '{}' END
+  WHERE r.id = accept_listing.audit;
+  RETURN doubt;
+END $$;
+COMMENT ON FUNCTION imagekit.accept_listing(bigint) IS
+  'A step of imagekit.audit(): all that was created before it began is listed. Why that cannot be, in words; NULL: it is accepted. Internal.';
 
 -- The tables that are read, with what lies below them, and in which files: where it is the same before they are read and
 -- afterwards, none was attached, detached, emptied or rewritten meanwhile. What such a command takes out of a table leaves nothing

@@ -21,6 +21,9 @@ using worker::Ticks;
 constexpr int kMostReadings = 5;
 constexpr int64 kReadAgain = 3000;  // ms
 
+// A listing that is not believed is made once more at once where it has no more pages than this.
+constexpr int64 kFewPages = 10;
+
 // One audit of an account at a time, whoever does it. Like the locks of outbox/claim.cpp.
 LOCKTAG AuditTag(Oid server) {
   LOCKTAG tag;
@@ -89,21 +92,37 @@ void OpenRun(Audit *audit, bool anew) {
   worker::End(&step);
 }
 
-// All that was created before the audit began is listed.
-void NoteListed(Audit *audit) {
+// All that was created before the audit began is listed. Why that cannot be, in words; NULL: it is accepted.
+char *AcceptListing(Audit *audit) {
   worker::Step step;
   Begin(&step, audit);
-  pg::RunSql("UPDATE imagekit.audit_runs SET listed = true, moved_on_at = clock_timestamp() WHERE id = $1",
-             SPI_OK_UPDATE, {{INT8OID, Int64GetDatum(audit->run)}});
+  pg::RunSql("SELECT imagekit.accept_listing($1)", SPI_OK_SELECT, {{INT8OID, Int64GetDatum(audit->run)}});
+  char *doubt = pg::FieldText(0, 1, audit->hand.parent);
   worker::End(&step);
+  return doubt;
 }
 
-// From where read_references() has put it, to the end of the library.
-void TurnToTail(Audit *audit) {
+// Where accept_listing() or read_references() has put it.
+void ReadPlaceAgain(Audit *audit) {
   worker::Step step;
   Begin(&step, audit);
   ReadPlace(audit);
   worker::End(&step);
+}
+
+void ListAll(Audit *audit) {
+  for (bool again = false;; again = true) {
+    ListLibrary(audit);
+    if (audit->problem != nullptr) return;
+    char *doubt = AcceptListing(audit);
+    if (doubt == nullptr) return;
+    if (again || audit->pages > kFewPages) {
+      audit->problem = doubt;
+      audit->abandoned = true;
+      return;
+    }
+    ReadPlaceAgain(audit);
+  }
 }
 
 // A step that reads the watched tables.
@@ -193,13 +212,12 @@ void Steps(Audit *audit, bool anew) {
   if (audit->problem != nullptr) return;
   if (!audit->listed) {
     SetState(audit, "listing");
-    ListLibrary(audit);
-    if (audit->problem == nullptr) NoteListed(audit);
+    ListAll(audit);
   }
   if (audit->problem == nullptr) ReadTables(audit, kReferences);
   if (audit->problem == nullptr) {
     AwaitSearch(audit);
-    TurnToTail(audit);
+    ReadPlaceAgain(audit);  // to the end of the library
     ListLibrary(audit);
   }
   if (audit->problem == nullptr) ReadTables(audit, kComparison);
@@ -216,13 +234,17 @@ void SayWhatCameOfIt(Audit *audit) {
       ereport(LOG, (errmsg("audit of server \"%s\" is not complete: %s", audit->name, audit->problem)));
       return;
     }
-    ereport(WARNING,
-            (errmsg("audit of server \"%s\" is not complete: %s", audit->name, audit->problem),
-             errdetail("Files listed so far: " INT64_FORMAT ". Orphans are still those of the last complete audit.",
-                       audit->files),
-             audit->run == 0    ? errhint("SELECT * FROM imagekit.status says more.")
-             : audit->abandoned ? errhint("CALL imagekit.audit() begins anew.")
-                                : errhint("CALL imagekit.audit() within a day goes on from there.")));
+    if (audit->gone)
+      ereport(WARNING, (errmsg("audit of server \"%s\" is not complete: %s", audit->name, audit->problem),
+                        errhint("There is nothing to go on with.")));
+    else
+      ereport(WARNING,
+              (errmsg("audit of server \"%s\" is not complete: %s", audit->name, audit->problem),
+               errdetail("Files listed so far: " INT64_FORMAT ". Orphans are still those of the last complete audit.",
+                         audit->files),
+               audit->run == 0    ? errhint("SELECT * FROM imagekit.status says more.")
+               : audit->abandoned ? errhint("CALL imagekit.audit() begins anew.")
+                                  : errhint("CALL imagekit.audit() within a day goes on from there.")));
     return;
   }
   worker::Step step;
@@ -269,6 +291,8 @@ worker::SenderAccount *UsableAccount(Audit *audit) {
   if (problem == nullptr && !settings::enabled) problem = "imagekit_cleanup.enabled is off";
   if (problem == nullptr) problem = worker::WhyDisarmed();
   if (problem == nullptr) return entry;
+  audit->gone = entry == nullptr;
+  audit->abandoned |= audit->gone;
   audit->problem = MemoryContextStrdup(audit->hand.parent, problem);
   return nullptr;
 }
@@ -367,7 +391,7 @@ Datum imagekit_audit(PG_FUNCTION_ARGS) {
   auto *audit = static_cast<audit::Audit *>(MemoryContextAllocZero(PortalContext, sizeof(audit::Audit)));
   audit->server = PG_ARGISNULL(0) ? account::OnlyAccount() : account::AccountNamed(NameStr(*PG_GETARG_NAME(0)));
   audit->name = MemoryContextStrdup(PortalContext, GetForeignServer(audit->server)->servername);
-  audit->give_up_at = worker::kNever;
+  audit->give_up_at = audit->closes_at = worker::kNever;
   audit->hand.procedure = true;
   audit->hand.parent = AllocSetContextCreate(PortalContext, "imagekit audit", ALLOCSET_DEFAULT_SIZES);
   if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT) elog(ERROR, "SPI_connect failed");

@@ -6,7 +6,7 @@
 //   listing ─► references ─► tail ─► comparing ─► complete
 //      │            │          │
 //      └────────────┴──────────┴─► incomplete ─► (called again within a day) the same step
-//                                └► abandoned: the account has changed, or its listing cannot be joined
+//                                └► abandoned: the account has changed, or its listing cannot be joined or believed
 //
 //   listing      the library, page by page, up to when the audit began
 //   references   one statement reads all watched tables: what any row uses, and when that was
@@ -31,6 +31,7 @@ struct Audit {
   char *name;                // of the server
   bool scheduled;            // nobody waits for it
   worker::Ticks give_up_at;  // audit_time_limit; kNever
+  worker::Ticks closes_at;   // the end of audit_hours; kNever
 
   // As the row of imagekit.audit_runs has it.
   int64 run;
@@ -43,6 +44,7 @@ struct Audit {
   worker::Progress progress;
   char *problem;   // why it cannot be completed now, in words; NULL: nothing is in its way
   bool abandoned;  // nor later: it is to be begun anew
+  bool gone;       // the account is not there any more
 };
 
 /// worker::Begin() for a step of an audit.

@@ -75,9 +75,12 @@ worker::SenderAccount *AccountNow(Audit *audit) {
 }
 
 bool OutOfTime(Audit *audit) {
-  if (NowTicks() < audit->give_up_at) return false;
-  audit->problem = pstrdup("audit_time_limit is reached; it goes on at the next time");
-  return true;
+  const Ticks now = NowTicks();
+  if (now >= audit->closes_at)
+    audit->problem = pstrdup("audit_hours are over; it goes on in the next ones");
+  else if (now >= audit->give_up_at)
+    audit->problem = pstrdup("audit_time_limit is reached; it goes on at the next time");
+  return audit->problem != nullptr;
 }
 
 // A page that can be taken: true. Otherwise audit->problem, or it is to be asked for again.

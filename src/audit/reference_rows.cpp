@@ -8,6 +8,7 @@
 
 #include "account/account.h"
 #include "capture/extract.h"
+#include "capture/triggers.h"
 #include "capture/watch_config.h"
 #include "core/uses.h"
 #include "pg/bridge.h"
@@ -114,6 +115,23 @@ void TakeRow(capture::UrlSink *self, std::string_view url, std::string_view) {
   tuplestore_putvalues(reading->result->setResult, reading->result->setDesc, values, nulls);
 }
 
+// Its errors about locks speak of "it".
+void SearchNamedTable(Reading *reading) {
+  MemoryContext before = CurrentMemoryContext;
+  PG_TRY();
+  { worker::SearchTable(reading); }
+  PG_CATCH();
+  {
+    if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE && geterrcode() != ERRCODE_OBJECT_IN_USE) PG_RE_THROW();
+    MemoryContextSwitchTo(before);
+    const ErrorData *error = CopyErrorData();
+    FlushErrorState();
+    ereport(ERROR, (errcode(error->sqlerrcode),
+                    errmsg("table %s: %s", capture::QualifiedName(reading->watched), error->message)));
+  }
+  PG_END_TRY();
+}
+
 // Reads all rows of a watched table and those below it. One that is not watched any more has none that count.
 void ReadRows(FunctionCallInfo fcinfo, Reading *reading, Oid relation) {
   InitMaterializedSRF(fcinfo, 0);
@@ -127,7 +145,7 @@ void ReadRows(FunctionCallInfo fcinfo, Reading *reading, Oid relation) {
   reading->snapshot = RegisterSnapshot(GetActiveSnapshot());
   reading->watched = relation;
   reading->endpoints = account::Endpoints();
-  worker::SearchTable(reading);
+  SearchNamedTable(reading);
   UnregisterSnapshot(reading->snapshot);
 }
 

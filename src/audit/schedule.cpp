@@ -6,6 +6,7 @@
 #include "audit/audit.h"
 #include "pg/settings.h"
 #include "pg/sql.h"
+#include "worker/complaints.h"
 #include "worker/worker.h"
 
 namespace imagekit::audit {
@@ -16,7 +17,7 @@ constexpr char kNext[] = "SELECT min(n.at), min(n.at) <= clock_timestamp() FROM 
 
 // In the order in which they are due.
 constexpr char kDue[] =
-    "SELECT n.account, n.errand = 'usage' FROM imagekit.next_errands n "
+    "SELECT n.account, n.errand = 'usage', n.until FROM imagekit.next_errands n "
     "WHERE n.at <= clock_timestamp() ORDER BY n.at, n.account, n.errand";
 
 struct Errand {
@@ -24,7 +25,11 @@ struct Errand {
   char *name;  // of the server
   bool usage;  // ask for ImageKit's own count; else an audit
   int64 limit;
+  worker::Ticks closes_at;
 };
+
+// A slot may be taken for a moment by who has just left.
+constexpr worker::Ticks kNoSlotFor = 1000;
 
 // One process for the database, which does one errand after another.
 void Order() {
@@ -37,8 +42,16 @@ void Order() {
   strlcpy(worker.bgw_function_name, "imagekit_audit_main", sizeof worker.bgw_function_name);
   strlcpy(worker.bgw_type, kAuditType, sizeof worker.bgw_type);
   snprintf(worker.bgw_name, sizeof worker.bgw_name, "%s for database %u", kAuditType, MyDatabaseId);
-  // Without a free slot: at the next look.
-  (void)RegisterDynamicBackgroundWorker(&worker, nullptr);
+  const bool ordered = RegisterDynamicBackgroundWorker(&worker, nullptr);
+  // Tried again at the next look.
+  if (worker::NoteAuditOrder(MyDatabaseId, ordered) < kNoSlotFor || !worker::MaySayOnce("no slot for an audit")) return;
+  ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+                    errmsg("imagekit_cleanup cannot start an audit: no background worker slot is free"),
+                    errdetail("Audits that are due wait until one is."), errhint("Raise max_worker_processes.")));
+}
+
+worker::Ticks InTicks(TimestampTz at) {
+  return worker::NowTicks() + TimestampDifferenceMilliseconds(GetCurrentTimestamp(), at);
 }
 
 const account::Account *FindAccount(List *accounts, Oid server) {
@@ -64,8 +77,10 @@ List *FindDue() {
     const account::Account *account = FindAccount(accounts, DatumGetObjectId(pg::Field(i, 1, &null)));
     if (account == nullptr) continue;
     auto *errand = static_cast<Errand *>(palloc(sizeof(Errand)));
-    *errand = {account->server, pstrdup(account->name), DatumGetBool(pg::Field(i, 2, &null)),
-               account->audit_time_limit};
+    *errand = {account->server, pstrdup(account->name), DatumGetBool(pg::Field(i, 2, &null)), account->audit_time_limit,
+               worker::kNever};
+    const TimestampTz until = DatumGetTimestampTz(pg::Field(i, 3, &null));
+    if (!null) errand->closes_at = InTicks(until);
     errands = lappend(errands, errand);
   }
   MemoryContextSwitchTo(before);
@@ -81,6 +96,7 @@ void Run(const Errand &errand) {
   audit->name = errand.name;
   audit->scheduled = true;
   audit->give_up_at = errand.limit == 0 ? worker::kNever : worker::NowTicks() + errand.limit / 1000;
+  audit->closes_at = errand.closes_at;
   audit->hand.parent = context;
   if (errand.usage)
     RunUsage(audit);
@@ -95,8 +111,9 @@ void Run(const Errand &errand) {
 void RunErrands() {
   ListCell *cell;
   foreach (cell, FindDue()) {
+    const auto *errand = static_cast<Errand *>(lfirst(cell));
     if (!settings::enabled) return;
-    Run(*static_cast<Errand *>(lfirst(cell)));
+    if (worker::NowTicks() < errand->closes_at) Run(*errand);  // those before it may have taken long
   }
 }
 
@@ -108,15 +125,39 @@ void LogQuietly(ErrorData *error) {
   if (next_log_hook != nullptr) next_log_hook(error);
 }
 
+// After an error.
+bool ExtensionIsGone() {
+  AbortOutOfAnyTransaction();
+  StartTransactionCommand();
+  const bool gone = !OidIsValid(get_extension_oid("imagekit_cleanup", true));
+  CommitTransactionCommand();
+  return gone;
+}
+
+// An error ends the process, but its message is all that the log needs: exit status 1 would be a second one. What an audit meets
+// whose extension is dropped meanwhile is no news. Not inlined, as it has a PG_TRY.
+pg_noinline void Work() {
+  PG_TRY();
+  { RunErrands(); }
+  PG_CATCH();
+  {
+    HOLD_INTERRUPTS();
+    if (!ExtensionIsGone()) EmitErrorReport();
+  }
+  PG_END_TRY();
+}
+
 }  // namespace
 
-TimestampTz OrderDueAudits() {
+worker::Ticks OrderDueAudits() {
   bool null;
+  const worker::Ticks may_start_at = worker::AuditMayStartAt(MyDatabaseId);
+  if (may_start_at == worker::kNever) return worker::kNever;
   pg::RunSql(kNext, SPI_OK_SELECT);
   const TimestampTz at = DatumGetTimestampTz(pg::Field(0, 1, &null));
-  if (null) return DT_NOEND;
-  if (DatumGetBool(pg::Field(0, 2, &null)) && worker::AuditMayStart(MyDatabaseId)) Order();
-  return at;
+  if (null) return worker::kNever;
+  if (DatumGetBool(pg::Field(0, 2, &null)) && may_start_at <= worker::NowTicks()) Order();
+  return Max(InTicks(at), may_start_at);
 }
 
 }  // namespace imagekit::audit
@@ -137,16 +178,7 @@ void imagekit_audit_main(Datum database) {
   emit_log_hook = imagekit::audit::LogQuietly;
   pgstat_report_appname(imagekit::audit::kAuditType);
   worker::PinSettings();
-
-  // An error ends the process, but its message is all that the log needs: exit status 1 would be a second one.
-  PG_TRY();
-  { imagekit::audit::RunErrands(); }
-  PG_CATCH();
-  {
-    HOLD_INTERRUPTS();
-    EmitErrorReport();
-  }
-  PG_END_TRY();
+  imagekit::audit::Work();
   proc_exit(0);
 }
 }

@@ -3,16 +3,16 @@
 #ifndef IMAGEKIT_AUDIT_SCHEDULE_H
 #define IMAGEKIT_AUDIT_SCHEDULE_H
 
-#include "pg/server.h"
+#include "worker/shared_state.h"
 
 namespace imagekit::audit {
 
 /// backend_type and application_name of the process that audits.
 constexpr char kAuditType[] = "imagekit_cleanup audit";
 
-/// Starts a process when an audit is due and none runs; returns when the next is, DT_NOEND: none. In a transaction with an
-/// open SqlSession, in a worker.
-TimestampTz OrderDueAudits();
+/// Starts a process when an audit is due and none runs; returns when to look again, which the end of a process brings forward.
+/// In a transaction with an open SqlSession, in a worker.
+worker::Ticks OrderDueAudits();
 
 }  // namespace imagekit::audit
 

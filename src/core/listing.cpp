@@ -85,7 +85,8 @@ Listing::Step Listing::TakeBySecond(const ReplyBody& page, std::string* words) {
   if (!place_.anchors.empty() && !Shows(files, place_.anchors)) {
     return Restart(words, "a page does not show any of the files that the one before it ended with");
   }
-  if (files.empty()) return Step::kEnd;  // of an empty library, or of what came after a crowded second
+  // An empty library, or nothing comes after a crowded second; but not where there were files a moment ago.
+  if (files.empty()) return restarts_ == 0 ? Step::kEnd : Restart(words, "it was there, and is listed as empty now");
   restarts_ = 0;
   const bool further = files.back().file_id != last_id_;
   // The service may have a limit of its own, below what is asked for.

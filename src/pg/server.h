@@ -256,6 +256,11 @@ constexpr int kWorkerInterruptible = BGWORKER_INTERRUPTIBLE;
 constexpr int kWorkerInterruptible = 0;
 #endif
 
+// --- Limits ----------------------------------------------------------------------------------------------------------
+// Since 17 a transaction's time may be limited.
+
+constexpr bool kHasTransactionTimeout = PG_VERSION_NUM >= 170000;
+
 // --- Signals ---------------------------------------------------------------------------------------------------------
 // Since 19 handlers take a second argument, and SIG_IGN is none.
 

@@ -72,6 +72,13 @@ bool TryTake(PaceState *state) {
   return pace.TryTake(&state, 1, NowTicks() * 1000);
 }
 
+uint64 HashCause(Oid server, const char *cause) {
+  const Oid whose[] = {MyDatabaseId, server};
+  return hash_combine64(
+      hash_bytes_extended(reinterpret_cast<const unsigned char *>(whose), sizeof whose, 0),
+      hash_bytes_extended(reinterpret_cast<const unsigned char *>(cause), static_cast<int>(strlen(cause)), 0));
+}
+
 // Notes the cause as said now. True when it was not said lately; the oldest makes room for it.
 bool IsNews(uint64 what) {
   const Ticks now = NowTicks();
@@ -105,12 +112,10 @@ bool MayComplain(int *unsaid) {
 }
 
 bool MaySayStopped(Oid server, const char *cause) {
-  const Oid whose[] = {MyDatabaseId, server};
-  const uint64 what = hash_combine64(
-      hash_bytes_extended(reinterpret_cast<const unsigned char *>(whose), sizeof whose, 0),
-      hash_bytes_extended(reinterpret_cast<const unsigned char *>(cause), static_cast<int>(strlen(cause)), 0));
-  return IsNews(what) || TryTake(&Mine()->complaints);
+  return IsNews(HashCause(server, cause)) || TryTake(&Mine()->complaints);
 }
+
+bool MaySayOnce(const char *cause) { return IsNews(HashCause(InvalidOid, cause)); }
 
 bool MaySayResumed() { return TryTake(&Mine()->resumptions); }
 

@@ -17,6 +17,8 @@ bool MayComplain(int *unsaid);
 /// True when it may be said that an account has stopped. A cause that has not been said for an hour always may; one that comes
 /// and goes is a complaint like any other.
 bool MaySayStopped(Oid server, const char *cause);
+/// True when this may be said of the database, for the first time in an hour.
+bool MaySayOnce(const char *cause);
 /// True when it may be said that an account goes on: as often as MayComplain().
 bool MaySayResumed();
 

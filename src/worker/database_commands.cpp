@@ -43,6 +43,7 @@ void OnTransaction(XactEvent event, void *) {
   set_aside = NIL;
   if (databases_change) DatabasesChanged();
   if (accounts_change && event == XACT_EVENT_COMMIT) WakeForAccounts(MyDatabaseId);
+  if (accounts_change && event == XACT_EVENT_PREPARE) NoteAccountsPrepared(MyDatabaseId);
   databases_change = accounts_change = false;
 }
 

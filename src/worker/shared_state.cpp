@@ -21,20 +21,22 @@ constexpr Ticks kFirstRest = 1000;
 constexpr Ticks kLongestRest = 300 * 1000;
 
 struct DatabaseSlot {
-  Oid database;           // InvalidOid: free
-  bool known;             // the launcher has seen it in the catalog; before, it starts nobody there
-  bool woken;             // work was committed since a worker last looked
-  bool ordered;           // the launcher has called for a worker that has not come yet
-  bool prepared;          // a prepared transaction may hold work
-  bool accounts_changed;  // since a worker last asked when their audits are due
-  bool stopped;           // its worker was told to go, by SetAside
-  int aside;              // how many want it without a worker
+  Oid database;            // InvalidOid: free
+  bool known;              // the launcher has seen it in the catalog; before, it starts nobody there
+  bool woken;              // work was committed since a worker last looked
+  bool ordered;            // the launcher has called for a worker that has not come yet
+  bool prepared;           // a prepared transaction may hold work
+  bool accounts_prepared;  // and accounts that are made or altered by it
+  bool audits_changed;     // accounts were, or an audit has ended, since a worker last asked when audits are due
+  bool stopped;            // its worker was told to go, by SetAside
+  int aside;               // how many want it without a worker
   int worker_pid;
   Latch *worker_latch;
-  int audit_pid;            // a process that audits by schedule, beside the worker
-  bool audit_stopped;       // it was told to go, by SetAside
-  int audit_failures;       // such processes that came to nothing, since one last did not
-  Ticks audit_rests_until;  // none before
+  int audit_pid;              // a process that audits by schedule, beside the worker
+  bool audit_stopped;         // it was told to go, by SetAside
+  int audit_failures;         // such processes that came to nothing, since one last did not
+  Ticks audit_rests_until;    // none before
+  Ticks audit_refused_since;  // no slot was free for one; 0: the last one got one
   Ticks woken_at;
   Ticks look_again_at;
   int failures;     // workers that ended without leaving, since one last left
@@ -133,6 +135,13 @@ void WakeSlot(DatabaseSlot *slot) {
     WakeLauncher();
 }
 
+// What failed may have been put right.
+void NoteAccountsChanged(DatabaseSlot *slot) {
+  slot->audits_changed = true;
+  slot->audit_failures = 0;
+  slot->audit_rests_until = 0;
+}
+
 void WithdrawLauncher(int, Datum) {
   Locked locked;
   state->launcher_pid = 0;
@@ -174,6 +183,8 @@ void WithdrawAudit(int, Datum database) {
     slot->audit_failures = 0;
   else
     slot->audit_rests_until = NowTicks() + RestAfter(slot->audit_failures++);
+  slot->audits_changed = true;
+  WakeSlot(slot);
 }
 
 // When the slot's database wants a worker. One that has failed is not hurried by commits: it would fail at each of them.
@@ -244,7 +255,9 @@ void WakeForPrepared(Oid database) {
   if (state == nullptr) return;
   Locked locked;
   DatabaseSlot *slot = FindSlot(database);
-  if (slot != nullptr && slot->prepared) WakeSlot(slot);
+  if (slot == nullptr || !slot->prepared) return;
+  if (slot->accounts_prepared) NoteAccountsChanged(slot);
+  WakeSlot(slot);
 }
 
 void WakeForAccounts(Oid database) {
@@ -252,11 +265,16 @@ void WakeForAccounts(Oid database) {
   Locked locked;
   DatabaseSlot *slot = FindOrAnnounceSlot(database);
   if (slot == nullptr) return;
-  slot->accounts_changed = true;
-  // What failed may have been put right.
-  slot->audit_failures = 0;
-  slot->audit_rests_until = 0;
+  NoteAccountsChanged(slot);
   WakeSlot(slot);
+}
+
+void NoteAccountsPrepared(Oid database) {
+  if (state == nullptr) return;
+  NotePrepared(database);
+  Locked locked;
+  DatabaseSlot *slot = FindSlot(database);
+  if (slot != nullptr) slot->accounts_prepared = true;
 }
 
 void SetAside(Oid database) {
@@ -425,11 +443,22 @@ bool PublishAudit(Oid database) {
 
 void NoteAudit() { audit_noted = true; }
 
-bool AuditMayStart(Oid database) {
-  if (state == nullptr) return false;
+Ticks AuditMayStartAt(Oid database) {
+  if (state == nullptr) return kNever;
   Locked locked(LW_SHARED);
   const DatabaseSlot *slot = FindSlot(database);
-  return slot != nullptr && slot->audit_pid == 0 && slot->audit_rests_until <= NowTicks();
+  return slot == nullptr || slot->audit_pid != 0 ? kNever : slot->audit_rests_until;
+}
+
+Ticks NoteAuditOrder(Oid database, bool ordered) {
+  Locked locked;
+  DatabaseSlot *slot = FindSlot(database);
+  if (slot == nullptr) return 0;
+  if (ordered)
+    slot->audit_refused_since = 0;
+  else if (slot->audit_refused_since == 0)
+    slot->audit_refused_since = NowTicks();
+  return ordered ? 0 : NowTicks() - slot->audit_refused_since;
 }
 
 bool AuditWasSetAside() {
@@ -445,10 +474,10 @@ bool TakeWake() {
   return woken;
 }
 
-bool TakeAccountsChanged() {
+bool TakeAuditsChanged() {
   Locked locked;
-  const bool changed = my_slot->accounts_changed;
-  my_slot->accounts_changed = false;
+  const bool changed = my_slot->audits_changed;
+  my_slot->audits_changed = false;
   return changed;
 }
 
@@ -468,6 +497,7 @@ bool Leave(const Parting &parting) {
   my_slot->failures = 0;
   my_slot->quiet_looks = parting.quiet ? my_slot->quiet_looks + 1 : 0;
   my_slot->prepared = parting.prepared;
+  my_slot->accounts_prepared &= parting.prepared;
   my_slot->look_again_at = parting.look_again_at;
   WithdrawMySlot();
   return true;

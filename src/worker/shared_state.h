@@ -35,8 +35,9 @@ void NotePrepared(Oid database);
 /// One was committed: wakes, if any was noted.
 void WakeForPrepared(Oid database);
 
-/// An account was made or altered, and an audit of it may be due.
+/// An account was made or altered, and an audit of it may be due; or so it will be when a prepared transaction is committed.
 void WakeForAccounts(Oid database);
+void NoteAccountsPrepared(Oid database);
 
 /// `database` is to have no worker, nor an audit of ours: what it has is stopped, and none is started before as many calls of EndAside. The
 /// caller makes sure of these, whatever becomes of it.
@@ -91,16 +92,18 @@ bool PublishWorker(Oid database);
 bool PublishAudit(Oid database);
 /// It came to something: a run that notes by itself when it is due again. After one that did not, the next waits, longer each time.
 void NoteAudit();
-/// Whether none is there, and the last one is not too recent a failure.
-bool AuditMayStart(Oid database);
+/// From when on one may be started, as the last was a failure; kNever: one is there, and wakes the worker when it ends.
+Ticks AuditMayStartAt(Oid database);
+/// One was ordered, or could not be. For how long none could now.
+Ticks NoteAuditOrder(Oid database, bool ordered);
 /// Why this process is being stopped: true when SetAside did it.
 bool AuditWasSetAside();
 
 /// Whether the worker was woken since it last asked. Ask before looking for work: what is committed later wakes again.
 bool TakeWake();
 
-/// Whether an account was made or altered since it last asked.
-bool TakeAccountsChanged();
+/// Whether an account was made or altered, or an audit has ended, since it last asked.
+bool TakeAuditsChanged();
 
 /// Another database has work and no worker could be started for it.
 bool OthersWait();

@@ -288,11 +288,25 @@ void SearchOne(Relation relation, const capture::Watch &watch, TableSearch *sear
   SearchHeap(relation, watch, search);
 }
 
+// A process whose lock is in the way; 0: none that is there any more, or a prepared transaction.
+int HolderOf(Oid relation) {
+  LOCKTAG tag;
+  SET_LOCKTAG_RELATION(tag, MyDatabaseId, relation);
+  for (const VirtualTransactionId *holder = GetLockConflicts(&tag, AccessShareLock, nullptr);
+       VirtualTransactionIdIsValid(*holder); holder++) {
+    const PGPROC *process = pg::ProcOf(*holder);
+    if (process != nullptr) return process->pid;
+  }
+  return 0;
+}
+
 // Never waits for a lock, and keeps none: whoever changes tables must neither stop the drain of all others nor meet a
 // deadlock with it.
 void LockOrFail(Oid relation) {
-  if (!ConditionalLockRelationOid(relation, AccessShareLock))
-    ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE), errmsg("it is locked")));
+  if (ConditionalLockRelationOid(relation, AccessShareLock)) return;
+  const int pid = HolderOf(relation);
+  ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+                  pid == 0 ? errmsg("it is locked") : errmsg("it is locked by process %d", pid)));
 }
 
 // A table that another transaction is about to attach holds rows that will be uses once it commits; they are not looked for,

@@ -132,7 +132,7 @@ Ticks OrderAudits() {
   if (pg::HoldExtension()) {
     pg::SqlSession session;
     pg::OpenSql(&session);
-    next = InTicks(audit::OrderDueAudits());
+    next = audit::OrderDueAudits();
     pg::CloseSql(&session);
   }
   PopActiveSnapshot();
@@ -172,7 +172,7 @@ bool WorkUntilIdle(Drain *drain, Ticks turn_ends, Ticks *audits_at, Parting *par
     // While the kill switch is off the launcher starts nobody, so a switch that was turned on again meanwhile is seen soon.
     parting->look_again_at = Later(settings::enabled ? kUnaskedLook : Ticks{settings::poll_interval});
     if (standing == Standing::kMayNot) return true;
-    if (TakeAccountsChanged() || *audits_at <= NowTicks()) *audits_at = OrderAudits();
+    if (TakeAuditsChanged() || *audits_at <= NowTicks()) *audits_at = OrderAudits();
     pgstat_report_activity(STATE_RUNNING, "imagekit_cleanup: draining");
     Round round = DrainRound(drain, PG_INT64_MAX);
     if (round.files > 0) idle_since = NowTicks();
@@ -233,6 +233,7 @@ void PinSettings() {
       {"search_path", "pg_catalog, pg_temp"},
   };
   for (const auto &setting : kPinned) SetConfigOption(setting.name, setting.value, PGC_SUSET, PGC_S_OVERRIDE);
+  if (pg::kHasTransactionTimeout) SetConfigOption("transaction_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 }  // namespace imagekit::worker

@@ -258,6 +258,17 @@ TEST(Listing, OneThatNeverJoinsIsNotCalledRead) {
   EXPECT_EQ(result.ids.size(), 2000u);
 }
 
+TEST(Listing, ALibraryThatWasThereAndIsListedAsEmptyIsNotCalledRead) {
+  Library library, none;
+  for (size_t i = 0; i < 3000; ++i) library.Add(Id(i), (kStart + static_cast<int64_t>(i)) * 1000);
+  Listing listing = FromTheBeginning();
+  std::string words;
+  ASSERT_EQ(listing.Take(library.Answer(listing.Target()), &words), Listing::Step::kGoOn);
+  const Result result = ReadAll(&none, listing);
+  EXPECT_FALSE(result.complete);
+  EXPECT_EQ(result.words, "it was there, and is listed as empty now");
+}
+
 TEST(Listing, AsksForLessWhenToldTo) {
   Library library;
   for (size_t i = 0; i < 3000; ++i) library.Add(Id(i), (kStart + static_cast<int64_t>(i / 40)) * 1000);

@@ -12,7 +12,8 @@ $imagekit->seed(map { { filePath => "/$_.jpg", size => 1000, createdAt => '2024-
 
 sub asked { return scalar grep { $_->{path} eq '/v1/accounts/usage' } $imagekit->journal; }
 sub history { return $t->sql(q{SELECT server, day = (now() AT TIME ZONE 'UTC')::date - 1, library_bytes, problem FROM imagekit.usage_history ORDER BY day}); }
-sub due { return $t->sql(q{SELECT at <= now(), at - now() BETWEEN interval '1 minute' AND interval '24 hours' FROM imagekit.next_errands WHERE errand = 'usage'}); }
+my $due = q{SELECT at <= now(), at - now() BETWEEN interval '1 minute' AND interval '24 hours' FROM imagekit.next_errands WHERE errand = 'usage'};
+sub due { return $t->sql($due); }
 
 $t->sql('CALL imagekit.audit()');
 is(history(), 'acme|t|5000|', 'an audit asks for the count of the day before');
@@ -22,11 +23,11 @@ is("startDate=$request->{query}{startDate}&endDate=$request->{query}{endDate}", 
 is($t->sql('SELECT count(*) FROM imagekit.next_errands'), 0, 'nobody asks by himself');
 
 # The last audit was a moment ago; the count is that of yesterday.
-$t->sql(q{UPDATE imagekit.usage_history SET day = day - 1, asked_at = asked_at - interval '1 day', library_bytes = 4000;
-	ALTER SERVER acme OPTIONS (ADD audit_every '7 days')});
-is(due(), 't|f', 'with audit_every it is due');
 $imagekit->forget;
-$t->sql(q{SELECT imagekit.enqueue(ARRAY['https://ik.imagekit.io/acme/none.jpg'])});  # wakes the worker
+is($t->sql(qq{BEGIN;
+	UPDATE imagekit.usage_history SET day = day - 1, asked_at = asked_at - interval '1 day', library_bytes = 4000;
+	ALTER SERVER acme OPTIONS (ADD audit_every '7 days');
+	$due; COMMIT}), 't|f', 'with audit_every it is due');
 eventually { history() } "acme|f|4000|\nacme|t|5000|", 'and asked';
 is(due(), 'f|t', 'until tomorrow');
 is(asked(), 1, 'once');
@@ -35,7 +36,7 @@ is(scalar(grep { ($_->{query}{sort} // '') eq 'ASC_CREATED' } $imagekit->journal
 # What is not said.
 $imagekit->fault(kind => 'forbidden', path => '/accounts/usage', count => 0);
 $t->sql(q{UPDATE imagekit.usage_history SET asked_at = asked_at - interval '1 day'});
-$t->sql(q{SELECT imagekit.enqueue(ARRAY['https://ik.imagekit.io/acme/none2.jpg'])});
+$t->sql(q{ALTER SERVER acme OPTIONS (SET audit_every '8 days')});  # looks what is due
 eventually { history() =~ /\nacme\|t\|5000\|.*403/ ? 'yes' : history() } 'yes', 'why there is none is said, and what was known before stays';
 is(due(), 'f|t', 'and it is asked again some hours later');
 is($t->sql('SELECT counted_bytes, unattributed_bytes FROM imagekit.storage'), '5000|0', 'the last count there is stands beside the audit');

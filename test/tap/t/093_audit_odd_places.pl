@@ -63,6 +63,7 @@ like(audit(before => 'SET SESSION AUTHORIZATION auditor', sql => 'SELECT * FROM 
 
 # Cancelled: it goes on in the same session.
 $imagekit->fault(kind => 'stall', contains => 'ASC_CREATED', ms => 2000);
+my $said;
 my $cancelled = audit(before => q{SET statement_timeout = '500ms'}, sql => 'CALL imagekit.audit(NULL, true)', after => 'RESET statement_timeout; SELECT state, problem FROM imagekit.audits ORDER BY id DESC LIMIT 1');
 like($cancelled, qr/ERROR:  canceling statement due to statement timeout/, 'a time limit cancels it');
 is($t->sql(q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'}), '0', 'and no lock is left');
@@ -72,6 +73,17 @@ my $id = audits('id');
 completes(audit(), 'the next call completes it');
 is(audits('id, state'), "$id|complete", 'and it is the same audit');
 cmp_ok($t->sql(q{SELECT sum(requests) FROM imagekit.request_metrics WHERE request = 'list'}), '>', 10, 'pages are counted among the requests');
+
+# The account is dropped meanwhile.
+$imagekit->accounts(account => 'acme2', keys => ['private_second'], url_endpoints => ['acme2']);
+$t->sql(qq{
+	CREATE SERVER acme2 FOREIGN DATA WRAPPER imagekit OPTIONS (url_endpoint 'https://ik.imagekit.io/acme2', api_url '@{[ $imagekit->url ]}');
+	CREATE USER MAPPING FOR PUBLIC SERVER acme2 OPTIONS (private_key 'private_second')});
+my $of_dropped = held_audit(0, sql => q{CALL imagekit.audit('acme2')});
+$t->sql('SET client_min_messages = error; DROP SERVER acme2 CASCADE');
+$said = go_on($of_dropped);
+like($said, qr/WARNING:  audit of server "acme2" is not complete: the server is not there any more\nHINT:  There is nothing to go on with\.$/m, 'an account that is dropped has no audit to go on with');
+is($t->sql(q{SELECT state FROM imagekit.audit_runs ORDER BY id DESC LIMIT 1}), 'abandoned', 'and it is not kept for that');
 
 # Limits ------------------------------------------------------------------------------------------------------------------
 
@@ -105,6 +117,15 @@ $t->sql('DELETE FROM patches WHERE id > 1000');
 eventually { $t->pending } '0', 'the queue is empty';
 
 # Tables ------------------------------------------------------------------------------------------------------------------
+
+# One that somebody keeps locked.
+my $locker = $node->background_psql('postgres');
+my $locker_pid = $locker->query_safe('SELECT pg_backend_pid()');
+$locker->query_safe('BEGIN; LOCK TABLE modules');
+like(audit(), qr/WARNING:  audit of server "acme" is not complete: the watched tables cannot be read: table public\.modules: it is locked by process $locker_pid$/m,
+	'a table that is locked is named, and who has locked it');
+$locker->quit;
+completes(audit(), 'when it is not any more, the audit goes on');
 
 # One that takes seconds to read stands between two others. While the audit is there, it is stopped, and the tables change, without
 # triggers: what is queued is no orphan anyway.
