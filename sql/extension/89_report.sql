@@ -1,29 +1,34 @@
 -- The report as one page ------------------------------------------------------------------------------------------------------
 
--- Of the key as the audit has written it: the columns' output, with commas between them.
+-- Of the key as the audit has written it: the columns' output, with commas between them. It means the same in any session, for times are
+-- ISO's, in UTC. Where a value has a comma in it, or the table has another key by now, the row is found by its URL.
 CREATE FUNCTION imagekit.row_statement(relation oid, row_key text, url text) RETURNS text
   LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT CASE
-    WHEN $2 ~ '^ctid [(][0-9]+,[0-9]+[)]$'
+    WHEN k.columns IS NULL AND $2 ~ '^ctid [(][0-9]+,[0-9]+[)]$'
       THEN format('SELECT tableoid::regclass, * FROM %s WHERE ctid = %L;', $1::regclass, substr($2, 6))
-    WHEN cardinality(k.columns) = 1
-      THEN format('SELECT * FROM %s WHERE %s = %s;', $1::regclass, k.columns[1], imagekit.seen_literal($2))
     WHEN cardinality(k.columns) = cardinality(p.parts)
+         AND NOT EXISTS (SELECT FROM unnest(p.parts, k.forms) AS f(part, form) WHERE f.part !~ f.form)
       THEN format('SELECT * FROM %s WHERE %s;', $1::regclass,
                   (SELECT string_agg(format('%s = %s', k.columns[c.n], imagekit.seen_literal(c.part)), ' AND ' ORDER BY c.n)
                    FROM unnest(p.parts) WITH ORDINALITY AS c(part, n)))
-    -- a comma within a value
-    WHEN cardinality(k.columns) > 1
-      THEN format('SELECT * FROM %s WHERE concat(''('', %s, '')'') = %s;', $1::regclass, array_to_string(k.columns, ', '','', '), imagekit.seen_literal($2))
     ELSE format('SELECT * FROM imagekit.references(%s);', imagekit.seen_literal($3)) END
-  FROM (SELECT array_agg(quote_ident(a.attname) ORDER BY c.n) AS columns
+  FROM (SELECT array_agg(quote_ident(a.attname) ORDER BY c.n) AS columns,
+               -- what a value of the type may look like
+               array_agg(CASE WHEN t.typcategory = 'N' THEN '^(-?[0-9.]+(e[-+]?[0-9]+)?|-?Infinity|NaN)$'
+                              WHEN t.typcategory = 'D' THEN '^([0-9].*|-?infinity)$'
+                              WHEN t.oid = 'uuid'::regtype THEN '^[0-9a-f-]{36}$' ELSE '' END ORDER BY c.n) AS forms
         FROM pg_index i CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS c(number, n)
         JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = c.number
+        JOIN pg_type t ON t.oid = a.atttypid
         WHERE i.indrelid = $1 AND i.indisprimary AND c.n <= i.indnkeyatts) k
-  CROSS JOIN (SELECT string_to_array(substr($2, 2, length($2) - 2), ',') AS parts) p
+  CROSS JOIN LATERAL (
+    -- what looks like a longer key, or like none, is not taken for a value
+    SELECT CASE WHEN cardinality(k.columns) = 1 THEN CASE WHEN $2 !~ '^(ctid )?[(].*,.*[)]$' THEN ARRAY[$2] END
+                WHEN $2 ~ '^[(].*[)]$' THEN string_to_array(substring($2 FROM '^[(](.*)[)]$'), ',') END AS parts) p
 $$;
 COMMENT ON FUNCTION imagekit.row_statement(oid, text, text) IS
-  'The SELECT of a row that is known by imagekit.dangling.row_key; where its table has another key by now, of the rows that use the URL. Internal.';
+  'The SELECT of a row that is known by imagekit.dangling.row_key, or of the rows that use the URL, where that does not tell which it is. Internal.';
 
 CREATE FUNCTION imagekit.report_dangling(server oid, most integer) RETURNS text
   LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
