@@ -23,11 +23,11 @@ COMMENT ON COLUMN imagekit.orphans_left.last_seen IS 'When the last audit did.';
 
 -- By hash joins: with a million orphans, a nested loop over what was deleted or queued, of which the planner may expect none, does
 -- not end.
-CREATE FUNCTION imagekit.count_orphans_left(server oid, OUT files bigint, OUT bytes numeric) RETURNS record
-  LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET enable_nestloop = off AS $$
-  SELECT count(*), coalesce(sum(o.size), 0) FROM imagekit.orphans_left o WHERE o.server = $1
+CREATE FUNCTION imagekit.count_orphans_left() RETURNS TABLE (server oid, files bigint, bytes numeric)
+  LANGUAGE sql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp SET jit = off SET enable_nestloop = off AS $$
+  SELECT o.server, count(*), coalesce(sum(o.size), 0) FROM imagekit.orphans_left o GROUP BY o.server
 $$;
-COMMENT ON FUNCTION imagekit.count_orphans_left(oid) IS 'An account''s orphans that are left, and their bytes. Internal.';
+COMMENT ON FUNCTION imagekit.count_orphans_left() IS 'The orphans that are left of each account that has any, and their bytes. Internal.';
 
 CREATE FUNCTION imagekit.largest_orphans_left(server oid, most integer) RETURNS SETOF imagekit.orphans_left
   LANGUAGE sql STABLE ROWS 100 SET search_path = pg_catalog, pg_temp SET jit = off SET enable_nestloop = off AS $$
