@@ -218,7 +218,7 @@ CREATE FUNCTION imagekit.report_waiting(queued imagekit.queued_files[]) RETURNS 
     LEFT JOIN queued q ON q.state = k.state GROUP BY k.place, k.state, k.name)
   SELECT '<div class="card" id="waiting"><h3>What is queued now</h3>'
          || imagekit.html_table('{files,"in all","up to 1 hour","1 to 24 hours","1 to 7 days",longer,"the first since"}', 'lrrrrrr',
-                                string_agg(format('<tr><td>%s</td><td class="r">%s</td>', s.name, imagekit.html_figure(s.files))
+                                string_agg(format('<tr><td class="n">%s</td><td class="r">%s</td>', s.name, imagekit.html_figure(s.files))
                                            || (SELECT string_agg(format('<td class="r">%s</td>', imagekit.html_figure(a.files)), '' ORDER BY a.place)
                                                FROM unnest(s.ages) WITH ORDINALITY AS a(files, place))
                                            || format('<td class="r">%s</td></tr>', imagekit.html_time(s.oldest)), '' ORDER BY s.place))
@@ -246,9 +246,10 @@ BEGIN
     FROM imagekit.audit_storage t JOIN imagekit.audit_runs r ON r.id = t.audit
     WHERE t.server = report_storage.server AND t.what = 'library' AND r.state = 'complete' AND r.compared_at >= first AND r.compared_at < last
     UNION ALL
-    SELECT u.asked_at, ARRAY[NULL, NULL, u.library_bytes]::numeric[]
-    FROM imagekit.usage_history u
-    WHERE u.server = account AND u.library_bytes IS NOT NULL AND u.asked_at >= first AND u.asked_at < last)
+    -- at the end of its day: it may have been asked for again since, in vain
+    SELECT d.at, ARRAY[NULL, NULL, u.library_bytes]::numeric[]
+    FROM imagekit.usage_history u CROSS JOIN LATERAL (SELECT (u.day + 1)::timestamp AT TIME ZONE 'UTC' AS at) d
+    WHERE u.server = account AND u.library_bytes IS NOT NULL AND d.at >= first AND d.at < last)
   SELECT array_agg(k.amounts[s.n] ORDER BY s.n, k.at), array_agg(k.at ORDER BY k.at) FILTER (WHERE s.n = 1)
   INTO amounts, at FROM known k CROSS JOIN generate_series(1, 3) AS s(n);
   SELECT imagekit.chart_ticks(0, max(a), 'bytes') INTO ticks FROM unnest(amounts) AS a;

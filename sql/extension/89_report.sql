@@ -34,7 +34,7 @@ CREATE FUNCTION imagekit.report_dangling(server oid, most integer) RETURNS text
   LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
   SELECT '<ol class="finds">' || string_agg(
            imagekit.html_item(
-             imagekit.html_name(d.url),
+             d.url,
              format('%s, row %s, %s &middot; since %s', imagekit.html_name(d.relation::regclass::text), imagekit.html_name(d.row_key), imagekit.html_name(d.source),
                     imagekit.html_time(d.first_seen)),
              NULL, imagekit.html_sql('The row', imagekit.row_statement(d.relation, d.row_key, d.url))), '' ORDER BY d.n)
@@ -79,7 +79,7 @@ CREATE FUNCTION imagekit.report_columns(server name, most integer) RETURNS text
     FROM imagekit.unwatched_columns u WHERE NOT u.waived AND (u.server IS NULL OR $1 IS NULL OR u.server = $1))
   SELECT '<ol class="finds">' || string_agg(
            imagekit.html_item(
-             imagekit.html_name(u.relation::text || coalesce('.' || quote_ident(u."column"), '')),
+             u.relation::text || coalesce('.' || quote_ident(u."column"), ''),
              coalesce('account ' || imagekit.html_name(u.server), 'no account') || ' &middot; ' || imagekit.html_figure(u.rows_with_urls)
              || CASE WHEN u.rows_with_urls = 1 THEN ' row' ELSE ' rows' END || coalesce(', such as ' || imagekit.html_name(u.example), ''),
              imagekit.html(u.problem),
@@ -262,7 +262,7 @@ BEGIN
     || '<meta name="referrer" content="no-referrer"><meta name="robots" content="noindex"><meta name="viewport" content="width=device-width, initial-scale=1">'
     || format('<title>ImageKit report%s</title><style>%s</style></head><body><div class="page">', coalesce(': ' || imagekit.html(report.server), ''), imagekit.report_style())
     || body
-    || '<footer><p>Written by imagekit.report(). It has no script and loads nothing but thumbnails, which ImageKit makes and counts as deliveries. It shows URLs, owners and '
+    || '<footer><p>Written by imagekit.report(). It has no script and loads nothing but thumbnails, which ImageKit makes and counts as deliveries. Sizes are as pg_size_pretty() has them: 1 kB is 1,024 bytes. It shows URLs, owners and '
        'keys of rows: give it to nobody who may not see these.</p></footer></div></body></html>' || chr(10);
 END $$;
 COMMENT ON FUNCTION imagekit.report(name, integer) IS
