@@ -139,6 +139,12 @@ $t->sql(q{UPDATE imagekit.usage_history SET day = (now() AT TIME ZONE 'UTC')::da
 my @counts = grep { "@$_" =~ /4242/ } page()->by_id('storage-1')->rows;
 is(join(' ', map { $_->[0] } @counts), $t->sql(q{SELECT to_char((now() AT TIME ZONE 'UTC')::date - 2, 'FMDD Mon YYYY, HH24:MI')}), 'stands at the end of the day that was counted');
 
+# However many accounts and charts there are, a long queue is read once.
+$t->sql(q{CREATE SERVER second FOREIGN DATA WRAPPER imagekit OPTIONS (url_endpoint 'https://ik.imagekit.io/second');
+	CREATE SERVER third FOREIGN DATA WRAPPER imagekit OPTIONS (url_endpoint 'https://ik.imagekit.io/third')});
+is($t->sql(q{BEGIN; SELECT length(imagekit.report()) > 0; SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relid = 'imagekit.outbox'::regclass}), "t\n1", 'the queue is read once');
+$t->sql('DROP SERVER second; DROP SERVER third');
+
 # A key that ImageKit refuses ---------------------------------------------------------------------------------------------
 
 $imagekit->fault(kind => 'forbidden', count => 0);
