@@ -2,14 +2,21 @@
 -- What comes from a table, a library or an option gets into the page through imagekit.html() and nothing else. The page is
 -- ASCII, so that no encoding on its way to a browser matters.
 
+CREATE FUNCTION imagekit.code_points(value text) RETURNS integer[]
+  LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'imagekit_code_points';
+COMMENT ON FUNCTION imagekit.code_points(text) IS
+  'The Unicode code point of each character, whatever the database''s encoding; 65533 for one that Unicode does not have. Internal.';
+
+-- The joiners U+200C and U+200D are not among them: Persian, Hindi and emoji are written with them.
 CREATE FUNCTION imagekit.is_hidden(code integer) RETURNS boolean
   LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
   SELECT $1 < 32 OR $1 BETWEEN 127 AND 159
-      OR getdatabaseencoding() = 'UTF8' AND ($1 BETWEEN 8232 AND 8238 OR $1 BETWEEN 8294 AND 8297 OR $1 = 65279)
+      OR $1 IN (173, 847, 1564, 4447, 4448, 6158, 8203, 8206, 8207, 12644, 65279, 65440)
+      OR $1 BETWEEN 8232 AND 8238 OR $1 BETWEEN 8288 AND 8303 OR $1 BETWEEN 65529 AND 65531 OR $1 BETWEEN 917504 AND 917631
 $$;
 COMMENT ON FUNCTION imagekit.is_hidden(integer) IS
-  'Is this the code of a control character, or of one that changes the direction of those behind it? Such a one makes a text look '
-  'like another. Internal.';
+  'Is this the code point of a control character, of one that has no width, or of one that changes the direction of those behind it? '
+  'Such a one makes a text look like another. Internal.';
 
 CREATE FUNCTION imagekit.html(value text, exact boolean DEFAULT false) RETURNS text
   LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -17,27 +24,24 @@ CREATE FUNCTION imagekit.html(value text, exact boolean DEFAULT false) RETURNS t
 DECLARE
   escaped text := replace(replace(replace(replace(replace(
     html.value, '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;'), '''', '&#39;');
-  utf8 boolean := getdatabaseencoding() = 'UTF8';
 BEGIN
-  IF octet_length(escaped) = length(escaped) AND escaped !~ '[[:cntrl:]]' THEN
+  IF escaped !~ '[^ -~]' THEN
     RETURN escaped;
   END IF;
   RETURN (
     SELECT string_agg(
-             CASE WHEN c.code BETWEEN 32 AND 126 THEN c.letter
-                  WHEN html.exact AND c.code IN (9, 10) THEN c.letter
-                  WHEN c.code >= 128 AND NOT utf8 THEN c.letter
+             CASE WHEN c.code BETWEEN 32 AND 126 OR html.exact AND c.code IN (9, 10) THEN chr(c.code)
                   -- a reference to one of these would mean another character
-                  WHEN html.exact AND c.code BETWEEN 128 AND 159 THEN c.letter
+                  WHEN c.code BETWEEN 128 AND 159 THEN '&#65533;'
                   WHEN html.exact OR NOT imagekit.is_hidden(c.code) THEN '&#' || c.code || ';'
                   -- the symbol of it
                   WHEN c.code < 32 THEN '&#' || 9216 + c.code || ';'
                   ELSE '&#65533;' END, '' ORDER BY c.place)
-    FROM (SELECT t.letter, ascii(t.letter) AS code, t.place FROM string_to_table(escaped, NULL) WITH ORDINALITY AS t(letter, place)) c);
+    FROM unnest(imagekit.code_points(escaped)) WITH ORDINALITY AS c(code, place));
 END $$;
 COMMENT ON FUNCTION imagekit.html(text, boolean) IS
-  'A text as it may stand in HTML, between tags or in quotes. Control characters, and those that change the direction of text, are '
-  'replaced by a symbol; exact: kept. Internal.';
+  'A text as it may stand in HTML, between tags or in quotes, in ASCII. Characters that cannot be seen, and those that change the '
+  'direction of text, are replaced by a symbol; exact: kept. Internal.';
 
 CREATE FUNCTION imagekit.html_name(value text) RETURNS text
   LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -46,16 +50,39 @@ $$;
 COMMENT ON FUNCTION imagekit.html_name(text) IS
   'A name in HTML: one in Arabic or Hebrew does not turn around what stands beside it. Internal.';
 
+CREATE FUNCTION imagekit.html_title(value text) RETURNS text
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE WHEN length($1) > 200
+              THEN '<details class="long"><summary><b><bdi>' || imagekit.html(left($1, 120)) || '&#8230;' || imagekit.html(right($1, 40))
+                   || '</bdi></b></summary>' || imagekit.html_name($1) || '</details>'
+              ELSE '<b>' || imagekit.html_name($1) || '</b>' END
+$$;
+COMMENT ON FUNCTION imagekit.html_title(text) IS
+  'The name of a finding in HTML; of a long one the beginning and the end, and all of it on demand. Internal.';
+
+CREATE FUNCTION imagekit.html_sentence(value text) RETURNS text
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT regexp_replace(imagekit.html($1), '[.[:space:]]+$', '') || '.'
+$$;
+COMMENT ON FUNCTION imagekit.html_sentence(text) IS
+  'The end of a sentence in HTML: words of PostgreSQL and of ours have no full stop, those of ImageKit may. Internal.';
+
+-- Where letters are not UTF-8, what cannot be copied out of the page is spelled by its bytes; in SQL_ASCII that is all that is not
+-- ASCII, for nobody knows what it is.
 CREATE FUNCTION imagekit.seen_literal(value text) RETURNS text
   LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
   SELECT CASE WHEN bool_or(c.hidden)
-              THEN 'E''' || string_agg(CASE WHEN c.hidden THEN chr(92) || 'u' || lpad(to_hex(c.code), 4, '0')
-                                            WHEN c.letter IN ('''', chr(92)) THEN c.letter || c.letter
-                                            ELSE c.letter END, '' ORDER BY c.place) || ''''
+              THEN 'E''' || string_agg(
+                     CASE WHEN c.hidden AND c.code > 127 AND getdatabaseencoding() <> 'UTF8'
+                          THEN regexp_replace(encode(convert_to(c.letter, getdatabaseencoding()), 'hex'), '(..)', '\\x\1', 'g')
+                          WHEN c.hidden AND c.code > 65535 THEN chr(92) || 'U' || lpad(to_hex(c.code), 8, '0')
+                          WHEN c.hidden THEN chr(92) || 'u' || lpad(to_hex(c.code), 4, '0')
+                          WHEN c.letter IN ('''', chr(92)) THEN c.letter || c.letter
+                          ELSE c.letter END, '' ORDER BY c.place) || ''''
               ELSE quote_literal($1) END
-  FROM (SELECT t.letter, t.place, ascii(t.letter) AS code,
-               imagekit.is_hidden(ascii(t.letter)) AND (ascii(t.letter) < 128 OR getdatabaseencoding() = 'UTF8') AS hidden
-        FROM string_to_table($1, NULL) WITH ORDINALITY AS t(letter, place)) c
+  FROM (SELECT t.letter, t.place, t.code, imagekit.is_hidden(t.code) OR t.code = 65533 AND getdatabaseencoding() <> 'UTF8' AS hidden
+        FROM (SELECT l.letter, l.place, (imagekit.code_points(l.letter))[1] AS code
+              FROM string_to_table($1, NULL) WITH ORDINALITY AS l(letter, place)) t) c
 $$;
 COMMENT ON FUNCTION imagekit.seen_literal(text) IS
   'A text as a literal of SQL, like quote_literal(), with what cannot be seen spelled out. Internal.';
@@ -63,8 +90,7 @@ COMMENT ON FUNCTION imagekit.seen_literal(text) IS
 CREATE FUNCTION imagekit.html_sql(label text, statement text) RETURNS text
   LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT '<div class="sql"><p>' || $1 || '</p><pre><code>'
-         || CASE WHEN EXISTS (SELECT FROM string_to_table($2, NULL) AS t(letter)
-                              WHERE imagekit.is_hidden(ascii(t.letter)) AND ascii(t.letter) NOT IN (9, 10))
+         || CASE WHEN EXISTS (SELECT FROM unnest(imagekit.code_points($2)) AS c(code) WHERE imagekit.is_hidden(c.code) AND c.code NOT IN (9, 10))
                  THEN '-- Some of its characters cannot be seen, or turn others around: read it with care.' || chr(10) ELSE '' END
          || imagekit.html($2, true) || '</code></pre></div>'
 $$;
@@ -77,8 +103,8 @@ CREATE FUNCTION imagekit.for_people(value numeric, unit text) RETURNS text
   SELECT CASE $2
     WHEN 'percent' THEN to_char($1, 'FM990.0') || '%'
     WHEN 'count' THEN to_char($1, 'FM999,999,999,999,999,990')
-    ELSE (SELECT to_char($1 / u.size, CASE u.name WHEN 'B' THEN 'FM990' WHEN 'ms' THEN 'FM990' ELSE 'FM999,990.0' END) || ' ' || u.name
-          FROM (VALUES ('bytes', 1, 'B'), ('bytes', 1e3, 'kB'), ('bytes', 1e6, 'MB'), ('bytes', 1e9, 'GB'), ('bytes', 1e12, 'TB'),
+    ELSE (SELECT to_char($1 / u.size, CASE u.name WHEN 'B' THEN 'FM9990' WHEN 'ms' THEN 'FM990' ELSE 'FM999,990.0' END) || ' ' || u.name
+          FROM (VALUES ('bytes', 1, 'B'), ('bytes', 1024, 'kB'), ('bytes', 1048576, 'MB'), ('bytes', 1073741824, 'GB'), ('bytes', 1099511627776, 'TB'),
                        ('seconds', 0.001, 'ms'), ('seconds', 1, 's'), ('seconds', 60, 'min'), ('seconds', 3600, 'hours'),
                        ('seconds', 86400, 'days')) AS u(unit, size, name)
           WHERE u.unit = $2
@@ -86,7 +112,7 @@ CREATE FUNCTION imagekit.for_people(value numeric, unit text) RETURNS text
           ORDER BY round(abs($1) / u.size, 1) >= 1 DESC, CASE WHEN round(abs($1) / u.size, 1) >= 1 THEN -u.size ELSE u.size END LIMIT 1) END
 $$;
 COMMENT ON FUNCTION imagekit.for_people(numeric, text) IS
-  'A figure as people read it: 12,345 (unit count), 1.2 GB (bytes), 3.5 min (seconds), 7.1% (percent). Internal.';
+  'A figure as people read it: 12,345 (unit count), 1.2 GB (bytes, by 1,024 as pg_size_pretty()), 3.5 min (seconds), 7.1% (percent). Internal.';
 
 CREATE FUNCTION imagekit.html_figure(value numeric, unit text DEFAULT 'count') RETURNS text
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -120,10 +146,10 @@ COMMENT ON FUNCTION imagekit.html_table(text[], text, text) IS
 
 CREATE FUNCTION imagekit.html_item(name text, about text, why text, statements text) RETURNS text
   LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT '<li><b>' || $1 || '</b><span>' || $2 || '</span>' || coalesce('<span class="why">' || $3 || '</span>', '')
+  SELECT '<li>' || imagekit.html_title($1) || '<span>' || $2 || '</span>' || coalesce('<span class="why">' || $3 || '</span>', '')
          || coalesce('<details><summary>SQL</summary>' || $4 || '</details>', '') || '</li>'
 $$;
-COMMENT ON FUNCTION imagekit.html_item(text, text, text, text) IS 'A finding in a list, all of it HTML: its name, what is known, why, what to run. Internal.';
+COMMENT ON FUNCTION imagekit.html_item(text, text, text, text) IS 'A finding in a list: its name, and in HTML what is known, why, what to run. Internal.';
 
 -- Its looks ---------------------------------------------------------------------------------------------------------------
 -- The colours s1 to s6 are told apart by those who do not see red or green as well, and lines by their dashes too.
@@ -214,6 +240,9 @@ ol.finds span{font-size:.82rem;color:var(--soft);line-height:1.45;display:block;
 ol.finds .why{color:var(--ink)}
 ol.finds details{margin-top:.2rem}
 ol.files{list-style:none;margin:.9rem 0 0;padding:0;display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,19rem),1fr));gap:.3rem 1.5rem}
+details.long{margin:0!important;overflow-wrap:anywhere}
+details.long summary{width:auto;color:inherit}
+ol .long b{display:inline!important}
 ol.files li{display:grid;grid-template-columns:64px minmax(0,1fr);gap:.85rem;align-items:center;padding:.45rem 0;border-bottom:1px solid var(--grid)}
 ol.files b{font-weight:600;overflow-wrap:anywhere;display:block;font-size:.9rem;line-height:1.35}
 ol.files span{font-size:.82rem;color:var(--soft);line-height:1.4;display:block}

@@ -11,6 +11,10 @@ CREATE FUNCTION imagekit.chart_ticks(lowest numeric, highest numeric, unit text)
         SELECT l.low, (SELECT min(t.tick) FROM ticks t WHERE t.tick > l.low AND t.tick >= $2) AS high
         FROM (SELECT max(t.tick) AS low FROM ticks t WHERE t.tick <= greatest($1, 0.001) AND t.tick < 315360000) l)
       SELECT array_agg(t.tick ORDER BY t.tick) FROM ticks t CROSS JOIN ends e WHERE t.tick BETWEEN e.low AND coalesce(e.high, 315360000))
+    WHEN $3 = 'bytes' THEN (
+      SELECT array_agg(trim_scale(s.step * n.n) ORDER BY n.n)
+      FROM (SELECT trim_scale(power(2::numeric, greatest(ceil(log(2, greatest($2, 1) / 4)), 0))) AS step) s
+      CROSS JOIN generate_series(0, ceil(greatest($2, 1) / s.step)) AS n(n))
     ELSE (
       SELECT array_agg(s.step * n.n ORDER BY n.n)
       FROM (SELECT min(p.power * m.factor) AS step
@@ -20,7 +24,7 @@ CREATE FUNCTION imagekit.chart_ticks(lowest numeric, highest numeric, unit text)
       CROSS JOIN generate_series(0, ceil(greatest($2, 1) / s.step)) AS n(n)) END
 $$;
 COMMENT ON FUNCTION imagekit.chart_ticks(numeric, numeric, text) IS
-  'The lines of a chart''s scale: from 0, evenly spaced; of seconds, a logarithmic one from below the least to above the most. Internal.';
+  'The lines of a chart''s scale: from 0, evenly spaced, of bytes by a power of two; of seconds, a logarithmic one from below the least to above the most. Internal.';
 
 CREATE FUNCTION imagekit.chart_height(amount numeric, lowest numeric, highest numeric) RETURNS numeric
   LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$

@@ -115,25 +115,48 @@ COMMENT ON FUNCTION imagekit.report_latency(name, timestamptz[]) IS 'A part of i
 
 -- The queue -----------------------------------------------------------------------------------------------------------------
 
--- Without reading a URL: imagekit.pending does, and is slow where millions wait.
-CREATE FUNCTION imagekit.queue_by_capture(server oid) RETURNS TABLE (state text, captured_at timestamptz, files bigint)
-  LANGUAGE sql STABLE ROWS 1000 SET search_path = pg_catalog, pg_temp SET jit = off AS $$
-  SELECT q.state, q.captured_at, sum(q.files)::bigint
-  FROM (SELECT b.state, b.captured_at, count(*) AS files FROM imagekit.backlog b WHERE $1 IS NULL OR b.server = $1 GROUP BY 1, 2
-        UNION ALL
-        SELECT CASE WHEN f.attempts > 1 THEN 'retrying' ELSE 'waiting' END, f.captured, 1
-        FROM imagekit.claims c CROSS JOIN LATERAL unnest(c.servers, c.captured, c.attempts) AS f(server, captured, attempts)
-        WHERE $1 IS NULL OR f.server = $1
-        UNION ALL
-        SELECT 'waiting', o.captured_at, a.files
-        FROM imagekit.outbox o CROSS JOIN LATERAL imagekit.accounts_in(o.pack) a
-        WHERE o.origin <> 'M' AND ($1 IS NULL OR a.server = $1)) q
-  GROUP BY 1, 2
-$$;
-COMMENT ON FUNCTION imagekit.queue_by_capture(oid) IS
-  'How many files are queued, by state and by when their rows dropped them; NULL: of all accounts. Internal.';
+CREATE TYPE imagekit.queued_files AS (
+  server oid,
+  state text,
+  minute timestamptz,
+  age integer,
+  files bigint,
+  oldest timestamptz
+);
+REVOKE ALL ON TYPE imagekit.queued_files FROM PUBLIC;
+COMMENT ON TYPE imagekit.queued_files IS
+  'Files that are queued: those of an account, of one state and age; or those of all states that were dropped in one minute. Internal.';
+COMMENT ON COLUMN imagekit.queued_files.server IS 'Oid of the account; NULL: none any more, or files of a minute.';
+COMMENT ON COLUMN imagekit.queued_files.state IS 'waiting, retrying, held or failed; NULL: files of a minute.';
+COMMENT ON COLUMN imagekit.queued_files.minute IS 'The end of it, or the beginning of the days that are asked for; NULL: files of an account.';
+COMMENT ON COLUMN imagekit.queued_files.age IS '1: up to an hour, 2: a day, 3: seven days, 4: longer; NULL: files of a minute.';
+COMMENT ON COLUMN imagekit.queued_files.files IS 'How many.';
+COMMENT ON COLUMN imagekit.queued_files.oldest IS 'When the first of them was dropped.';
 
-CREATE FUNCTION imagekit.report_queue(server oid, name name, days timestamptz[], until timestamptz) RETURNS text
+-- Reads the queue once for the whole report, and no URL that need not be read: imagekit.pending is slow where millions wait.
+CREATE FUNCTION imagekit.queue_by_minute(server oid, first timestamptz, until timestamptz) RETURNS imagekit.queued_files[]
+  LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+  SELECT coalesce(array_agg(ROW(g.*)::imagekit.queued_files), '{}')
+  FROM (
+    SELECT q.server, q.state, greatest(date_bin('1 minute', q.captured_at + interval '59.999999 s', $2), $2) AS minute,
+           CASE WHEN q.captured_at > $3 - interval '1 hour' THEN 1 WHEN q.captured_at > $3 - interval '1 day' THEN 2
+                WHEN q.captured_at > $3 - interval '7 days' THEN 3 ELSE 4 END AS age,
+           sum(q.files)::bigint, min(q.captured_at)
+    FROM (SELECT b.server, b.state, b.captured_at, 1 AS files FROM imagekit.backlog b WHERE $1 IS NULL OR b.server = $1
+          UNION ALL
+          SELECT f.server, CASE WHEN f.attempts > 1 THEN 'retrying' ELSE 'waiting' END, f.captured, 1
+          FROM imagekit.claims c CROSS JOIN LATERAL unnest(c.servers, c.captured, c.attempts) AS f(server, captured, attempts)
+          WHERE $1 IS NULL OR f.server = $1
+          UNION ALL
+          SELECT a.server, 'waiting', o.captured_at, a.files
+          FROM imagekit.outbox o CROSS JOIN LATERAL imagekit.accounts_in(o.pack) a
+          WHERE o.origin <> 'M' AND ($1 IS NULL OR a.server = $1)) q
+    GROUP BY GROUPING SETS ((1, 2, 4), (3))) g
+$$;
+COMMENT ON FUNCTION imagekit.queue_by_minute(oid, timestamptz, timestamptz) IS
+  'What is queued of an account (NULL: of all), by when it was dropped. first: the first day''s beginning; until: now. Internal.';
+
+CREATE FUNCTION imagekit.report_queue(queued imagekit.queued_files[], name name, days timestamptz[], until timestamptz) RETURNS text
   LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
@@ -158,8 +181,7 @@ BEGIN
     WHERE h.settled_at > first AND h.origin <> 'H' AND (report_queue.name IS NULL OR h.server = report_queue.name) AND s.since < s.till AND s.till > first
     GROUP BY c.minute
     UNION ALL
-    SELECT greatest(date_bin('1 minute', q.captured_at + interval '59.999999 s', first), first), sum(q.files)
-    FROM imagekit.queue_by_capture(report_queue.server) q GROUP BY 1
+    SELECT q.minute, q.files FROM unnest(report_queue.queued) AS q WHERE q.minute IS NOT NULL
     UNION ALL
     SELECT g.at, 0 FROM generate_series(first, report_queue.until, step) AS g(at)),
   running AS (
@@ -181,32 +203,29 @@ BEGIN
          THEN imagekit.chart_axes(ticks, 'count', 'files', first, last) || imagekit.chart_steps(at, amounts, ticks, first, last, report_queue.until) END,
     imagekit.chart_numbers('day', '{"most at once"}', 'count', report_queue.days, of_days));
 END $$;
-COMMENT ON FUNCTION imagekit.report_queue(oid, name, timestamptz[], timestamptz) IS 'A part of imagekit.report(): how many files were queued. Internal.';
+COMMENT ON FUNCTION imagekit.report_queue(imagekit.queued_files[], name, timestamptz[], timestamptz) IS 'A part of imagekit.report(): how many files were queued. Internal.';
 
-CREATE FUNCTION imagekit.report_waiting(server oid, until timestamptz) RETURNS text
+CREATE FUNCTION imagekit.report_waiting(queued imagekit.queued_files[]) RETURNS text
   LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
-  WITH queued AS (
-    SELECT q.state, q.files, CASE WHEN q.captured_at > $2 - interval '1 hour' THEN 1 WHEN q.captured_at > $2 - interval '1 day' THEN 2
-                                  WHEN q.captured_at > $2 - interval '7 days' THEN 3 ELSE 4 END AS age, q.captured_at
-    FROM imagekit.queue_by_capture($1) q),
+  WITH queued AS (SELECT q.state, q.age, sum(q.files) AS files, min(q.oldest) AS oldest FROM unnest($1) AS q WHERE q.minute IS NULL GROUP BY 1, 2),
   states AS (
     SELECT k.place, k.name, coalesce(sum(q.files), 0) AS files,
            ARRAY(SELECT coalesce(sum(q.files) FILTER (WHERE q.age = a.age), 0) FROM generate_series(1, 4) AS a(age)
                  LEFT JOIN queued q ON q.state = k.state GROUP BY a.age ORDER BY a.age) AS ages,
-           min(q.captured_at) AS oldest
+           min(q.oldest) AS oldest
     FROM (VALUES (1, 'waiting', 'wait for their turn or their grace'), (2, 'retrying', 'are tried again'), (3, 'held', 'held: need your word'),
                  (4, 'failed', 'failed: need a person')) AS k(place, state, name)
     LEFT JOIN queued q ON q.state = k.state GROUP BY k.place, k.state, k.name)
   SELECT '<div class="card" id="waiting"><h3>What is queued now</h3>'
          || imagekit.html_table('{files,"in all","up to 1 hour","1 to 24 hours","1 to 7 days",longer,"the first since"}', 'lrrrrrr',
-                                string_agg(format('<tr><td>%s</td><td class="r">%s</td>', s.name, imagekit.html_figure(s.files))
+                                string_agg(format('<tr><td class="n">%s</td><td class="r">%s</td>', s.name, imagekit.html_figure(s.files))
                                            || (SELECT string_agg(format('<td class="r">%s</td>', imagekit.html_figure(a.files)), '' ORDER BY a.place)
                                                FROM unnest(s.ages) WITH ORDINALITY AS a(files, place))
                                            || format('<td class="r">%s</td></tr>', imagekit.html_time(s.oldest)), '' ORDER BY s.place))
          || '</div>'
   FROM states s
 $$;
-COMMENT ON FUNCTION imagekit.report_waiting(oid, timestamptz) IS 'A part of imagekit.report(): what is queued now, by state and age. Internal.';
+COMMENT ON FUNCTION imagekit.report_waiting(imagekit.queued_files[]) IS 'A part of imagekit.report(): what is queued now, by state and age. Internal.';
 
 -- Storage -------------------------------------------------------------------------------------------------------------------
 
@@ -227,9 +246,10 @@ BEGIN
     FROM imagekit.audit_storage t JOIN imagekit.audit_runs r ON r.id = t.audit
     WHERE t.server = report_storage.server AND t.what = 'library' AND r.state = 'complete' AND r.compared_at >= first AND r.compared_at < last
     UNION ALL
-    SELECT u.asked_at, ARRAY[NULL, NULL, u.library_bytes]::numeric[]
-    FROM imagekit.usage_history u
-    WHERE u.server = account AND u.library_bytes IS NOT NULL AND u.asked_at >= first AND u.asked_at < last)
+    -- at the end of its day: it may have been asked for again since, in vain
+    SELECT d.at, ARRAY[NULL, NULL, u.library_bytes]::numeric[]
+    FROM imagekit.usage_history u CROSS JOIN LATERAL (SELECT (u.day + 1)::timestamp AT TIME ZONE 'UTC' AS at) d
+    WHERE u.server = account AND u.library_bytes IS NOT NULL AND d.at >= first AND d.at < last)
   SELECT array_agg(k.amounts[s.n] ORDER BY s.n, k.at), array_agg(k.at ORDER BY k.at) FILTER (WHERE s.n = 1)
   INTO amounts, at FROM known k CROSS JOIN generate_series(1, 3) AS s(n);
   SELECT imagekit.chart_ticks(0, max(a), 'bytes') INTO ticks FROM unnest(amounts) AS a;

@@ -23,11 +23,11 @@ COMMENT ON COLUMN imagekit.orphans_left.last_seen IS 'When the last audit did.';
 
 -- By hash joins: with a million orphans, a nested loop over what was deleted or queued, of which the planner may expect none, does
 -- not end.
-CREATE FUNCTION imagekit.count_orphans_left(server oid, OUT files bigint, OUT bytes numeric) RETURNS record
-  LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET enable_nestloop = off AS $$
-  SELECT count(*), coalesce(sum(o.size), 0) FROM imagekit.orphans_left o WHERE o.server = $1
+CREATE FUNCTION imagekit.count_orphans_left() RETURNS TABLE (server oid, files bigint, bytes numeric)
+  LANGUAGE sql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp SET jit = off SET enable_nestloop = off AS $$
+  SELECT o.server, count(*), coalesce(sum(o.size), 0) FROM imagekit.orphans_left o GROUP BY o.server
 $$;
-COMMENT ON FUNCTION imagekit.count_orphans_left(oid) IS 'An account''s orphans that are left, and their bytes. Internal.';
+COMMENT ON FUNCTION imagekit.count_orphans_left() IS 'The orphans that are left of each account that has any, and their bytes. Internal.';
 
 CREATE FUNCTION imagekit.largest_orphans_left(server oid, most integer) RETURNS SETOF imagekit.orphans_left
   LANGUAGE sql STABLE ROWS 100 SET search_path = pg_catalog, pg_temp SET jit = off SET enable_nestloop = off AS $$
@@ -50,7 +50,7 @@ BEGIN
       || imagekit.html_sql('Switch it on', 'ALTER SYSTEM SET imagekit_cleanup.enabled = on;' || chr(10) || 'SELECT pg_reload_conf();');
   END IF;
   IF NOT service.armed THEN
-    RETURN NEXT format('<b>This database sends nothing:</b> %s. What rows drop is queued.', imagekit.html(service.disarmed_because))
+    RETURN NEXT format('<b>This database sends nothing:</b> %s What rows drop is queued.', imagekit.html_sentence(service.disarmed_because))
       || imagekit.html_sql('Only if this database, and no other one, is to delete images', 'SELECT imagekit.enable();');
   END IF;
   IF NOT service.preloaded THEN
@@ -58,7 +58,7 @@ BEGIN
       || imagekit.html_sql('Send what is due now, or regularly from cron', 'CALL imagekit.drain();');
   END IF;
   RETURN QUERY
-    SELECT format('<b>Table %s is not captured as it should be:</b> %s.', imagekit.html_name(w.relation::text), imagekit.html(w.problem))
+    SELECT format('<b>Table %s is not captured as it should be:</b> %s', imagekit.html_name(w.relation::text), imagekit.html_sentence(w.problem))
            || imagekit.html_sql('See what is watched, and call imagekit.watch() again',
                                 format('SELECT sources, owner, grace, problem FROM imagekit.watched WHERE relation = %s::regclass;',
                                        imagekit.seen_literal(w.relation::text)))
@@ -92,7 +92,7 @@ BEGIN
   SELECT r.* INTO last FROM imagekit.audit_runs r WHERE r.server = report_audit_task.server AND r.state = 'complete' ORDER BY r.id DESC LIMIT 1;
   what := CASE
     WHEN run.state IN ('incomplete', 'abandoned')
-      THEN format('<b>The audit of %s is not complete:</b> %s.', imagekit.html_time(run.started_at), imagekit.html(coalesce(run.problem, run.state)))
+      THEN format('<b>The audit of %s is not complete:</b> %s', imagekit.html_time(run.started_at), imagekit.html_sentence(coalesce(run.problem, run.state)))
     -- one that is under way is in nobody's way
     WHEN run.state <> 'complete' AND run.moved_on_at > now() - interval '1 hour' THEN NULL
     WHEN run.state <> 'complete'
@@ -119,18 +119,27 @@ BEGIN
            || imagekit.html_sql('Let it go on', format('SELECT imagekit.resume(%s);', account))
     FROM imagekit.pauses p WHERE p.server = report_tasks.server;
   RETURN QUERY
-    SELECT format('<b>It cannot be used as it is:</b> %s.', imagekit.html(p.problem))
+    SELECT format('<b>It cannot be used as it is:</b> %s', imagekit.html_sentence(p.problem))
            || imagekit.html_sql('See, when it is mended', format('SELECT state, cause FROM imagekit.status WHERE server = %s;', account))
     FROM imagekit.account_problem(report_tasks.server) AS p(problem) WHERE p.problem IS NOT NULL;
   RETURN QUERY
-    SELECT format('<b>ImageKit stands in the way</b> since %s: %s. It is tried again at %s.', imagekit.html_time(a.since), imagekit.html(a.cause),
-                  imagekit.html_time(a.paused_until))
+    SELECT format('<b>ImageKit stands in the way</b> since %s: %s %sIt is tried again at %s%s.', imagekit.html_time(a.since), imagekit.html_sentence(a.cause),
+                  CASE WHEN k.refused THEN 'The key is wrong, expired or restricted. ' ELSE '' END, imagekit.html_time(a.paused_until),
+                  CASE WHEN k.refused THEN ', and at once with another key' ELSE '' END)
+           || CASE WHEN k.refused
+                   THEN imagekit.html_sql('Put the right key into the user mapping',
+                                          format('ALTER USER MAPPING FOR %s SERVER %I OPTIONS (SET private_key ''private_...'');', k.role, s.srvname)) ELSE '' END
            || imagekit.html_sql('See, when it is mended', format('SELECT state, cause FROM imagekit.status WHERE server = %s;', account))
     FROM imagekit.account_state a
+    JOIN pg_foreign_server s ON s.oid = a.server
+    -- the worker uses the mapping of the owner, else that of PUBLIC
+    CROSS JOIN LATERAL (SELECT a.cause ~ '^HTTP 40[13]' AS refused,
+                               coalesce((SELECT quote_ident(r.rolname) FROM pg_user_mapping u JOIN pg_roles r ON r.oid = u.umuser
+                                         WHERE u.umserver = s.oid AND u.umuser = s.srvowner), 'PUBLIC') AS role) k
     WHERE a.server = report_tasks.server AND a.paused_until > clock_timestamp() AND imagekit.account_problem(report_tasks.server) IS NULL;
   RETURN QUERY
-    SELECT format('<b>%s of table %s %s held:</b> %s.', imagekit.html_files(h.files), imagekit.html_name(h.name), CASE WHEN h.files = 1 THEN 'is' ELSE 'are' END,
-                  imagekit.html(h.because))
+    SELECT format('<b>%s of table %s %s held:</b> %s', imagekit.html_files(h.files), imagekit.html_name(h.name), CASE WHEN h.files = 1 THEN 'is' ELSE 'are' END,
+                  imagekit.html_sentence(h.because))
            || imagekit.html_sql('Delete them', format('SELECT imagekit.approve(relation => %s, server => %s);', imagekit.seen_literal(h.name), account))
            || imagekit.html_sql('Or keep them', format('SELECT imagekit.discard(relation => %s, server => %s);', imagekit.seen_literal(h.name), account))
     FROM (SELECT b.relation::regclass::text AS name, count(*) AS files, min(b.last_error) AS because
@@ -141,8 +150,8 @@ BEGIN
            || imagekit.html_sql('When the reason is mended, try all of them again', format('SELECT imagekit.retry(server => %s);', account))
     FROM (SELECT count(*) AS files FROM imagekit.backlog b WHERE b.state = 'failed' AND b.server = report_tasks.server) f WHERE f.files > 0;
   RETURN QUERY
-    SELECT format('<b>%s wait:</b> %s. Nothing is deleted until that table can be searched: call imagekit.watch() again with its sources as they are now, or '
-                  'imagekit.unwatch().', imagekit.html_files(u.files), imagekit.html(u.because))
+    SELECT format('<b>%s wait:</b> %s Nothing is deleted until that table can be searched: call imagekit.watch() again with its sources as they are now, or '
+                  'imagekit.unwatch().', imagekit.html_files(u.files), imagekit.html_sentence(u.because))
            || imagekit.html_sql('See what is watched', 'SELECT relation, sources, problem FROM imagekit.watched;')
     FROM (SELECT count(*) AS files, min(b.last_error) AS because FROM imagekit.backlog b
           WHERE b.last_error LIKE 'cannot tell whether table %' AND b.state IN ('waiting', 'retrying') AND b.server = report_tasks.server) u
@@ -182,7 +191,7 @@ CREATE FUNCTION imagekit.report_failed(server oid, most integer) RETURNS text
   LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
   SELECT '<ol class="finds">' || string_agg(
            imagekit.html_item(
-             imagekit.html_name(f.url),
+             f.url,
              format('%s &middot; since %s &middot; %s', CASE WHEN f.relation = 0 THEN 'queued by hand' ELSE imagekit.html_name(f.relation::regclass::text) END,
                     imagekit.html_time(f.captured_at), imagekit.html_figure(f.attempts) || CASE WHEN f.attempts = 1 THEN ' attempt' ELSE ' attempts' END),
              imagekit.html(f.last_error),
@@ -229,8 +238,8 @@ BEGIN
   IF report_orphans.files = 0 THEN
     RETURN NULL;
   END IF;
-  SELECT string_agg(format('<li>%s<div><b>%s</b><span><strong>%s</strong> &middot; uploaded %s</span><span>no row since %s</span></div></li>',
-                           imagekit.html_thumbnail(o.url, endpoint, i.type, o.path), imagekit.html_name(o.path), imagekit.html_figure(o.size, 'bytes'),
+  SELECT string_agg(format('<li>%s<div>%s<span><strong>%s</strong> &middot; uploaded %s</span><span>no row since %s</span></div></li>',
+                           imagekit.html_thumbnail(o.url, endpoint, i.type, o.path), imagekit.html_title(o.path), imagekit.html_figure(o.size, 'bytes'),
                            imagekit.html_time(o.created_at, true), imagekit.html_time(o.first_seen, true)), '' ORDER BY o.size DESC NULLS LAST, o.path COLLATE "C"),
          count(*), coalesce(sum(o.size), 0)
   INTO list, shown, shown_bytes
@@ -249,7 +258,7 @@ CREATE FUNCTION imagekit.report_doubtful(server oid, most integer) RETURNS text
   LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
   SELECT '<ol class="finds">' || string_agg(
            imagekit.html_item(
-             imagekit.html_name(d.path), imagekit.html_figure(d.size, 'bytes'), imagekit.html(d.doubt),
+             d.path, imagekit.html_figure(d.size, 'bytes'), imagekit.html(d.doubt),
              CASE WHEN d.url IS NULL
                   THEN imagekit.html_sql('What the audit knows', format('SELECT * FROM imagekit.doubtful WHERE file_id = %s;', imagekit.seen_literal(d.file_id)))
                   ELSE imagekit.html_sql('Rows that use it, or may', format('SELECT * FROM imagekit.references(%s);', imagekit.seen_literal(d.url))) END), '' ORDER BY d.n)

@@ -1,35 +1,40 @@
 -- The report as one page ------------------------------------------------------------------------------------------------------
 
--- Of the key as the audit has written it: the columns' output, with commas between them.
+-- Of the key as the audit has written it: the columns' output, with commas between them. It means the same in any session, for times are
+-- ISO's, in UTC. Where a value has a comma in it, or the table has another key by now, the row is found by its URL.
 CREATE FUNCTION imagekit.row_statement(relation oid, row_key text, url text) RETURNS text
   LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT CASE
-    WHEN $2 ~ '^ctid [(][0-9]+,[0-9]+[)]$'
+    WHEN k.columns IS NULL AND $2 ~ '^ctid [(][0-9]+,[0-9]+[)]$'
       THEN format('SELECT tableoid::regclass, * FROM %s WHERE ctid = %L;', $1::regclass, substr($2, 6))
-    WHEN cardinality(k.columns) = 1
-      THEN format('SELECT * FROM %s WHERE %s = %s;', $1::regclass, k.columns[1], imagekit.seen_literal($2))
     WHEN cardinality(k.columns) = cardinality(p.parts)
+         AND NOT EXISTS (SELECT FROM unnest(p.parts, k.forms) AS f(part, form) WHERE f.part !~ f.form)
       THEN format('SELECT * FROM %s WHERE %s;', $1::regclass,
                   (SELECT string_agg(format('%s = %s', k.columns[c.n], imagekit.seen_literal(c.part)), ' AND ' ORDER BY c.n)
                    FROM unnest(p.parts) WITH ORDINALITY AS c(part, n)))
-    -- a comma within a value
-    WHEN cardinality(k.columns) > 1
-      THEN format('SELECT * FROM %s WHERE concat(''('', %s, '')'') = %s;', $1::regclass, array_to_string(k.columns, ', '','', '), imagekit.seen_literal($2))
     ELSE format('SELECT * FROM imagekit.references(%s);', imagekit.seen_literal($3)) END
-  FROM (SELECT array_agg(quote_ident(a.attname) ORDER BY c.n) AS columns
+  FROM (SELECT array_agg(quote_ident(a.attname) ORDER BY c.n) AS columns,
+               -- what a value of the type may look like
+               array_agg(CASE WHEN t.typcategory = 'N' THEN '^(-?[0-9.]+(e[-+]?[0-9]+)?|-?Infinity|NaN)$'
+                              WHEN t.typcategory = 'D' THEN '^([0-9].*|-?infinity)$'
+                              WHEN t.oid = 'uuid'::regtype THEN '^[0-9a-f-]{36}$' ELSE '' END ORDER BY c.n) AS forms
         FROM pg_index i CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS c(number, n)
         JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = c.number
+        JOIN pg_type t ON t.oid = a.atttypid
         WHERE i.indrelid = $1 AND i.indisprimary AND c.n <= i.indnkeyatts) k
-  CROSS JOIN (SELECT string_to_array(substr($2, 2, length($2) - 2), ',') AS parts) p
+  CROSS JOIN LATERAL (
+    -- what looks like a longer key, or like none, is not taken for a value
+    SELECT CASE WHEN cardinality(k.columns) = 1 THEN CASE WHEN $2 !~ '^(ctid )?[(].*,.*[)]$' THEN ARRAY[$2] END
+                WHEN $2 ~ '^[(].*[)]$' THEN string_to_array(substring($2 FROM '^[(](.*)[)]$'), ',') END AS parts) p
 $$;
 COMMENT ON FUNCTION imagekit.row_statement(oid, text, text) IS
-  'The SELECT of a row that is known by imagekit.dangling.row_key; where its table has another key by now, of the rows that use the URL. Internal.';
+  'The SELECT of a row that is known by imagekit.dangling.row_key, or of the rows that use the URL, where that does not tell which it is. Internal.';
 
 CREATE FUNCTION imagekit.report_dangling(server oid, most integer) RETURNS text
   LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
   SELECT '<ol class="finds">' || string_agg(
            imagekit.html_item(
-             imagekit.html_name(d.url),
+             d.url,
              format('%s, row %s, %s &middot; since %s', imagekit.html_name(d.relation::regclass::text), imagekit.html_name(d.row_key), imagekit.html_name(d.source),
                     imagekit.html_time(d.first_seen)),
              NULL, imagekit.html_sql('The row', imagekit.row_statement(d.relation, d.row_key, d.url))), '' ORDER BY d.n)
@@ -74,7 +79,7 @@ CREATE FUNCTION imagekit.report_columns(server name, most integer) RETURNS text
     FROM imagekit.unwatched_columns u WHERE NOT u.waived AND (u.server IS NULL OR $1 IS NULL OR u.server = $1))
   SELECT '<ol class="finds">' || string_agg(
            imagekit.html_item(
-             imagekit.html_name(u.relation::text || coalesce('.' || quote_ident(u."column"), '')),
+             u.relation::text || coalesce('.' || quote_ident(u."column"), ''),
              coalesce('account ' || imagekit.html_name(u.server), 'no account') || ' &middot; ' || imagekit.html_figure(u.rows_with_urls)
              || CASE WHEN u.rows_with_urls = 1 THEN ' row' ELSE ' rows' END || coalesce(', such as ' || imagekit.html_name(u.example), ''),
              imagekit.html(u.problem),
@@ -88,7 +93,8 @@ COMMENT ON FUNCTION imagekit.report_columns(name, integer) IS
 
 -- State in words ----------------------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION imagekit.report_account(server oid, orphans bigint, orphan_bytes numeric, service_tasks integer, days timestamptz[]) RETURNS text
+CREATE FUNCTION imagekit.report_account(
+    server oid, queued imagekit.queued_files[], orphans bigint, orphan_bytes numeric, service_tasks integer, days timestamptz[]) RETURNS text
   LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
@@ -96,7 +102,7 @@ DECLARE
   run imagekit.audit_runs;
   now_running imagekit.audit_runs;
   tasks text[] := ARRAY(SELECT t FROM imagekit.report_tasks(report_account.server, report_account.orphans, report_account.orphan_bytes) WITH ORDINALITY AS u(t, n) ORDER BY u.n);
-  queued record;
+  number record;
   deleted bigint;
   library record;
 BEGIN
@@ -106,7 +112,7 @@ BEGIN
   WHERE r.server = report_account.server AND r.state NOT IN ('complete', 'incomplete', 'abandoned') AND r.moved_on_at > now() - interval '1 hour' ORDER BY r.id DESC LIMIT 1;
   SELECT coalesce(sum(q.files) FILTER (WHERE q.state IN ('waiting', 'retrying')), 0) AS waiting, coalesce(sum(q.files) FILTER (WHERE q.state = 'held'), 0) AS held,
          coalesce(sum(q.files) FILTER (WHERE q.state = 'failed'), 0) AS failed
-  INTO queued FROM imagekit.queue_by_capture(report_account.server) q;
+  INTO number FROM unnest(report_account.queued) AS q;
   SELECT count(*) INTO deleted FROM imagekit.history h
   WHERE h.settled_at >= report_account.days[1] AND h.server = state.name AND h.outcome = 'deleted';
   SELECT t.files, t.bytes INTO library FROM imagekit.audit_storage t WHERE t.audit = run.id AND t.what = 'library';
@@ -116,7 +122,7 @@ BEGIN
                 CASE state.state
                   WHEN 'stopped' THEN 'Nothing is deleted now; what rows drop is queued and not lost.'
                   WHEN 'manual' THEN 'Files are deleted only when somebody calls imagekit.drain().'
-                  ELSE CASE WHEN queued.waiting = 0 THEN 'It works, and nothing waits.'
+                  ELSE CASE WHEN number.waiting = 0 THEN 'It works, and nothing waits.'
                             WHEN state.state = 'working' THEN 'It works, and is at what waits.' ELSE 'It works; what waits is not due yet.' END END,
                 CASE WHEN cardinality(tasks) > 1 THEN format('%s things need a person, the most urgent first.', imagekit.html_figure(cardinality(tasks)))
                      WHEN cardinality(tasks) = 1 THEN 'One thing needs a person.'
@@ -129,7 +135,7 @@ BEGIN
     || format('<dl class="figures"><div><dt>deleted in %s</dt><dd>%s</dd></div><div><dt>waiting</dt><dd>%s</dd></div><div><dt>held</dt><dd>%s</dd></div>'
               '<div><dt>failed</dt><dd>%s</dd></div><div><dt>library</dt><dd>%s<small>%s</small></dd></div><div><dt>could be freed</dt><dd>%s<small>%s</small></dd></div></dl>',
               CASE WHEN cardinality(report_account.days) = 1 THEN 'this day' ELSE cardinality(report_account.days) || ' days' END,
-              imagekit.html_figure(deleted), imagekit.html_figure(queued.waiting), imagekit.html_figure(queued.held), imagekit.html_figure(queued.failed),
+              imagekit.html_figure(deleted), imagekit.html_figure(number.waiting), imagekit.html_figure(number.held), imagekit.html_figure(number.failed),
               imagekit.html_figure(library.bytes, 'bytes'), CASE WHEN run.id IS NULL THEN 'not audited' ELSE imagekit.html_files(library.files) END,
               CASE WHEN run.id IS NULL THEN '&ndash;' ELSE imagekit.html_figure(report_account.orphan_bytes, 'bytes') END,
               CASE WHEN run.id IS NULL THEN 'not audited' ELSE imagekit.html_figure(report_account.orphans) || CASE WHEN report_account.orphans = 1 THEN ' orphan' ELSE ' orphans' END END)
@@ -137,7 +143,7 @@ BEGIN
             THEN '<ol class="todo">' || (SELECT string_agg('<li>' || t.task || '</li>', '' ORDER BY t.n) FROM unnest(tasks) WITH ORDINALITY AS t(task, n)) || '</ol>' ELSE '' END
     || '</article>';
 END $$;
-COMMENT ON FUNCTION imagekit.report_account(oid, bigint, numeric, integer, timestamptz[]) IS 'A part of imagekit.report(): an account''s state in words, and what is to be done. Internal.';
+COMMENT ON FUNCTION imagekit.report_account(oid, imagekit.queued_files[], bigint, numeric, integer, timestamptz[]) IS 'A part of imagekit.report(): an account''s state in words, and what is to be done. Internal.';
 
 CREATE FUNCTION imagekit.report_section(id text, title text, about text, body text, nothing text) RETURNS text
   LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -167,6 +173,7 @@ DECLARE
   until timestamptz := now();
   begins timestamptz[];
   servers oid[];
+  queued imagekit.queued_files[];
   orphans bigint[];
   orphan_bytes numeric[];
   service_tasks text[];
@@ -183,8 +190,9 @@ BEGIN
   SELECT array_agg(s.oid ORDER BY s.srvname) INTO servers
   FROM pg_foreign_server s JOIN pg_foreign_data_wrapper w ON w.oid = s.srvfdw AND w.fdwname = 'imagekit'
   WHERE chosen IS NULL OR s.oid = chosen;
-  SELECT array_agg(o.files ORDER BY a.n), array_agg(o.bytes ORDER BY a.n) INTO orphans, orphan_bytes
-  FROM unnest(servers) WITH ORDINALITY AS a(server, n) CROSS JOIN LATERAL imagekit.count_orphans_left(a.server) o;
+  SELECT array_agg(coalesce(o.files, 0) ORDER BY a.n), array_agg(coalesce(o.bytes, 0) ORDER BY a.n) INTO orphans, orphan_bytes
+  FROM unnest(servers) WITH ORDINALITY AS a(server, n) LEFT JOIN imagekit.count_orphans_left() o ON o.server = a.server;
+  queued := imagekit.queue_by_minute(chosen, begins[1], until);
   many := cardinality(servers) > 1;
   most := greatest(10, 100 / greatest(cardinality(servers), 1));
   service_tasks := ARRAY(SELECT t FROM imagekit.report_service_tasks(chosen) WITH ORDINALITY AS u(t, n) ORDER BY u.n);
@@ -206,15 +214,16 @@ BEGIN
             THEN '<div class="card warn"><p class="say">There is no account: nothing is captured, and nothing is deleted.</p>'
                  || imagekit.html_sql('Make one; its key is a user mapping, see README',
                                       'CREATE SERVER acme FOREIGN DATA WRAPPER imagekit OPTIONS (url_endpoint ''https://ik.imagekit.io/your_id'');') || '</div>'
-            ELSE (SELECT string_agg(imagekit.report_account(a.server, orphans[a.n], orphan_bytes[a.n], cardinality(service_tasks), begins), '' ORDER BY a.n)
-                  FROM unnest(servers) WITH ORDINALITY AS a(server, n)) END
+            ELSE (SELECT string_agg(imagekit.report_account(a.server, q.files, orphans[a.n], orphan_bytes[a.n], cardinality(service_tasks), begins), '' ORDER BY a.n)
+                  FROM unnest(servers) WITH ORDINALITY AS a(server, n)
+                  LEFT JOIN (SELECT f.server, array_agg(f) AS files FROM unnest(queued) AS f WHERE f.minute IS NULL GROUP BY f.server) q ON q.server = a.server) END
     || '</section>';
 
   body := body || '<section id="time"><h2>Over time</h2><p>Days are by UTC. What is told of the queue, and of a day that is not over, is as of this page.</p><div class="charts">'
     || imagekit.report_outcomes(report.server, begins) || imagekit.report_failures(report.server, begins)
-    || imagekit.report_latency(report.server, begins) || imagekit.report_queue(chosen, report.server, begins, until)
+    || imagekit.report_latency(report.server, begins) || imagekit.report_queue(queued, report.server, begins, until)
     || coalesce((SELECT string_agg(imagekit.report_storage(a.server, a.n::integer, begins), '' ORDER BY a.n) FROM unnest(servers) WITH ORDINALITY AS a(server, n)), '')
-    || '</div>' || imagekit.report_waiting(chosen, until) || '</section>';
+    || '</div>' || imagekit.report_waiting(queued) || '</section>';
 
   body := body || imagekit.report_section('failed', 'Failed', 'Files that are not tried again, the latest first.',
     '<div class="card">' || imagekit.report_failed(chosen, 100) || '</div>', 'No file has failed.');
@@ -253,7 +262,7 @@ BEGIN
     || '<meta name="referrer" content="no-referrer"><meta name="robots" content="noindex"><meta name="viewport" content="width=device-width, initial-scale=1">'
     || format('<title>ImageKit report%s</title><style>%s</style></head><body><div class="page">', coalesce(': ' || imagekit.html(report.server), ''), imagekit.report_style())
     || body
-    || '<footer><p>Written by imagekit.report(). It has no script and loads nothing but thumbnails, which ImageKit makes and counts as deliveries. It shows URLs, owners and '
+    || '<footer><p>Written by imagekit.report(). It has no script and loads nothing but thumbnails, which ImageKit makes and counts as deliveries. Sizes are as pg_size_pretty() has them: 1 kB is 1,024 bytes. It shows URLs, owners and '
        'keys of rows: give it to nobody who may not see these.</p></footer></div></body></html>' || chr(10);
 END $$;
 COMMENT ON FUNCTION imagekit.report(name, integer) IS

@@ -182,6 +182,7 @@ Datum imagekit_collect_references(PG_FUNCTION_ARGS) {
   namespace pg = imagekit::pg;
   pg::SqlSession session;
   pg::OpenSql(&session);
+  pg::WriteAlike();
   Reading reading = {};
   reading.take = TakeUse;
   reading.reader = pg::Own<imagekit::UseReader>(CurrentMemoryContext);
@@ -197,6 +198,7 @@ Datum imagekit_rows_that_use(PG_FUNCTION_ARGS) {
   namespace pg = imagekit::pg;
   pg::SqlSession session;
   pg::OpenSql(&session);
+  pg::WriteAlike();
   Reading reading = {};
   reading.take = TakeRow;
   reading.server = PG_GETARG_OID(1);

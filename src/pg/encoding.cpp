@@ -9,6 +9,10 @@ namespace imagekit::pg {
 
 namespace {
 
+int32 CodeOfUtf8(const char *character) {
+  return static_cast<int32>(utf8_to_unicode(reinterpret_cast<const unsigned char *>(character)));
+}
+
 // False when the encoding does not have it. `at` gets it with a zero.
 bool Convert(pg_wchar character, unsigned char *at) {
   MemoryContext context = CurrentMemoryContext;
@@ -58,6 +62,27 @@ std::string_view ToUtf8(std::string_view server_text) {
     return server_text;
   return pg_server_to_any(pnstrdup(server_text.data(), server_text.size()), static_cast<int>(server_text.size()),
                           PG_UTF8);
+}
+
+int32 CodePoint(const char *text, int length, int *taken) {
+  const int encoding = GetDatabaseEncoding();
+  *taken = 1;
+  if (!IS_HIGHBIT_SET(*text)) return *text;
+  if (encoding == PG_UTF8 || encoding == PG_SQL_ASCII) {
+    const int bytes = pg_encoding_verifymbchar(PG_UTF8, text, length);
+    if (bytes <= 0) return kNoCharacter;
+    *taken = bytes;
+    return CodeOfUtf8(text);
+  }
+  *taken = Min(pg_encoding_mblen(encoding, text), length);
+  const Oid conversion = FindDefaultConversionProc(encoding, PG_UTF8);
+  if (!OidIsValid(conversion)) return kNoCharacter;
+  unsigned char character[MAX_MULTIBYTE_CHAR_LEN + 1] = {};
+  unsigned char utf8[MAX_CONVERSION_GROWTH * MAX_MULTIBYTE_CHAR_LEN + 1] = {};
+  memcpy(character, text, Min(*taken, MAX_MULTIBYTE_CHAR_LEN));
+  const int converted =
+      pg_do_encoding_conversion_buf(conversion, encoding, PG_UTF8, character, *taken, utf8, sizeof utf8, true);
+  return converted == *taken ? CodeOfUtf8(reinterpret_cast<char *>(utf8)) : kNoCharacter;
 }
 
 }  // namespace imagekit::pg

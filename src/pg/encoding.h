@@ -20,6 +20,13 @@ char *ToServerText(const char *utf8);
 /// Needs a transaction.
 std::string_view ToUtf8(std::string_view server_text);
 
+/// What Unicode has for a character it cannot name.
+constexpr int32 kNoCharacter = 0xFFFD;
+
+/// The code point of the character at `text`, of at most `length` bytes, and how many of them it takes. One that Unicode does not
+/// have, and a byte of a SQL_ASCII database that is no UTF-8, is kNoCharacter. Needs a transaction.
+int32 CodePoint(const char *text, int length, int *taken);
+
 }  // namespace imagekit::pg
 
 #endif  // IMAGEKIT_PG_ENCODING_H

@@ -55,6 +55,14 @@ void OpenSql(SqlSession *session) {
   if (SPI_connect() != SPI_OK_CONNECT) elog(ERROR, "SPI_connect failed");
 }
 
+void WriteAlike() {
+  static constexpr const char *kSettings[][2] = {{"datestyle", "ISO"},    {"intervalstyle", "postgres"},
+                                                 {"timezone", "UTC"},     {"extra_float_digits", "1"},
+                                                 {"bytea_output", "hex"}, {"lc_monetary", "C"}};
+  for (const auto &setting : kSettings)
+    (void)set_config_option(setting[0], setting[1], PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
 void CloseSql(SqlSession *session) {
   SPI_finish();
   AtEOXact_GUC(true, session->settings_level);

@@ -18,6 +18,8 @@ struct SqlSession {
 
 /// Connects SPI, becomes the extension's owner, pins search_path to pg_catalog. Needs a transaction.
 void OpenSql(SqlSession *session);
+/// Until CloseSql(), values are written as text the same way whoever calls, and any session reads them back as they were.
+void WriteAlike();
 /// Undoes all of it.
 void CloseSql(SqlSession *session);
 

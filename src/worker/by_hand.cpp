@@ -3,6 +3,10 @@
 // Many files are led to their fate part by part, each of as many as a drain would have in hand: what is looked up is deleted
 // soon after, so that the look-up still holds.
 
+#include <set>
+#include <string>
+#include <tuple>
+
 #include "outbox/backlog.h"
 #include "outbox/counters.h"
 #include "outbox/purges.h"
@@ -179,6 +183,18 @@ void MakeFiles(Batch *all, char **urls, int count, Oid role) {
   }
 }
 
+// What several elements name is recorded and counted once, by the first of them: each has its answer all the same.
+void SettleOnce(Batch *all) {
+  pg::CallCxx([&] {
+    std::set<std::tuple<const account::Account *, Fate, std::string>> seen;
+    for (int i = 0; i < all->count; i++) {
+      QueuedFile *file = &all->files[i];
+      const char *what = file->file_id != nullptr ? file->file_id : file->path != nullptr ? file->path : file->url;
+      file->settling = seen.emplace(file->account, file->fate, what).second;
+    }
+  });
+}
+
 // What was done is recorded in the history, and comes back with the batch.
 void DeleteNow(Batch *batch, char **urls, int count) {
   Call call = {};
@@ -204,8 +220,9 @@ void DeleteNow(Batch *batch, char **urls, int count) {
     MemoryContextDelete(part.batch.context);
     if (last) break;
   }
+  outbox::QueuePurges(call.all);  // of all spellings: each is a page's of its own
+  SettleOnce(&call.all);
   outbox::Record(call.all);
-  outbox::QueuePurges(call.all);
   outbox::CountFiles(call.all);
   outbox::CountRequests(*call.sender);
   outbox::WriteCounters();

@@ -52,6 +52,7 @@ Datum imagekit_references(PG_FUNCTION_ARGS) {
     if (!nulls[i]) batch->files[batch->count++].url = TextDatumGetCString(urls[i]);
   pg::SqlSession session;
   pg::OpenSql(&session);
+  pg::WriteAlike();
   ReadBatch(batch);
   for (int i = 0; i < batch->count; i++) {
     batch->files[i].same_as = -1;

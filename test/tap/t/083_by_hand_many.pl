@@ -56,6 +56,22 @@ is($t->sql(qq{SELECT url, outcome, detail FROM imagekit.delete_files(ARRAY['$END
 	"$ENDPOINT/gone.jpg|not_found|",
 	"$ENDPOINT/two.jpg|deleted|",
 	'|failed|the URL is NULL'), 'each element has its row, in their order: doubles, NULLs, foreign and malformed ones too');
+# What several elements name is one file.
+sub counted_files { return $t->sql(q{SELECT string_agg(name || ' ' || value, ', ' ORDER BY name) FROM (SELECT c.name, sum(c.count) AS value
+	FROM imagekit.counters k CROSS JOIN LATERAL unnest(k.names, k.counts) AS c(name, count) WHERE c.name LIKE 'files %' GROUP BY c.name) n}); }
+my $last = $t->sql('SELECT max(id) FROM imagekit.history');
+my %counted = map { /(.*) (\d+)/ } split(/, /, counted_files());
+$imagekit->seed('/three.jpg', '/four.jpg');
+$t->sql(q{ALTER SERVER acme OPTIONS (ADD protect '/safe/*')});
+like($t->messages(qq{BEGIN; SELECT FROM imagekit.delete_files(ARRAY['$ENDPOINT/four.jpg', '$ENDPOINT/four.jpg']); ROLLBACK}), qr/WARNING:  1 file stays deleted/, 'rolled back, it is one that stays deleted');
+is($t->sql(qq{SELECT outcome FROM imagekit.delete_files(ARRAY['$ENDPOINT/three.jpg', '$ENDPOINT/tr:w-1/three.jpg?a=b', '$ENDPOINT/gone.jpg', '$ENDPOINT/three.jpg',
+	'$ENDPOINT/gone.jpg', '$ENDPOINT/used.jpg', '$ENDPOINT/used.jpg#x', '$ENDPOINT/safe/a.jpg', '$ENDPOINT/safe/a.jpg', '$ENDPOINT/bad%zz.jpg', '$ENDPOINT/bad%zz.jpg'])}) =~ tr/\n/ /r,
+	'deleted deleted not_found deleted not_found kept kept skipped skipped failed failed', 'each element that names it has its answer');
+is($t->sql("SELECT string_agg(outcome || ' ' || regexp_replace(url, '.*/', ''), ', ' ORDER BY id) FROM imagekit.history WHERE id > $last"),
+	'deleted three.jpg, not_found gone.jpg, kept used.jpg, skipped a.jpg', 'it is in the history once, as it was named first');
+my %now = map { /(.*) (\d+)/ } split(/, /, counted_files());
+is(join(', ', map { "$_ " . ($now{$_} - ($counted{$_} // 0)) } sort keys %now), 'files deleted 1, files kept 1, files not_found 1, files parked 1, files skipped 1', 'and counted once');
+$t->sql(q{ALTER SERVER acme OPTIONS (DROP protect)});
 is($t->sql(q{SELECT count(*) FROM imagekit.delete_files('{}')}) . $t->sql('SELECT count(*) FROM imagekit.delete_files(NULL)'), '00', 'no element, no row');
 
 # Doubles that are far from each other, and one that is uploaded anew in between is not deleted again.

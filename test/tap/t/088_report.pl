@@ -239,9 +239,10 @@ is(join(' ', map { join(',', map { $_ // 0 } @{ $ages{$_} }[ 0 .. 3 ]) } qw(wait
 
 my $all = sum(keys %size);
 my ($now, $before) = split(/\n/, $t->sql(q{SELECT to_char(compared_at AT TIME ZONE 'UTC', 'FMDD Mon YYYY, HH24:MI') FROM imagekit.audit_runs ORDER BY id DESC}));
-my ($usage_now, $usage_before) = split(/\n/, $t->sql(q{SELECT to_char(asked_at AT TIME ZONE 'UTC', 'FMDD Mon YYYY, HH24:MI') FROM imagekit.usage_history ORDER BY asked_at DESC}));
-is(table($page->by_id('storage-1')), bytes(join("\n", "time | library | orphans | ImageKit's own count", "$usage_now | \x{2013} | \x{2013} | {$all}", "$now | {$all} | {" . sum(@orphans) . "} | \x{2013}",
-	"$usage_before | \x{2013} | \x{2013} | {$all}", "$before | {$all} | {" . sum(@orphans) . "} | \x{2013}")), 'storage: two audits, and ImageKit\'s own count');
+# By the end of the day that was counted: today's count is that of yesterday.
+my ($usage_now, $usage_before) = map { day($_) . ', 00:00' } 0, 2;
+is(table($page->by_id('storage-1')), bytes(join("\n", "time | library | orphans | ImageKit's own count", "$now | {$all} | {" . sum(@orphans) . "} | \x{2013}", "$usage_now | \x{2013} | \x{2013} | {$all}",
+	"$before | {$all} | {" . sum(@orphans) . "} | \x{2013}", "$usage_before | \x{2013} | \x{2013} | {$all}")), 'storage: two audits, and ImageKit\'s own count');
 
 # State in words.
 my ($acme, $evil) = $page->all('article');
@@ -292,7 +293,7 @@ is(table($page->by_id('shares')), bytes(join("\n", 'owner | files | its share | 
 	map { my @orphans = grep { $orphaned{$_} } @{ $folders{$_} }; "$_ | {" . @{ $folders{$_} } . '} | ' . share(sum(@{ $folders{$_} })) . '  | {' . @orphans . '} | {' . sum(@orphans) . '}' }
 	  sort { sum(@{ $folders{$b} }) <=> sum(@{ $folders{$a} }) } keys %folders)), 'who uses what: owners, tables, folders');
 is(join("\n", map { bytes($_->text) } grep { !$seen{ $_ + 0 } } $page->all('data')), '', 'there is no other figure on the page');
-is(join(' ', map { bytes($_->text =~ s/\x{a0}/_/r) } map { $_->all('data') } ($page->by_id('orphans')->all('li'))[ 0 .. 2 ]), '1.2_MB 900.0_kB 80.0_kB', 'sizes are written for people');
+is(join(' ', map { bytes($_->text =~ s/\x{a0}/_/r) } map { $_->all('data') } ($page->by_id('orphans')->all('li'))[ 0 .. 2 ]), '1.2_MB 878.9_kB 78.1_kB', 'sizes are written for people');
 
 # Whole in itself, and harmless.
 is(join(' ', grep { !/^(?:a|article|b|bdi|body|circle|code|data|dd|desc|details|div|dl|dt|figcaption|figure|footer|g|h[123]|head|header|html|img|li|line|meta|nav|ol|p|path|pre|rect|section|small|span|strong|style|summary|svg|table|tbody|td|text|th|thead|time|title|tr|ul)$/ } map { $_->tag } $page->all), '',
@@ -340,10 +341,10 @@ eventually { join(' ', grep { /held|hopeless/ } $imagekit->files) } '/held1.jpg 
 is($t->sql(q{SELECT string_agg(regexp_replace(url, '.*/', ''), ' ' ORDER BY url) FROM imagekit.history WHERE outcome = 'discarded' AND captured_at > now() - interval '4 days' AND url !~ 'made'}),
 	"held1.jpg held2.jpg held3.jpg no%zz'&.jpg", 'which is given up');
 is(said(qr/^SELECT \* FROM public.patches/), "3|{$ENDPOINT/missing.jpg}||8", 'the row of a URL that has no file');
-is(said(qr/concat/), bytes("1|comma, 'quote'|$ENDPOINT/gone%20too.jpg|$evil_owner"), 'by a key with a comma in it');
+is(said(qr/references.*gone%20too\.jpg/), "$evil_relation|(1,comma, 'quote')|picture|t|t" =~ s/^public\.//r, 'by its URL where its key has a comma in it');
 is(said(qr/ a = '2' AND b = 'plain'/), "2|plain|$ENDPOINT/gone%20too2.jpg|", 'by a key of two columns');
 is(said(qr/ctid/), "keyless|$ENDPOINT/gone3.jpg", 'by where it lies');
-is(said(qr/imagekit.references/), 'keyless||picture|f|t' =~ s/\|\|/|ctid (0,2)|/r, 'rows that may use a file in doubt');
+is(said(qr/imagekit.references.*uncertain/), 'keyless||picture|f|t' =~ s/\|\|/|ctid (0,2)|/r, 'rows that may use a file in doubt');
 like(said(qr/imagekit.doubtful/), qr/^acme\|67c6.*no URL can be made that means it$/s, 'or what is known of it');
 my @rows = map { [ split(/\|/) ] } split(/\n/, said(qr/delete_orphans/));
 is(join(', ', map { "@$_[0 .. 2]" } grep { $_->[1] } @rows), "would be queued $orphans $freed, left: in doubt 2 " . sum(@doubtful), 'delete_orphans(): what would be deleted');

@@ -48,10 +48,14 @@ addEventListener('load', () => {
 		texts++;
 		if (contrast < least) { least = contrast; where = text.slice(0, 40); }
 	}
+	// Of tables, the narrowest first cell; of lists of findings, the tallest item.
+	const least_of = (nodes, size) => nodes.map(n => [size(n), n.textContent.slice(0, 40)]).sort((a, b) => a[0] - b[0])[0] || [0, ''];
+	const [narrowest, narrow] = least_of([...document.querySelectorAll('td:first-child')].filter(n => n.getClientRects().length), n => n.getBoundingClientRect().width);
+	const [negative, tall] = least_of([...document.querySelectorAll('ol.finds>li,ol.files>li')], n => -n.getBoundingClientRect().height);
 	const images = [...document.images].filter(i => i.complete);
 	parent.postMessage({ name, found: {
 		inner: innerWidth, scroll: document.documentElement.scrollWidth, background: getComputedStyle(document.body).backgroundColor,
-		contrast: least.toFixed(2), where, texts, shown: images.filter(i => i.naturalWidth > 0).length, broken: images.filter(i => !i.naturalWidth).length,
+		contrast: least.toFixed(2), where, narrowest, narrow, tallest: -negative, tall, texts, shown: images.filter(i => i.naturalWidth > 0).length, broken: images.filter(i => !i.naturalWidth).length,
 		overlapping: [...document.querySelectorAll('.plot')].filter(plot => {
 			const labels = [...plot.children].filter(n => n.localName === 'text' && n.getAttribute('y') === '219').map(n => n.getBoundingClientRect());
 			return labels.some((label, i) => i && label.left < labels[i - 1].right);
