@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <string>
+#include <vector>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -19,6 +20,7 @@ namespace imagekit::capture {
 namespace {
 
 struct KeySink : UrlSink {
+  std::vector<int32> *others;  // of one URL
   Datum *keys;
   int count;
   int room;
@@ -32,15 +34,28 @@ void AddKey(KeySink *sink, int32 key) {
   sink->keys[sink->count++] = Int32GetDatum(key);
 }
 
+// C++ throughout. Its answer stands in indexes on disk: xxHash is the same everywhere and for ever, and UrlKey says the same of
+// itself.
+int32 Hash(const std::string &key) {
+  return key.empty() ? kNoKey : static_cast<int32>(std::max(XXH32(key.data(), key.size(), 0), XXH32_hash_t{2}));
+}
+
 void TakeKey(UrlSink *self, std::string_view url, std::string_view) {
+  auto *sink = static_cast<KeySink *>(self);
   int32 key = IndexKey(url);
-  if (key != kNoKey) AddKey(static_cast<KeySink *>(self), key);
+  if (key != kNoKey) AddKey(sink, key);
+  pg::CallCxx([&] {
+    sink->others->clear();
+    for (const std::string &other : OtherUrlKeys(url)) sink->others->push_back(Hash(other));
+  });
+  for (size_t i = 0; i < sink->others->size(); i++) AddKey(sink, (*sink->others)[i]);
 }
 
 Datum KeysOf(FunctionCallInfo fcinfo, ColumnKind kind) {
   auto *count = reinterpret_cast<int32 *>(PG_GETARG_POINTER(1));
   KeySink sink = {};
   sink.take = TakeKey;
+  sink.others = pg::Own<std::vector<int32>>(CurrentMemoryContext);
   sink.if_unreadable = Unreadable::kMark;
   sink.room = 8;
   sink.keys = static_cast<Datum *>(palloc(sizeof(Datum) * sink.room));
@@ -53,12 +68,7 @@ Datum KeysOf(FunctionCallInfo fcinfo, ColumnKind kind) {
 }  // namespace
 
 int32 IndexKey(std::string_view url) {
-  // Its answer stands in indexes on disk: xxHash is the same everywhere and for ever, and UrlKey says the same of itself.
-  auto key = static_cast<int32>(pg::CallCxx([&] {
-    std::string name = UrlKey(url);
-    return name.empty() ? XXH32_hash_t{0} : std::max(XXH32(&name[0], name.size(), 0), XXH32_hash_t{2});
-  }));
-  return key == 0 ? kNoKey : key;
+  return pg::CallCxx([&] { return Hash(UrlKey(url)); });
 }
 
 }  // namespace imagekit::capture

@@ -171,8 +171,8 @@ std::string_view Identifier(std::string_view host, std::string_view path) noexce
 }
 
 /// What makes a path more than plain letters, digits, "_", "-" and "." to ReadPlain(), by one character and the one before
-/// it: an escape, a transformation (tr:...), a query; a dot or slash that begins a segment; and what ImageKit itself puts into
-/// paths (ik-...).
+/// it: an escape, a transformation (tr:...), a query, punctuation, all beyond ASCII; a dot or slash that begins a segment; and what
+/// ImageKit itself puts into paths (ik-...).
 template <typename Chars>
 auto OddIn(Chars before, Chars c) noexcept {
   const auto lower = c | 0x20;
@@ -188,7 +188,7 @@ bool IsPlain(std::string_view path) noexcept {
   for (; at < path.size(); ++at)
     if (OddIn<unsigned char>(static_cast<unsigned char>(path[at - 1]), static_cast<unsigned char>(path[at])))
       return false;
-  return path.back() != '/';
+  return path.back() != '/' && path.back() != '.';
 }
 
 }  // namespace

@@ -111,6 +111,12 @@ std::string_view AccountIdOf(std::string_view prefix) noexcept;
 constexpr size_t kMaxUrlKeyBytes = 255;
 std::string UrlKey(std::string_view url);
 
+/// The keys of other files that the URL may use, so that each of them is found: those that its transformation names (overlays,
+/// default images, fonts); and where it cannot be told where the URL ends and text begins, those of its first word and of the
+/// whole. Without UrlKey()'s, without duplicates; empty for nearly all URLs, and
+/// then quick. Throws nothing but std::bad_alloc.
+std::vector<std::string> OtherUrlKeys(std::string_view url);
+
 /// Finds the URLs in a text column: the text is one URL, or a list of URLs, or contains URLs (HTML, Markdown, srcset, a
 /// JSON text). The rules and their reasons are in url_scanner.cpp.
 /// Never cuts a URL short in a way that could name another file: where the end is doubtful (a URL followed by a space

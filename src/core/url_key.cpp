@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/url.h"
+#include "core/url_layers.h"
 #include "core/url_parts.h"
 #include "core/url_path.h"
 
@@ -19,10 +20,6 @@ namespace imagekit {
 
 namespace {
 
-/// What a sentence or a bracket leaves at the end of a URL. Names end in such a character too ("photo (1)"), and lose
-/// it in the key in every spelling.
-bool IsClosingPunctuation(char c) noexcept { return std::string_view(".,;:!?)]}'").find(c) != std::string_view::npos; }
-
 /// "cat.jpg" and also "cat.jpg),": a file name and no more than punctuation after it.
 bool EndsInFileName(std::string_view text) {
   while (!text.empty() && IsClosingPunctuation(text.back())) text.remove_suffix(1);
@@ -31,15 +28,41 @@ bool EndsInFileName(std::string_view text) {
   return extension < text.size() && extension > 0 && text[extension - 1] == '.';
 }
 
+/// The size of what ends a word at `at`: white space, a separator beyond ASCII, or a backslash ("cat.jpg\\nNext line"); otherwise
+/// 0. Nothing else: Read() accepts whatever is no end of a word somewhere in a path.
+size_t EndOfWordAt(std::string_view text, size_t at) noexcept {
+  if (IsSpace(text[at]) || text[at] == '\\') return 1;
+  return SeparatorAt(text, at);
+}
+
 /// Takes off the text behind a file name: "cat.jpg is nice" is "cat.jpg", while "my cat.jpg" stays. The same is done to
 /// a decoded name, so that a file really called "cat.jpg is nice" has one key in every spelling.
 std::string_view WithoutTrailingText(std::string_view text) {
   text = text.substr(0, text.find_first_of("\"<>`", 1));
   size_t word = 0;  // so that each word is looked at once
-  for (size_t at = 0; at < text.size(); ++at) {
-    if (!IsSpace(text[at])) continue;
-    if (EndsInFileName(text.substr(word, at - word))) return text.substr(0, at);
-    word = at + 1;
+  for (size_t at = 0; at < text.size();) {
+    const size_t size = EndOfWordAt(text, at);
+    if (size > 0 && EndsInFileName(text.substr(word, at - word))) return text.substr(0, at);
+    at += std::max<size_t>(size, 1);
+    if (size > 0) word = at;
+  }
+  return text;
+}
+
+/// The text up to the end of its first word.
+std::string_view FirstWord(std::string_view text) {
+  text = text.substr(0, text.find_first_of("\"<>`", 1));
+  for (size_t at = 1; at < text.size(); ++at)
+    if (EndOfWordAt(text, at) > 0) return text.substr(0, at);
+  return text;
+}
+
+std::string_view WithoutClosingPunctuation(std::string_view text) noexcept {
+  while (!text.empty()) {
+    const bool ascii = IsClosingPunctuation(text.back()) || IsSpace(text.back());
+    const size_t size = ascii ? 1 : SeparatorBefore(text, text.size());
+    if (size == 0) break;
+    text.remove_suffix(size);
   }
   return text;
 }
@@ -91,13 +114,11 @@ std::vector<std::string_view> LikelySegments(std::string_view path) {
 
 /// What of a decoded name tells files apart with certainty, as text that every database and every index takes.
 std::string Coarse(std::string_view name) {
-  // Read() refuses an encoded slash; the file meant is most likely the one behind it.
-  name.remove_prefix(name.find_last_of("/\\") + 1);
+  // Read() refuses an encoded slash; the file meant is most likely the one behind it. A backslash may also begin an escape.
+  name.remove_prefix(name.rfind('/') + 1);
   name = WithoutTrailingText(name);
-  std::string_view trimmed = name;
-  while (!trimmed.empty() && (IsClosingPunctuation(trimmed.back()) || IsSpace(trimmed.back()))) {
-    trimmed.remove_suffix(1);
-  }
+  name.remove_prefix(name.rfind('\\') + 1);
+  const std::string_view trimmed = WithoutClosingPunctuation(name);
   // A name of nothing but punctuation keeps it: a file without a key could not be looked up at all.
   if (!trimmed.empty()) name = trimmed;
 
@@ -139,25 +160,66 @@ std::string_view PlainName(std::string_view url) noexcept {
   return rest;
 }
 
-}  // namespace
+/// The key of the file that a path, with or without an endpoint, means.
+std::string KeyOfFile(std::string_view path) {
+  // Punctuation would hide a suffix of ImageKit's, or the extension of a name for search engines.
+  const std::string_view trimmed = WithoutClosingPunctuation(path);
+  if (!trimmed.empty() && !IsSlash(trimmed.back())) path = trimmed;
 
-std::string UrlKey(std::string_view url) {
-  if (const std::string_view name = PlainName(url); !name.empty()) return std::string(name);
-  // None of this changes a URL that Read() accepts: it holds no white space, no quote, and no entity in its path.
-  const std::string plain = WithoutEntities(url);
-  UrlParts parts;
-  if (!SplitUrl(WithoutTrailingText(plain), &parts)) return {};
-
-  const PathParts path = TakePathApart(LikelySegments(parts.path), false);
-  std::vector<std::string_view> segments = path.segments;
+  const PathParts parts = TakePathApart(LikelySegments(path), false);
+  std::vector<std::string_view> segments = parts.segments;
   // A browser would resolve these; whatever they lead to, the name in front of them is the best there is.
   while (!segments.empty() && (Decode(segments.back()) == "." || Decode(segments.back()) == "..")) segments.pop_back();
   if (segments.empty()) return {};
 
   // Broken escapes stay: "100%.jpg" in a row is most likely the file "100%.jpg".
   std::string name = Decode(segments.back());
-  if (!path.extension.empty()) name += "." + path.extension;
+  if (!parts.extension.empty()) name += "." + parts.extension;
   return Coarse(name);
+}
+
+/// Could OtherUrlKeys() find any? Asked for every URL that is written into an indexed table.
+bool MayHaveOthers(std::string_view url) noexcept {
+  char before = '\0';
+  for (const char c : url) {
+    if (static_cast<unsigned char>(c) >= 0x80 || NeverInUrl(c) || c == '\\' || c == '&') return true;
+    if (c == '-' && (before == 'i' || before == 'e' || before == 'f')) return true;  // i-, ie-, oi-, di-, ff-
+    before = c;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::string UrlKey(std::string_view url) {
+  if (const std::string_view name = PlainName(url); !name.empty()) return std::string(name);
+  // None of this changes a URL that Read() accepts: its path holds no white space, no quote, no entity, and none of the rest.
+  const std::string plain = WithoutEntities(url);
+  UrlParts parts;
+  if (!SplitUrl(plain, &parts)) return {};
+  return KeyOfFile(WithoutTrailingText(parts.path));
+}
+
+std::vector<std::string> OtherUrlKeys(std::string_view url) {
+  std::vector<std::string> keys;
+  if (!MayHaveOthers(url)) return keys;
+  const std::string plain = WithoutEntities(url);
+  UrlParts parts;
+  if (!SplitUrl(plain, &parts)) return keys;
+
+  // Where the URL ends and text begins cannot be told: "…/my cat.jpg" may be "my", and "…/v1.2 cats/a.jpg" is no "v1.2".
+  keys.push_back(KeyOfFile(FirstWord(parts.path)));
+  keys.push_back(KeyOfFile(parts.path));
+  std::vector<std::string> names;
+  FindLayerFiles(parts.path, parts.after_path, &names);
+  for (const std::string& name : names) keys.push_back(Coarse(name));
+
+  std::sort(keys.begin(), keys.end());
+  keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
+  const std::string own = UrlKey(url);
+  keys.erase(std::remove_if(keys.begin(), keys.end(), [&](const auto& key) { return key.empty() || key == own; }),
+             keys.end());
+  return keys;
 }
 
 }  // namespace imagekit

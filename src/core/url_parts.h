@@ -64,6 +64,22 @@ size_t FindHtmlEntity(std::string_view text, size_t at) noexcept;
 /// numbers above U+10FFFF included).
 size_t CodePointAt(std::string_view text, size_t at, char32_t* code_point) noexcept;
 
+/// Beyond ASCII, a character that separates words and belongs to none: a space, punctuation, a mathematical or currency sign,
+/// a format or control character. Prose goes on with one behind a URL ("…/cat.jpg。"). Letters of all scripts, what is combined
+/// with them, digits and emoji are none. The size of the one at `at`, otherwise 0.
+size_t SeparatorAt(std::string_view text, size_t at) noexcept;
+
+/// The first of them from `at` on; npos when there is none.
+size_t FindSeparator(std::string_view text, size_t at) noexcept;
+
+/// The size of the one that ends directly before `at`, otherwise 0.
+size_t SeparatorBefore(std::string_view text, size_t at) noexcept;
+
+/// What a sentence, a bracket or an emphasis leaves at the end of a URL. A name may end in it too ("photo(1)").
+constexpr bool IsClosingPunctuation(char c) noexcept {
+  return std::string_view(".,;:!?)]}'*~|([{^").find(c) != std::string_view::npos;
+}
+
 }  // namespace imagekit
 
 #endif  // IMAGEKIT_CORE_URL_PARTS_H

@@ -24,13 +24,28 @@ bool HasHtmlEntity(const UrlParts& parts, std::string_view url) noexcept {
 }
 
 /// "…/a.jpg?w=1,https://…/b.jpg": a list of two, though everything behind the question mark looks like a query, and in
-/// "…/tr:l-image,https://…/b,l-end/a.jpg" everything like one transformation. The scanner takes both for lists.
+/// "…/tr:l-image,https://…/b,l-end/a.jpg" everything like one transformation. The scanner takes both for lists, and prose in
+/// "…/a.jpg?w=1。 https://…/b.jpg" without spaces for two URLs.
 bool HoldsAnotherUrl(std::string_view behind_host) noexcept {
   for (size_t at = behind_host.find_first_of(",;|"); at != std::string_view::npos;
        at = behind_host.find_first_of(",;|", at + 1)) {
     if (SchemeSize(behind_host.substr(at + 1)) > 0) return true;
   }
+  const size_t separator = FindSeparator(behind_host, 0);
+  if (separator == std::string_view::npos) return false;
+  const std::string_view rest = behind_host.substr(separator);
+  for (size_t at = rest.find("://"); at != std::string_view::npos; at = rest.find("://", at + 1))
+    for (size_t letters : {4, 5})
+      if (at >= letters && SchemeSize(rest.substr(at - letters)) == letters + 3) return true;
   return false;
+}
+
+/// What makes a path that could be read doubtful all the same: it may end earlier, at the file's name, and go on as text.
+const char* DoubtAbout(std::string_view path) noexcept {
+  if (FindSeparator(path, 0) != std::string_view::npos)
+    return "a space, a punctuation mark or the like beyond ASCII in the path";
+  if (IsClosingPunctuation(path.back())) return "punctuation behind the file name, which may not be part of it";
+  return nullptr;
 }
 
 /// What is wrong with the URL as a whole, before its path is looked at. Null when nothing is.
@@ -78,6 +93,10 @@ UrlReading EndpointMap::Read(std::string_view url) const {
 
   const std::string_view last_of_prefix = std::string_view(entry->path).substr(entry->path.rfind('/') + 1);
   reading.kind = ReadPath(parts.path.substr(prefix_size), LooksLikeFileName(last_of_prefix), &reading.path, &reason);
+  if (reading.kind == UrlClass::kLibraryFile && (reason = DoubtAbout(parts.path)) != nullptr) {
+    reading.kind = UrlClass::kRefused;
+    reading.path = {};
+  }
   if (reading.kind == UrlClass::kLibraryFile) {
     reading.other_readings = OtherReadings(parts, *entry);
   } else {

@@ -26,8 +26,8 @@
 // Rule 3. Within a run, the next URL begins
 //     after ",", ";" or "|":  a list without spaces. Read() refuses a URL that holds such text: what is one library
 //                             file's URL is never split.
-//     after white space, or after any other character that no URL holds: what was cut is not clean or it is the item of
-//                             a list, and the rest must not be lost behind it.
+//     after white space, or anywhere behind any other character that no URL holds, or that ends words beyond ASCII ("。"):
+//                             what was cut is not clean or it is the item of a list, and the rest must not be lost behind it.
 //   A "https://" anywhere else belongs to the URL it stands in: a web proxy URL holds a second one.
 //   The comma between two items is taken off, and between quotes also a srcset's "300w" or "2x", when a comma follows
 //   it or the attribute is a srcset. Nothing else is: "…/photo 2x" in a JSON text is one URL with a space.
@@ -49,17 +49,18 @@ namespace {
 
 constexpr bool IsListSeparator(char c) noexcept { return c == ',' || c == ';' || c == '|'; }
 
-/// The characters behind which another URL may begin.
+/// The characters behind which another URL may begin; those beyond ASCII are looked at more closely.
 struct Boundaries {
   bool is[256] = {};
   constexpr Boundaries() noexcept {
-    for (int c = 0; c < 256; ++c) is[c] = NeverInUrl(static_cast<char>(c)) || IsListSeparator(static_cast<char>(c));
+    for (int c = 0; c < 256; ++c)
+      is[c] = c >= 0x80 || NeverInUrl(static_cast<char>(c)) || IsListSeparator(static_cast<char>(c));
   }
 };
 constexpr Boundaries kBoundaries;
 
 BlockMask BoundariesIn(Block c) noexcept {
-  return (c <= ' ') | (c == 0x7f) | (c == '"') | (c == '<') | (c == '>') | (c == '`') | (c == ',') | (c == ';') |
+  return (c <= ' ') | (c >= 0x7f) | (c == '"') | (c == '<') | (c == '>') | (c == '`') | (c == ',') | (c == ';') |
          (c == '|');
 }
 
@@ -264,7 +265,7 @@ std::string_view UrlScanner::TakeFromRun() noexcept {
     if (clean) at = SkipPlain(text_, at, run_end_);
     if (at == run_end_) break;
     const char before = text_[at - 1];
-    clean = clean && !NeverInUrl(before);
+    clean = clean && !NeverInUrl(before) && SeparatorBefore(text_, at) == 0;
     const std::string_view rest = text_.substr(at, run_end_ - at);
     if ((!clean || IsListSeparator(before)) && SchemeSize(rest) > 0) break;
     if (IsSpace(before) && SchemeOrRelativeSize(rest) > 0) break;

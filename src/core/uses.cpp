@@ -23,6 +23,8 @@ std::pair<size_t, size_t> FirstSlashes(std::string_view url) {
 void UseReader::Read(const EndpointMap& endpoints, std::string_view url, std::vector<Use>* uses) {
   if (!endpoints.Owns(url)) return ReadForeign(url, uses);
   const UrlReading reading = endpoints.Read(url);
+  for (const std::string& key : OtherUrlKeys(url))
+    uses->push_back({UseKind::kPerhaps, reading.account, KeyOfPath(key)});
   if (reading.kind != UrlClass::kLibraryFile) {
     uses->push_back({UseKind::kPerhaps, reading.account, KeyOfPath(UrlKey(url))});
     return;

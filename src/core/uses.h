@@ -19,9 +19,10 @@ namespace imagekit {
 
 /// How sure it is.
 enum class UseKind : char {
-  kSure = 'R',     // the URL means the file
-  kOther = 'O',    // it could mean this one as well (UrlReading::other_readings)
-  kPerhaps = 'P',  // the URL cannot be read with certainty; the key is that of UrlKey()
+  kSure = 'R',   // the URL means the file
+  kOther = 'O',  // it could mean this one as well (UrlReading::other_readings)
+  kPerhaps =
+      'P',  // the URL cannot be read with certainty, or uses more files than one; a key of UrlKey() or OtherUrlKeys()
   kForeign = 'F',  // under no configured prefix; what it would mean if its host, or host and first folder, were one
 };
 

@@ -3,7 +3,7 @@
 // Every watched table is asked; how its rows are read, and which count, is in table_search.h.
 //
 // A URL counts as a use when it means the file, or could: in another reading, or when it cannot be read with certainty
-// and shares the file's key. In doubt the file stays.
+// and shares a key with the file. In doubt the file stays.
 
 #include <string>
 #include <unordered_map>
@@ -31,6 +31,7 @@ struct Search : TableSearch {
   Batch *batch;
   FilesByKey *files;
   const EndpointMap *endpoints;
+  std::vector<std::string> *keys_of_url;  // of one reference
   OnUse on_use;
   void *argument;
 };
@@ -48,17 +49,34 @@ Use UseOf(const UrlReading &reference, const UrlReading &file) {
   return Use::kNone;
 }
 
-// The next file asked about, from position *next of those with the reference's key on, that the reference uses; -1: none. C++
-// throughout.
-int NextUsed(const Search &search, std::string_view url, size_t *next, Use *use) {
-  auto found = search.files->find(UrlKey(url));
-  if (found == search.files->end()) return -1;
-  UrlReading reference = search.endpoints->Read(url);
-  for (; *next < found->second.size(); ++*next) {
-    int index = found->second[*next];
-    if (!Asked(search.batch->files[index])) continue;
-    *use = UseOf(reference, (*search.batch->readings)[static_cast<size_t>(index)]);
-    if (*use != Use::kNone) return index;
+// The keys under which files are that a URL may use: first its own, which is the only one of a file that it means with certainty.
+using Keys = std::vector<std::string>;
+
+void FillKeys(std::string_view url, Keys *keys) {
+  *keys = OtherUrlKeys(url);
+  keys->insert(keys->begin(), UrlKey(url));
+}
+
+// Where it was among the files asked about.
+struct Position {
+  size_t key;
+  size_t file;  // of those with the key
+};
+
+// The next file asked about, from a position on, that the reference uses; -1: none. C++ throughout.
+int NextUsed(const Search &search, std::string_view url, Position *next, Use *use) {
+  for (; next->key < search.keys_of_url->size(); *next = {next->key + 1, 0}) {
+    auto found = search.files->find((*search.keys_of_url)[next->key]);
+    if (found == search.files->end()) continue;
+    UrlReading reference = search.endpoints->Read(url);
+    for (; next->file < found->second.size(); ++next->file) {
+      int index = found->second[next->file];
+      if (!Asked(search.batch->files[index])) continue;
+      const UrlReading &file = (*search.batch->readings)[static_cast<size_t>(index)];
+      *use = UseOf(reference, file);
+      if (*use == Use::kNone && next->key > 0 && reference.account == file.account) *use = Use::kDoubtful;
+      if (*use != Use::kNone) return index;
+    }
   }
   return -1;
 }
@@ -66,7 +84,8 @@ int NextUsed(const Search &search, std::string_view url, size_t *next, Use *use)
 void TakeReference(capture::UrlSink *self, std::string_view url, std::string_view) {
   auto *search = static_cast<Search *>(self);
   if (!search->endpoints->Owns(url)) return;
-  for (size_t next = 0;; next++) {
+  pg::CallCxx([&] { FillKeys(url, search->keys_of_url); });
+  for (Position next = {0, 0};; next.file++) {
     Use use = Use::kNone;
     int index = pg::CallCxx([&] { return NextUsed(*search, url, &next, &use); });
     if (index < 0) return;
@@ -92,6 +111,7 @@ void Prepare(Search *search, Batch *batch, OnUse on_use, void *argument) {
   search->if_unreadable = capture::Unreadable::kRaise;
   search->batch = batch;
   search->files = pg::Own<FilesByKey>(CurrentMemoryContext);
+  search->keys_of_url = pg::Own<Keys>(CurrentMemoryContext);
   pg::CallCxx([&] { FillFiles(*batch, search->files); });
   search->keys = AskedKeys(*batch);
   search->on_use = on_use;

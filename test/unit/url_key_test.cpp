@@ -44,6 +44,22 @@ TEST(UrlKey, DoubtfulUsesAreFoundUnderTheFileMostLikelyMeant) {
                           "cat.jpg,",
                           "cat.jpg).",
                           "cat.jpg'",
+                          "cat.jpg!",
+                          "cat.jpg**",
+                          "cat.jpg~~",
+                          "cat.jpg...",
+                          "cat.jpg!?x=1",
+                          "cat.jpg\\nNext line",
+                          "cat.jpg\\",
+                          "cat.jpg\xC2\xA0"
+                          "and more",
+                          "cat.jpg\xE3\x80\x82",
+                          "cat.jpg\xE3\x80\x82next/x",
+                          "cat.jpg\xE2\x80\x9D.",
+                          "cat.jpg%E3%80%82",
+                          "cat.jpg%E3%80%82next",
+                          "ik-seo/cat/nice.jpg!",
+                          "cat.jpg/ik-thumbnail.jpg\xE3\x80\x82",
                           "cat.jpg&quot;",
                           "cat.jpg&#39;",
                           "cat.jpg&nbsp;x",
@@ -106,6 +122,16 @@ TEST(UrlKey, PlainUrlsTakeAShortCutToTheSameKey) {
     const std::string url = "https://a.example/" + std::string(size, 'a');
     EXPECT_EQ(UrlKey(url), UrlKey(url + "?x")) << size;
   }
+}
+
+TEST(UrlKey, SeparatorsWithinANameStay) {
+  EXPECT_EQ(UrlKey("https://a.example/my\xE2\x80\x94"
+                   "cat.jpg"),
+            "my\xE2\x80\x94"
+            "cat.jpg");
+  EXPECT_EQ(UrlKey("https://a.example/v1\xE2\x80\x94"
+                   "2/cat.jpg"),
+            "cat.jpg");
 }
 
 TEST(UrlKey, FitsIntoAnIndex) {

@@ -154,8 +154,8 @@ TEST(UrlRead, NamesAreDecodedOnceAndOtherwiseLeftAlone) {
 
 TEST(UrlRead, NamesWithDotsAndWithoutExtension) {
   ExpectPath("/.htaccess", "/", ".htaccess");
-  ExpectPath("/pets/...", "/pets", "...");
-  ExpectPath("/a/.b/c.", "/a/.b", "c.");
+  ExpectPath("/pets/%2E%2E%2E", "/pets", "...");
+  ExpectPath("/a/.b/c%2E", "/a/.b", "c.");
   ExpectPath("/3fk2q9", "/", "3fk2q9");
 }
 

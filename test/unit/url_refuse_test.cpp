@@ -91,6 +91,41 @@ TEST(UrlRefuse, QuotesAndAngleBracketsAnywhere) {
   }
 }
 
+// Raw, each may be where prose goes on behind the URL. Letters, what is combined with them, and emoji stay names.
+TEST(UrlRefuse, SeparatorsBeyondAscii) {
+  const char* reason = "a space, a punctuation mark or the like beyond ASCII in the path";
+  for (const char* separator :
+       {"\xC2\xA0",     "\xC2\xBB",     "\xC2\xAD",     "\xE2\x80\x8B", "\xE2\x80\x94", "\xE2\x80\x99", "\xE2\x80\x9D",
+        "\xE2\x80\xA6", "\xE2\x80\xA8", "\xE2\x86\x92", "\xE3\x80\x80", "\xE3\x80\x81", "\xE3\x80\x82", "\xE3\x80\x8D",
+        "\xEF\xBB\xBF", "\xEF\xBC\x81", "\xEF\xBC\x89", "\xEF\xBD\x9E", "\xD8\x8C",     "\xE2\x80\x8D"}) {
+    ExpectRefused(std::string("/cat.jpg") + separator, reason);
+    ExpectRefused(std::string("/cat.jpg") + separator + "?x=1", reason);
+    ExpectRefused(std::string("/pets/cat.jpg") + separator + "and/more", reason);
+    ExpectRefused(std::string("/a.jpg?x=") + separator + "and https://b", kWhiteSpace);
+    ExpectRefused(std::string("/a.jpg?x=") + separator + "orhttps://a.example/b.jpg", "a second URL after the first");
+  }
+  const EndpointMap endpoints = AcmeEndpoints();
+  for (const char* name : {"caf\xC3\xA9.jpg", "cafe\xCC\x81.jpg", "\xE7\x8C\xAB.jpg", "\xD0\xBA\xD0\xBE\xD1\x82.jpg",
+                           "\xF0\x9F\x90\x88.jpg", "\xF0\x9F\x91\xA9\xE2\x80\x8D\xF0\x9F\x9A\x80.jpg",
+                           "\xD9\x85\xDB\x8C\xE2\x80\x8C\xD8\xB1.jpg", "\xE2\x9D\xA4\xEF\xB8\x8F.jpg",
+                           "cat.jpg%E3%80%82", "x%C2%A0y.jpg"}) {
+    EXPECT_EQ(endpoints.Read(std::string("https://ik.imagekit.io/acme/") + name).kind, UrlClass::kLibraryFile) << name;
+  }
+}
+
+TEST(UrlRefuse, PunctuationBehindTheName) {
+  for (const char* tail : {"!", ":", "*", ")", "'", "...", "~", ";", ",", ".", "]", "}", "|", "!?", "**", "),", "'."}) {
+    ExpectRefused(std::string("/pets/cat.jpg") + tail, "punctuation behind the file name, which may not be part of it");
+  }
+  const EndpointMap endpoints = AcmeEndpoints();
+  int account;
+  std::string_view path;
+  EXPECT_FALSE(endpoints.ReadPlain("https://ik.imagekit.io/acme/cat.jpg.", &account, &path));
+  for (const char* name : {"photo(1).jpg", "it's.jpg", "a!b*c~d.jpg", "cat.jpg%21", "cat.jpg?x=1)", "cat.jpg#x."}) {
+    EXPECT_EQ(endpoints.Read(std::string("https://ik.imagekit.io/acme/") + name).kind, UrlClass::kLibraryFile) << name;
+  }
+}
+
 TEST(UrlRefuse, UserInfo) {
   ExpectRefusedUrl("https://user@ik.imagekit.io/acme/cat.jpg", kUser);
   ExpectRefusedUrl("https://user:secret@ik.imagekit.io:443/acme/cat.jpg", kUser);

@@ -69,6 +69,14 @@ TEST(UrlScanner, UrlBehindDoubtfulTextIsNotLost) {
             (Urls{"https://blog.example/x\">", "https://a.example/cat.jpg</a>"}));
 }
 
+TEST(UrlScanner, UrlBehindASeparatorBeyondAsciiIsNotLost) {
+  EXPECT_EQ(Scan("https://a.example/1.jpg\xE3\x80\x81https://a.example/2.jpg\xE3\x80\x82"),
+            (Urls{"https://a.example/1.jpg\xE3\x80\x81", "https://a.example/2.jpg\xE3\x80\x82"}));
+  EXPECT_EQ(Scan("\xE8\xA7\x81https://a.example/1.jpg\xEF\xBC\x8C\xE5\x92\x8Chttps://a.example/2.jpg"),
+            (Urls{"https://a.example/1.jpg\xEF\xBC\x8C\xE5\x92\x8C", "https://a.example/2.jpg"}));
+  EXPECT_EQ(Scan("https://a.example/caf\xC3\xA9/https://b.example/2.jpg").size(), 1u);
+}
+
 TEST(UrlScanner, WebProxyUrlIsOneUrl) {
   const std::string proxy = "https://a.example/acme/tr:w-1/https://else.example/cat.jpg";
   EXPECT_EQ(Scan(proxy), Urls{proxy});

@@ -17,12 +17,18 @@ my %uses = (
 	'amp&x.jpg' => [ "$ENDPOINT/amp%26x.jpg", qq{<img src="$ENDPOINT/amp&amp;x.jpg">} ],
 	'sp.jpg' => [ "$ENDPOINT/sp.jpg", "$ENDPOINT/sp.jpg is our logo" ],
 	'ver.jpg' => [ "$ENDPOINT/ver.jpg", "$ENDPOINT/ver.jpg?ik-obj-version=abc" ],
+	'nbsp.jpg' => [ "$ENDPOINT/nbsp.jpg", "See $ENDPOINT/nbsp.jpg\xc2\xa0and more" ],
+	'stop.jpg' => [ "$ENDPOINT/stop.jpg", "$ENDPOINT/stop.jpg\xe3\x80\x82" ],
+	'newline.jpg' => [ "$ENDPOINT/newline.jpg", "See $ENDPOINT/newline.jpg\\nNext line" ],
+	'marked.jpg' => [ "$ENDPOINT/marked.jpg", "$ENDPOINT/marked.jpg!" ],
+	'logo.png' => [ "$ENDPOINT/logos/logo.png", "$ENDPOINT/other.jpg?tr=l-image,i-logos\@\@logo.png,l-end" ],
+	'3fk2q9' => [ "$ENDPOINT/3fk2q9", "See $ENDPOINT/3fk2q9\xe3\x80\x82next" ],
 	'esc.jpg' => [ "$ENDPOINT/esc.jpg", 'https://ik.imagekit.io/acm%65/esc.jpg' ]);
 my $id = 0;
 for my $name (sort keys %uses)
 {
 	my ($url, $use) = @{ $uses{$name} };
-	$imagekit->seed("/$name");
+	$imagekit->seed($url =~ m{/logos/} ? "/logos/$name" : "/$name");
 	$id++;
 	$t->sql("INSERT INTO texts VALUES ($id, \$\$$use\$\$); INSERT INTO patches VALUES ($id, ARRAY['$url']); DELETE FROM patches WHERE id = $id");
 	eventually { $t->sql("SELECT outcome, detail FROM imagekit.history ORDER BY id DESC LIMIT 1") } qr/^kept\|perhaps still used by public\.texts/,

@@ -84,6 +84,18 @@ $t->sql('SET client_min_messages = error; DROP SERVER acme2 CASCADE');
 $said = go_on($of_dropped);
 like($said, qr/WARNING:  audit of server "acme2" is not complete: the server is not there any more\nHINT:  There is nothing to go on with\.$/m, 'an account that is dropped has no audit to go on with');
 is($t->sql(q{SELECT state FROM imagekit.audit_runs ORDER BY id DESC LIMIT 1}), 'abandoned', 'and it is not kept for that');
+# URLs ------------------------------------------------------------------------------------------------------------------
+
+# Text that goes on behind a URL without a space.
+my @texts = ("See %s\xc2\xa0and more", "See %s\xe3\x80\x82", "He said \xe2\x80\x9c%s\xe2\x80\x9d", "See %s\\nNext line", "See %s\xe2\x80\x8b x",
+	"\xe8\xa7\x81%s\xef\xbc\x8c\xe5\x92\x8c$ENDPOINT/used1.jpg", '%s!', '%s...', '%s**', "%s\xe2\x80\xa8x", "\xc2\xab%s\xc2\xbb");
+seed(map { "/text$_.jpg" } 0 .. $#texts);
+$t->sql(sprintf "INSERT INTO patches VALUES (%d, ARRAY[\$\$$texts[$_]\$\$])", 2000 + $_, "$ENDPOINT/text$_.jpg") for 0 .. $#texts;
+completes(audit(), 'URLs with text directly behind them');
+is(orphans(), '/orphan.jpg', 'make none of their files an orphan');
+is(scalar(() = doubtful() =~ m{^/text\d+\.jpg: a URL in public\.patches cannot be read with certainty}mg), scalar @texts, 'but put it in doubt');
+$t->sql('SET session_replication_role = replica; DELETE FROM patches WHERE id >= 2000');
+$imagekit->remove(map { "/text$_.jpg" } 0 .. $#texts);
 
 # Limits ------------------------------------------------------------------------------------------------------------------
 
