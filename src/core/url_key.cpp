@@ -39,6 +39,7 @@ size_t EndOfWordAt(std::string_view text, size_t at) noexcept {
 /// a decoded name, so that a file really called "cat.jpg is nice" has one key in every spelling.
 std::string_view WithoutTrailingText(std::string_view text) {
   text = text.substr(0, text.find_first_of("\"<>`", 1));
+  text = text.substr(0, FindLetterBehindName(text));
   size_t word = 0;  // so that each word is looked at once
   for (size_t at = 0; at < text.size();) {
     const size_t size = EndOfWordAt(text, at);

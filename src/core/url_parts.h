@@ -75,6 +75,10 @@ size_t FindSeparator(std::string_view text, size_t at) noexcept;
 /// The size of the one that ends directly before `at`, otherwise 0.
 size_t SeparatorBefore(std::string_view text, size_t at) noexcept;
 
+/// The same for a letter beyond ASCII that directly follows a file name's usual extension: scripts that have no spaces between
+/// words go on like that ("…/cat.jpg和"). Where text of one of them begins; npos when nowhere.
+size_t FindLetterBehindName(std::string_view text) noexcept;
+
 /// What a sentence, a bracket or an emphasis leaves at the end of a URL. A name may end in it too ("photo(1)").
 constexpr bool IsClosingPunctuation(char c) noexcept {
   return std::string_view(".,;:!?)]}'*~|([{^").find(c) != std::string_view::npos;

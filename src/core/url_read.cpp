@@ -44,6 +44,8 @@ bool HoldsAnotherUrl(std::string_view behind_host) noexcept {
 const char* DoubtAbout(std::string_view path) noexcept {
   if (FindSeparator(path, 0) != std::string_view::npos)
     return "a space, a punctuation mark or the like beyond ASCII in the path";
+  if (FindLetterBehindName(path) != std::string_view::npos)
+    return "a letter directly behind a file name's extension, which may be text";
   if (IsClosingPunctuation(path.back())) return "punctuation behind the file name, which may not be part of it";
   return nullptr;
 }

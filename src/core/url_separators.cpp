@@ -81,4 +81,20 @@ size_t SeparatorBefore(std::string_view text, size_t at) noexcept {
   return 0;
 }
 
+size_t FindLetterBehindName(std::string_view text) noexcept {
+  constexpr std::string_view kExtensions[] = {"jpg", "jpeg", "png",  "gif", "webp", "avif", "svg",  "heic",
+                                              "bmp", "tif",  "tiff", "ico", "pdf",  "mp4",  "webm", "mov"};
+  for (size_t dot = text.find('.'); dot != std::string_view::npos; dot = text.find('.', dot + 1)) {
+    size_t end = dot + 1;
+    while (end < text.size() && end - dot <= 5 && IsAlnum(text[end])) ++end;
+    if (end == text.size() || static_cast<unsigned char>(text[end]) < 0x80) continue;
+    const std::string_view word = text.substr(dot + 1, end - dot - 1);
+    for (const std::string_view extension : kExtensions)
+      if (std::equal(word.begin(), word.end(), extension.begin(), extension.end(),
+                     [](char a, char b) { return Lower(a) == b; }))
+        return end;
+  }
+  return std::string_view::npos;
+}
+
 }  // namespace imagekit

@@ -83,6 +83,11 @@ TEST(UrlRead, TransformationsInEverySpelling) {
 }
 
 // Only what begins with "tr:" is a transformation.
+TEST(UrlRead, LettersOfAllScripts) {
+  ExpectPath("/\xE5\x92\x8C.jpg", "/", "\xE5\x92\x8C.jpg");
+  ExpectPath("/cat.v2\xE5\x92\x8C.jpg", "/", "cat.v2\xE5\x92\x8C.jpg");
+}
+
 TEST(UrlRead, FoldersThatLookLikeTransformations) {
   ExpectPath("/tr/cat.jpg", "/tr", "cat.jpg");
   ExpectPath("/tr-w-300/cat.jpg", "/tr-w-300", "cat.jpg");

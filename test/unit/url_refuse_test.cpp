@@ -91,6 +91,14 @@ TEST(UrlRefuse, QuotesAndAngleBracketsAnywhere) {
   }
 }
 
+// Scripts without spaces between words go on like that behind a URL.
+TEST(UrlRefuse, ALetterBeyondAsciiBehindAnExtension) {
+  const char* reason = "a letter directly behind a file name's extension, which may be text";
+  ExpectRefused("/cat.jpg\xE5\x92\x8C", reason);
+  ExpectRefused("/pets/cat.JPEG\xE5\x92\x8C?x=1", reason);
+  ExpectRefused("/pets/a.b.webp\xD0\xB8/c", reason);
+}
+
 // Raw, each may be where prose goes on behind the URL. Letters, what is combined with them, and emoji stay names.
 TEST(UrlRefuse, SeparatorsBeyondAscii) {
   const char* reason = "a space, a punctuation mark or the like beyond ASCII in the path";

@@ -38,7 +38,8 @@ TEST(Uses, OfAPlainUrlAreSureAndOne) {
 TEST(Uses, WithTextBehindTheFileNameAreInDoubt) {
   for (const char* tail : {"\xC2\xA0"
                            "and",
-                           "\xE3\x80\x82", "\xE2\x80\x9D", "\\nNext line", "\xE2\x80\x8B x", "!", "...", ":", "*"}) {
+                           "\xE5\x92\x8C", "\xE5\x92\x8C/more", "\xD0\xB8", "\xE3\x80\x82", "\xE2\x80\x9D",
+                           "\\nNext line", "\xE2\x80\x8B x", "!", "...", ":", "*"}) {
     const std::vector<Use> uses = UsesOf(std::string("https://ik.imagekit.io/acme/pets/cat.jpg") + tail);
     EXPECT_FALSE(HasAny(uses, UseKind::kSure)) << tail;
     EXPECT_TRUE(Has(uses, UseKind::kPerhaps, "cat.jpg")) << tail;
