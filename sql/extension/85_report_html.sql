@@ -222,7 +222,7 @@ details{margin-top:.6rem;font-size:.9rem}
 summary{cursor:pointer;color:var(--accent);font-size:.86rem;width:max-content;max-width:100%}
 .scroll{overflow-x:auto;margin-top:.5rem}
 .scroll+.scroll,.more+.scroll{margin-top:1.6rem}
-time,data{white-space:nowrap}
+time,data,.w{white-space:nowrap}
 table{border-collapse:collapse;width:100%;font-size:.88rem;line-height:1.4}
 th{font-weight:600;text-align:left;color:var(--soft);font-size:.8rem;white-space:nowrap;border-bottom:1px solid var(--line);padding:.35rem .8rem .35rem 0}
 td{vertical-align:top;border-bottom:1px solid var(--grid);padding:.45rem .8rem .45rem 0}

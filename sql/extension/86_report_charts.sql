@@ -138,7 +138,7 @@ CREATE FUNCTION imagekit.chart_numbers(at_label text, names text[], unit text, a
                                 'l' || repeat('r', cardinality($2)), coalesce(string_agg(t.line, '' ORDER BY t.place DESC), ''))
          || '</details>'
   FROM (SELECT (a.n - 1) % cardinality($4) AS place,
-               format('<tr><td>%s</td>', CASE WHEN $1 = 'day' THEN to_char($4[(a.n - 1) % cardinality($4) + 1] AT TIME ZONE 'UTC', 'FMDD Mon YYYY')
+               format('<tr><td class="w">%s</td>', CASE WHEN $1 = 'day' THEN to_char($4[(a.n - 1) % cardinality($4) + 1] AT TIME ZONE 'UTC', 'FMDD Mon YYYY')
                                               ELSE imagekit.html_time($4[(a.n - 1) % cardinality($4) + 1]) END)
                || string_agg(format('<td class="r">%s</td>', imagekit.html_figure(a.amount, $3)), '' ORDER BY a.n) || '</tr>' AS line
         FROM unnest($5) WITH ORDINALITY AS a(amount, n)

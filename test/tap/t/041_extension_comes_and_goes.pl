@@ -60,7 +60,10 @@ $t->sql('SET client_min_messages = error; DROP EXTENSION imagekit_cleanup CASCAD
 cmp_ok(time() - $start, '<', 1, 'and committed, neither');
 $imagekit->release;
 eventually { $t->worker } '', 'the worker goes';
-stays { $t->worker . $t->files } '/3.jpg', 'and none comes where no extension is';
+# One may be on its way already, and looks.
+my %came;
+stays { my $worker = $t->worker; $came{$worker} = 1 if $worker ne ''; keys %came > 1 ? 'another, and another' : $t->files } '/3.jpg', 'and none comes again where no extension is';
+eventually { $t->worker } '', 'nor stays there';
 is(complaints(), '', 'the log complains of nothing else');
 $t->sql('DROP TABLE patches, modules; DROP SCHEMA imagekit');
 $t->prepare;

@@ -48,9 +48,9 @@ addEventListener('load', () => {
 		texts++;
 		if (contrast < least) { least = contrast; where = text.slice(0, 40); }
 	}
-	// Of tables, the narrowest first cell; of lists of findings, the tallest item.
+	// Of tables, the narrowest first cell of several words; of lists of findings, the tallest item.
 	const least_of = (nodes, size) => nodes.map(n => [size(n), n.textContent.slice(0, 40)]).sort((a, b) => a[0] - b[0])[0] || [0, ''];
-	const [narrowest, narrow] = least_of([...document.querySelectorAll('td:first-child')].filter(n => n.getClientRects().length), n => n.getBoundingClientRect().width);
+	const [narrowest, narrow] = least_of([...document.querySelectorAll('td:first-child')].filter(n => n.getClientRects().length && n.textContent.length > 20), n => n.getBoundingClientRect().width);
 	const [negative, tall] = least_of([...document.querySelectorAll('ol.finds>li,ol.files>li')], n => -n.getBoundingClientRect().height);
 	const images = [...document.images].filter(i => i.complete);
 	parent.postMessage({ name, found: {

@@ -174,6 +174,9 @@ sub log_lines
 
 # Waiting ---------------------------------------------------------------------------------------------------------------
 
+# Until the next look, after one that began at SINCE: looks take a third of a processor at most, for who is waited for needs it.
+sub rest { my ($since, $least) = @_; my $took = 2 * (time() - $since); sleep($took < $least ? $least : $took > 0.2 ? 0.2 : $took); return; }
+
 # Step of a test, not a check: returns the first true value of CODE. Dies at the deadline.
 sub wait_for(&$;$)
 {
@@ -181,11 +184,12 @@ sub wait_for(&$;$)
 	my $deadline = time() + ($seconds // $patience);
 	for (;;)
 	{
+		my $since = time();
 		my $value = $code->();
 		return $value if $value;
 		die sprintf("waited %d s in vain: %s; last seen: %s\n", $seconds // $patience, $what, $value // 'undef')
 		  if time() > $deadline;
-		sleep 0.03;
+		rest($since, 0.03);
 	}
 }
 
@@ -197,6 +201,7 @@ sub eventually(&$$;$)
 	my $deadline = time() + ($seconds // $patience);
 	for (;;)
 	{
+		my $since = time();
 		my $value = $code->();
 		my $good = defined $value && (ref $expected ? $value =~ $expected : $value eq $expected);
 		return pass($name) if $good;
@@ -205,7 +210,7 @@ sub eventually(&$$;$)
 			diag "waited in vain, and saw this last";
 			return ref $expected ? like($value, $expected, $name) : is($value, $expected, $name);
 		}
-		sleep 0.03;
+		rest($since, 0.03);
 	}
 }
 
@@ -218,9 +223,10 @@ sub stays(&$$;$)
 	my $value;
 	do
 	{
+		my $since = time();
 		$value = $code->();
 		return is($value, $expected, $name) if $value ne $expected;
-		sleep 0.05;
+		rest($since, 0.05);
 	} while time() < $end;
 	return pass($name);
 }
