@@ -194,13 +194,15 @@ BEGIN
   END IF;
 
   IF NOT delete_orphans.dry_run THEN
+    WITH chosen AS (
+      UPDATE imagekit.audit_orphans o SET queued_at = clock_timestamp()
+      FROM imagekit.sort_orphans(account, delete_orphans.older_than, gap) c
+      WHERE c.category = 'candidate' AND o.server = account AND o.file_id = c.file_id
+      RETURNING o.url, o.file_id)
     INSERT INTO imagekit.backlog (url, file_id, server, transaction, relation, role, origin, captured_at, due_at, approved)
     SELECT c.url, c.file_id, account, pg_current_xact_id(), 0, session_user::regrole, 'A', run.started_at, clock_timestamp(), true
-    FROM imagekit.sort_orphans(account, delete_orphans.older_than, gap) c WHERE c.category = 'candidate';
+    FROM chosen c;
     GET DIAGNOSTICS queued = ROW_COUNT;
-    UPDATE imagekit.audit_orphans o SET queued_at = clock_timestamp()
-    FROM imagekit.sort_orphans(account, delete_orphans.older_than, gap) c
-    WHERE c.category = 'candidate' AND o.server = account AND o.file_id = c.file_id;
     PERFORM imagekit.wake();
     RETURN QUERY SELECT 'queued', queued, candidate_bytes,
       'the drain asks once more whether a row uses each of them before it is deleted; imagekit.cancel() takes back what waits';

@@ -50,10 +50,6 @@ void Order() {
                     errdetail("Audits that are due wait until one is."), errhint("Raise max_worker_processes.")));
 }
 
-worker::Ticks InTicks(TimestampTz at) {
-  return worker::NowTicks() + TimestampDifferenceMilliseconds(GetCurrentTimestamp(), at);
-}
-
 const account::Account *FindAccount(List *accounts, Oid server) {
   ListCell *cell;
   foreach (cell, accounts) {
@@ -80,7 +76,7 @@ List *FindDue() {
     *errand = {account->server, pstrdup(account->name), DatumGetBool(pg::Field(i, 2, &null)), account->audit_time_limit,
                worker::kNever};
     const TimestampTz until = DatumGetTimestampTz(pg::Field(i, 3, &null));
-    if (!null) errand->closes_at = InTicks(until);
+    if (!null) errand->closes_at = worker::InTicks(until);
     errands = lappend(errands, errand);
   }
   MemoryContextSwitchTo(before);
@@ -117,14 +113,6 @@ void RunErrands() {
   }
 }
 
-// As of the drain's worker: one that makes way for a command is no news.
-emit_log_hook_type next_log_hook = nullptr;
-
-void LogQuietly(ErrorData *error) {
-  if (error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN && worker::AuditWasSetAside()) error->output_to_server = false;
-  if (next_log_hook != nullptr) next_log_hook(error);
-}
-
 // After an error.
 bool ExtensionIsGone() {
   AbortOutOfAnyTransaction();
@@ -157,7 +145,7 @@ worker::Ticks OrderDueAudits() {
   const TimestampTz at = DatumGetTimestampTz(pg::Field(0, 1, &null));
   if (null) return worker::kNever;
   if (DatumGetBool(pg::Field(0, 2, &null)) && may_start_at <= worker::NowTicks()) Order();
-  return Max(InTicks(at), may_start_at);
+  return Max(worker::InTicks(at), may_start_at);
 }
 
 }  // namespace imagekit::audit
@@ -174,8 +162,7 @@ void imagekit_audit_main(Datum database) {
   BackgroundWorkerUnblockSignals();
   BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(database), InvalidOid, 0);
   if (!worker::PublishAudit(MyDatabaseId)) proc_exit(0);
-  imagekit::audit::next_log_hook = emit_log_hook;
-  emit_log_hook = imagekit::audit::LogQuietly;
+  worker::HideShutdownIf(worker::AuditWasSetAside);
   pgstat_report_appname(imagekit::audit::kAuditType);
   worker::PinSettings();
   imagekit::audit::Work();

@@ -135,11 +135,15 @@ void WakeSlot(DatabaseSlot *slot) {
     WakeLauncher();
 }
 
+void ForgetAuditFailures(DatabaseSlot *slot) {
+  slot->audit_failures = 0;
+  slot->audit_rests_until = 0;
+}
+
 // What failed may have been put right.
 void NoteAccountsChanged(DatabaseSlot *slot) {
   slot->audits_changed = true;
-  slot->audit_failures = 0;
-  slot->audit_rests_until = 0;
+  ForgetAuditFailures(slot);
 }
 
 void WithdrawLauncher(int, Datum) {
@@ -238,8 +242,9 @@ void ForgetFailures(Oid database) {
   if (state == nullptr) return;
   Locked locked;
   DatabaseSlot *slot = FindSlot(database);
-  if (slot != nullptr) slot->failures = slot->audit_failures = 0;
-  if (slot != nullptr) slot->audit_rests_until = 0;
+  if (slot == nullptr) return;
+  slot->failures = 0;
+  ForgetAuditFailures(slot);
 }
 
 void NotePrepared(Oid database) {
@@ -411,8 +416,8 @@ bool HasCome(Oid database) {
 void LookAtAll() {
   Locked locked;
   for (DatabaseSlot &slot : *state) {
-    slot.failures = slot.audit_failures = 0;
-    slot.audit_rests_until = 0;
+    slot.failures = 0;
+    ForgetAuditFailures(&slot);
     if (slot.look_again_at != kNever) slot.look_again_at = NowTicks();
   }
 }

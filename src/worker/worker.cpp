@@ -73,10 +73,6 @@ Standing ReadStanding() {
 
 Ticks Later(Ticks wait) { return NowTicks() + wait; }
 
-Ticks InTicks(TimestampTz due) {
-  return due == DT_NOEND ? kNever : Later(TimestampDifferenceMilliseconds(GetCurrentTimestamp(), due));
-}
-
 // When to look again unasked, with something due at `due`.
 Ticks LookAgainAt(Ticks due, bool stuck, bool waits) {
   const Ticks poll = settings::poll_interval;
@@ -197,11 +193,11 @@ bool WorkUntilIdle(Drain *drain, Ticks turn_ends, Ticks *audits_at, Parting *par
   }
 }
 
-// Told to go by a command that needs the database for itself: nothing that the log must have as FATAL.
 emit_log_hook_type next_log_hook = nullptr;
+bool (*was_set_aside)() = nullptr;
 
 void LogQuietly(ErrorData *error) {
-  if (error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN && WasSetAside()) error->output_to_server = false;
+  if (error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN && was_set_aside()) error->output_to_server = false;
   if (next_log_hook != nullptr) next_log_hook(error);
 }
 
@@ -218,6 +214,16 @@ void Work() {
 }
 
 }  // namespace
+
+Ticks InTicks(TimestampTz at) {
+  return at == DT_NOEND ? kNever : Later(TimestampDifferenceMilliseconds(GetCurrentTimestamp(), at));
+}
+
+void HideShutdownIf(bool (*set_aside)()) {
+  was_set_aside = set_aside;
+  next_log_hook = emit_log_hook;
+  emit_log_hook = LogQuietly;
+}
 
 void PinSettings() {
   constexpr struct {
@@ -251,8 +257,7 @@ void imagekit_worker_main(Datum database) {
   BackgroundWorkerUnblockSignals();
   BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(database), InvalidOid, 0);
   if (!PublishWorker(MyDatabaseId)) proc_exit(0);
-  next_log_hook = emit_log_hook;
-  emit_log_hook = LogQuietly;
+  HideShutdownIf(WasSetAside);
   pgstat_report_appname(kWorkerType);
   PinSettings();
 
