@@ -93,17 +93,20 @@ quiet();
 $t->sql('ALTER DATABASE postgres RESET timezone');
 
 # When it is said to be due is when the worker comes, whoever asks.
-options(q{SET audit_every '7 days', SET audit_hours '3-4'});
 my $superuser = $t->sql('SELECT rolname FROM pg_authid WHERE oid = 10');
 my @zones = (['nothing', '', 'UTC'], ['the database', q{ALTER DATABASE postgres SET timezone = 'Asia/Tokyo'}, 'Asia/Tokyo'],
 	['the worker\'s role', "ALTER ROLE $superuser SET timezone = 'Asia/Kolkata'", 'Asia/Kolkata'],
 	['its role in this database', "ALTER ROLE $superuser IN DATABASE postgres SET timezone = 'CET'", 'CET']);
+# An hour that none of the zones is in, nor will be soon: within the hours an audit is due at once.
+my %taken = map { ($_ => 1, ($_ + 1) % 24 => 1) } map { $t->sql("SELECT extract(hour FROM now() AT TIME ZONE '$_->[2]')") } @zones;
+my ($opens) = grep { !$taken{$_} } 3 .. 12;
+options(sprintf q{SET audit_every '7 days', SET audit_hours '%d-%d'}, $opens, $opens + 1);
 for (@zones)
 {
 	my ($whose, $sql, $zone) = @$_;
 	$t->sql($sql) if $sql;
 	is($t->sql("SET timezone = 'America/New_York'; CREATE TEMP TABLE due AS SELECT at FROM imagekit.next_audits; SET timezone = '$zone'; SELECT to_char(at, 'HH24:MI') FROM due"),
-		'03:00', "the hours are those of $zone, where $whose has another time zone");
+		sprintf('%02d:00', $opens), "the hours are those of $zone, where $whose has another time zone");
 }
 $t->sql("ALTER DATABASE postgres RESET timezone; ALTER ROLE $superuser RESET timezone; ALTER ROLE $superuser IN DATABASE postgres RESET timezone");
 options('DROP audit_hours');
