@@ -35,6 +35,7 @@ constexpr char kClaim[] =
     "RETURNING id, url, file_id, server, transaction, relation, role, origin, captured_at, due_at, attempts, in_doubt,"
     "          approved, last_error";
 
+// $1 accounts that can be sent to, $2 all accounts, $3 those that are stopped, $4 whether something was left in the journal
 constexpr char kNextDue[] =
     "SELECT LEAST("
     "  (SELECT b.due_at FROM imagekit.backlog b"
@@ -47,8 +48,7 @@ constexpr char kNextDue[] =
     "   CROSS JOIN LATERAL (SELECT pg_catalog.min(b.due_at) FROM imagekit.backlog b"
     "                       WHERE b.server OPERATOR(pg_catalog.=) s.server"
     "                       AND b.state IN ('waiting', 'retrying')) AS w(due_at)"
-    "   WHERE s.server OPERATOR(pg_catalog.=) ANY ($3) AND (w.due_at IS NOT NULL OR $4)"
-    "   AND s.paused_until OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()))";
+    "   WHERE s.server OPERATOR(pg_catalog.=) ANY ($3) AND (w.due_at IS NOT NULL OR $4)))";
 
 // While the journal is small, what others have in their hands is looked for as well: nobody says when they let it go. In a
 // large one the next look from the beginning finds it.
@@ -83,11 +83,13 @@ List *ServersIn(const char *sql) {
   return servers;
 }
 
-// The accounts, by whether they can be sent to at this moment.
+// The accounts, by whether they can be sent to at this moment. None is in both of the latter two, nor in neither because its
+// stop ended between two looks at the clock: nobody would come back for it.
 struct Servers {
   List *all;
-  List *configured;  // without a problem of configuration, and not paused by an operator
-  List *usable;      // and not stopped
+  // Without a problem of configuration, and not paused by an operator:
+  List *usable;
+  List *stopped;
 };
 
 Servers SortServers(const Sender &sender) {
@@ -100,8 +102,9 @@ Servers SortServers(const Sender &sender) {
     Oid server = entry->account->server;
     servers.all = lappend_oid(servers.all, server);
     if (entry->problem != nullptr || list_member_oid(paused, server)) continue;
-    servers.configured = lappend_oid(servers.configured, server);
-    if (entry->pause_cause == nullptr && !list_member_oid(stopped, server))
+    if (list_member_oid(stopped, server))
+      servers.stopped = lappend_oid(servers.stopped, server);
+    else if (entry->pause_cause == nullptr)
       servers.usable = lappend_oid(servers.usable, server);
   }
   return servers;
@@ -301,7 +304,7 @@ TimestampTz NextDue(const Batch &batch, const Sender &sender, const worker::Jour
   pg::RunSql(kNextDue, SPI_OK_SELECT,
              {{OIDARRAYOID, OidArray(servers.usable)},
               {OIDARRAYOID, OidArray(servers.all)},
-              {OIDARRAYOID, OidArray(servers.configured)},
+              {OIDARRAYOID, OidArray(servers.stopped)},
               {BOOLOID, BoolGetDatum(place.left)}});
   bool null;
   Datum datum = pg::Field(0, 1, &null);
