@@ -100,12 +100,13 @@ COMMENT ON FUNCTION imagekit.prefixes() IS 'The URL prefixes of all accounts: wh
 
 CREATE FUNCTION imagekit.search_columns(relation oid, sample_pages integer)
   RETURNS TABLE ("column" smallint, server oid, rows_searched bigint, rows_with_urls bigint, rows_unseen bigint,
-                 rows_unreadable bigint, example text, place text, searched text, problem text, sources text[], columns smallint[])
+                 rows_unreadable bigint, rows_named bigint, example text, place text, searched text, problem text, sources text[],
+                 columns smallint[])
   LANGUAGE c VOLATILE ROWS 5 AS 'MODULE_PATHNAME', 'imagekit_search_columns';
 COMMENT ON FUNCTION imagekit.search_columns(oid, integer) IS
   'Reads a table, or sample_pages of it, for URLs in all columns. One row for the table (column NULL), then one for each column '
   'and account (server 0: no account''s prefix) it found. rows_unseen: with URLs that no watched source sees; rows_unreadable: '
-  'with URLs that none could see. problem: why it was not searched. sources: what is watched of the column; columns: what was searched.';
+  'with URLs that none could see; rows_named: that name an orphan by its path or fileId alone. problem: why it was not searched. sources: what is watched of the column; columns: what was searched.';
 
 CREATE FUNCTION imagekit.sources_of(relation oid, "column" name, OUT watched oid, OUT whole boolean, OUT sources text[]) RETURNS record
   LANGUAGE c STRICT STABLE AS 'MODULE_PATHNAME', 'imagekit_sources_of';
@@ -138,6 +139,7 @@ CREATE TABLE imagekit.url_columns (
   rows_with_urls bigint NOT NULL,
   rows_unseen bigint NOT NULL,
   rows_unreadable bigint NOT NULL,
+  rows_named bigint NOT NULL,
   example text,
   place text,
   sources text[],
@@ -145,7 +147,7 @@ CREATE TABLE imagekit.url_columns (
   PRIMARY KEY (relation, number, server)
 );
 COMMENT ON TABLE imagekit.url_columns IS
-  'All columns in which URLs were found, watched or not. Internal: see imagekit.unwatched_columns.';
+  'All columns in which URLs or names of orphans were found, watched or not. Internal: see imagekit.unwatched_columns.';
 COMMENT ON COLUMN imagekit.url_columns.server IS 'Account; 0: no account''s prefix.';
 COMMENT ON COLUMN imagekit.url_columns.sources IS 'What was watched of it at that time.';
 
@@ -185,10 +187,10 @@ BEGIN
       EXIT WHEN f.problem IS NOT NULL;  -- what the last search found is still true
       DELETE FROM imagekit.url_columns u WHERE u.relation = scan_unwatched.relation;
     ELSE
-      INSERT INTO imagekit.url_columns (relation, number, server, rows_with_urls, rows_unseen, rows_unreadable, example, place,
-                                        sources, problem)
-      VALUES (scan_unwatched.relation, f."column", f.server, f.rows_with_urls, f.rows_unseen, f.rows_unreadable, f.example, f.place,
-              f.sources, f.problem);
+      INSERT INTO imagekit.url_columns (relation, number, server, rows_with_urls, rows_unseen, rows_unreadable, rows_named, example,
+                                        place, sources, problem)
+      VALUES (scan_unwatched.relation, f."column", f.server, f.rows_with_urls, f.rows_unseen, f.rows_unreadable, f.rows_named,
+              f.example, f.place, f.sources, f.problem);
       found := found + 1;
     END IF;
   END LOOP;
@@ -252,6 +254,20 @@ END $$;
 COMMENT ON FUNCTION imagekit.unwatched_problem(oid, name, oid, bigint, bigint, bigint, text, text[], text) IS
   'Why URLs that a search has found in a column do not all count as uses, as things are watched now; NULL: they do.';
 
+CREATE FUNCTION imagekit.column_problem(
+    relation oid, "column" name, server oid, rows_with_urls bigint, rows_unseen bigint, rows_unreadable bigint, rows_named bigint,
+    place text, sources text[], problem text, OUT of_urls text, OUT of_all text) RETURNS record
+  LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT u.problem,
+         nullif(concat_ws('; ', u.problem,
+           CASE WHEN $7 > 0 THEN
+             'names orphans by path or fileId alone' || CASE WHEN $4 = 0 THEN coalesce(' (at ' || $8 || ')', '') ELSE '' END
+             || ', which no check takes for a use: add their folder to the option protect, or waive the column' END), '')
+  FROM (SELECT CASE WHEN $4 > 0 OR $10 IS NOT NULL THEN imagekit.unwatched_problem($1, $2, $3, $4, $5, $6, $8, $9, $10) END) AS u(problem)
+$$;
+COMMENT ON FUNCTION imagekit.column_problem(oid, name, oid, bigint, bigint, bigint, bigint, text, text[], text) IS
+  'Why what a search has found in a column does not all count as uses; of_urls: what watch() may put right. NULL: it does.';
+
 CREATE FUNCTION imagekit.watch_target(relation oid, "column" name, server oid, rows_unreadable bigint, problem text) RETURNS oid
   LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   WITH RECURSIVE above AS (
@@ -303,7 +319,8 @@ COMMENT ON FUNCTION imagekit.waive_statement(oid, name) IS 'The call of imagekit
 
 CREATE VIEW imagekit.unwatched_columns AS
 SELECT s.relation::regclass AS relation, a.attname AS "column", v.srvname AS server, s.rows_searched,
-       CASE WHEN u.rows_unseen > 0 THEN u.rows_unseen ELSE u.rows_with_urls END AS rows_with_urls,
+       CASE WHEN p.of_urls IS NULL THEN u.rows_named WHEN u.rows_unseen > 0 THEN u.rows_unseen ELSE u.rows_with_urls END
+         AS rows_with_urls,
        CASE WHEN u.problem IS NULL THEN 'all' ELSE 'not searched' END AS searched, s.searched_at, u.example, p.problem, w.waived,
        CASE WHEN w.waived THEN NULL
             WHEN t.target IS NULL THEN imagekit.waive_statement(s.relation, a.attname)
@@ -313,10 +330,10 @@ FROM imagekit.searched_tables s
 JOIN imagekit.url_columns u ON u.relation = s.relation
 JOIN pg_attribute a ON a.attrelid = s.relation AND a.attnum = u.number AND NOT a.attisdropped
 LEFT JOIN pg_foreign_server v ON v.oid = u.server
-CROSS JOIN LATERAL imagekit.unwatched_problem(s.relation, a.attname, u.server, u.rows_with_urls, u.rows_unseen, u.rows_unreadable,
-                                              u.place, u.sources, u.problem) AS p(problem)
+CROSS JOIN LATERAL imagekit.column_problem(s.relation, a.attname, u.server, u.rows_with_urls, u.rows_unseen, u.rows_unreadable,
+                                           u.rows_named, u.place, u.sources, u.problem) AS p(of_urls, problem)
 CROSS JOIN LATERAL imagekit.is_waived(s.relation, a.attname) AS w(waived)
-LEFT JOIN LATERAL imagekit.watch_target(s.relation, a.attname, u.server, u.rows_unreadable, u.problem) AS t(target) ON true
+LEFT JOIN LATERAL imagekit.watch_target(s.relation, a.attname, u.server, u.rows_unreadable, u.problem) AS t(target) ON p.of_urls IS NOT NULL
 WHERE p.problem IS NOT NULL
 UNION ALL
 SELECT s.relation::regclass, NULL, NULL, 0, 0, 'not searched', s.tried_at, NULL, 'cannot be searched: ' || s.problem, w.waived,
@@ -324,16 +341,16 @@ SELECT s.relation::regclass, NULL, NULL, 0, 0, 'not searched', s.tried_at, NULL,
 FROM imagekit.searched_tables s CROSS JOIN LATERAL imagekit.is_waived(s.relation, NULL) AS w(waived)
 WHERE s.searched_at IS NULL AND s.problem IS NOT NULL AND EXISTS (SELECT FROM pg_class c WHERE c.oid = s.relation);
 COMMENT ON VIEW imagekit.unwatched_columns IS
-  'Columns whose URLs do not all count as uses of files, as the last search of each table in full has found them: by '
+  'Columns whose URLs do not all count as uses of files, or that name orphans without a URL, as the last search of each table in full has found them: by '
   'CALL imagekit.search_unwatched(), or an audit.';
 COMMENT ON COLUMN imagekit.unwatched_columns.relation IS 'The table; partitions and children each by themselves.';
 COMMENT ON COLUMN imagekit.unwatched_columns."column" IS 'The column; NULL: the table could not be searched.';
 COMMENT ON COLUMN imagekit.unwatched_columns.server IS 'Account (foreign server) whose URLs it holds; NULL: under no account''s prefix.';
 COMMENT ON COLUMN imagekit.unwatched_columns.rows_searched IS 'Rows of the table.';
-COMMENT ON COLUMN imagekit.unwatched_columns.rows_with_urls IS 'Rows in which it holds such URLs.';
+COMMENT ON COLUMN imagekit.unwatched_columns.rows_with_urls IS 'Rows in which it holds such URLs, or names of orphans.';
 COMMENT ON COLUMN imagekit.unwatched_columns.searched IS 'all; or not searched: what is in it cannot be read.';
 COMMENT ON COLUMN imagekit.unwatched_columns.searched_at IS 'When.';
-COMMENT ON COLUMN imagekit.unwatched_columns.example IS 'One of the URLs, or how it begins.';
+COMMENT ON COLUMN imagekit.unwatched_columns.example IS 'One of the URLs or names, or how it begins.';
 COMMENT ON COLUMN imagekit.unwatched_columns.problem IS 'Why they do not count, as things are watched now.';
 COMMENT ON COLUMN imagekit.unwatched_columns.waived IS 'imagekit.waive() said that they need not.';
 COMMENT ON COLUMN imagekit.unwatched_columns.statement IS
@@ -350,18 +367,17 @@ CREATE FUNCTION imagekit.find_unwatched(sample_pages integer DEFAULT 2000)
     LEFT JOIN pg_attribute a ON a.attrelid = t.relation AND a.attnum = f."column"
     WHERE f."column" IS NOT NULL OR f.problem IS NOT NULL),
   judged AS MATERIALIZED (
-    SELECT f.*, p.problem AS why, imagekit.is_waived(f.relation, f.attname) AS waived,
-           CASE WHEN f.attname IS NOT NULL
+    SELECT f.*, p.problem AS why, p.of_urls, imagekit.is_waived(f.relation, f.attname) AS waived,
+           CASE WHEN f.attname IS NOT NULL AND p.of_urls IS NOT NULL
                 THEN imagekit.watch_target(f.relation, f.attname, f.server, f.rows_unreadable, f.problem) END AS target
     FROM found f
     CROSS JOIN LATERAL (
-      SELECT CASE WHEN f.attname IS NULL THEN 'cannot be searched: ' || f.problem
-                  ELSE imagekit.unwatched_problem(
-                         f.relation, f.attname, f.server, f.rows_with_urls, f.rows_unseen, f.rows_unreadable, f.place, f.sources,
-                         f.problem) END AS problem) p
+      SELECT c.of_urls, CASE WHEN f.attname IS NULL THEN 'cannot be searched: ' || f.problem ELSE c.of_all END AS problem
+      FROM imagekit.column_problem(f.relation, f.attname, f.server, f.rows_with_urls, f.rows_unseen, f.rows_unreadable, f.rows_named,
+                                   f.place, f.sources, f.problem) c) p
     WHERE p.problem IS NOT NULL)
   SELECT j.relation::regclass, j.attname, s.srvname, j.rows_searched,
-         CASE WHEN j.rows_unseen > 0 THEN j.rows_unseen ELSE j.rows_with_urls END, j.searched, j.example, j.why, j.waived,
+         CASE WHEN j.of_urls IS NULL THEN j.rows_named WHEN j.rows_unseen > 0 THEN j.rows_unseen ELSE j.rows_with_urls END, j.searched, j.example, j.why, j.waived,
          CASE WHEN j.waived OR (SELECT c.relpersistence FROM pg_class c WHERE c.oid = j.relation) = 't' THEN NULL
               WHEN j.target IS NOT NULL
               THEN imagekit.watch_statement(j.target, array_agg(j.attname) FILTER (WHERE NOT j.waived) OVER (PARTITION BY j.target))
@@ -373,7 +389,8 @@ CREATE FUNCTION imagekit.find_unwatched(sample_pages integer DEFAULT 2000)
 $$;
 COMMENT ON FUNCTION imagekit.find_unwatched(integer) IS
   'Searches all columns of the database that may hold text, except those of system catalogs, for URLs of the accounts, in any '
-  'spelling, and lists those in which they do not count as uses: not watched, or only in part. statement: what to run. Reads at most '
+  'spelling, and lists those in which they do not count as uses: not watched, or only in part; after an audit also those that name '
+  'orphans by path or fileId alone. statement: what to run. Reads at most '
   'sample_pages of each table; NULL: all. A column that a sample does not list may still hold some.';
 
 CREATE FUNCTION imagekit.unwatched_refusals(server oid DEFAULT NULL) RETURNS SETOF text
@@ -430,7 +447,7 @@ BEGIN
   RETURN QUERY
     SELECT format('column %I of table %s: %s%s. Run %s', u."column", u.relation, u.problem,
                   CASE WHEN u.searched = 'all'
-                       THEN format('; it holds URLs in %s row%s, such as %s', u.rows_with_urls, CASE WHEN u.rows_with_urls <> 1 THEN 's' ELSE '' END, u.example)
+                       THEN format('; found in %s row%s, such as %s', u.rows_with_urls, CASE WHEN u.rows_with_urls <> 1 THEN 's' ELSE '' END, u.example)
                        ELSE '' END, u.statement)
     FROM imagekit.unwatched_columns u
     WHERE NOT u.waived AND u."column" IS NOT NULL

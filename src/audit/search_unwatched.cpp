@@ -30,10 +30,12 @@ void InTransaction(const char *sql, Oid relation) {
   SPI_commit();
 }
 
-List *Tables() {
+// What is to be searched, and for what.
+List *Prepare() {
   EnsurePortalSnapshotExists();
   pg::SqlSession session;
   pg::OpenSql(&session);
+  KeepOrphans(PortalContext);
   uint64 count = pg::RunSql(kTables, SPI_OK_SELECT);
   MemoryContext before = MemoryContextSwitchTo(PortalContext);
   List *tables = NIL;
@@ -67,7 +69,7 @@ Datum imagekit_search_unwatched(PG_FUNCTION_ARGS) {
              errhint("CALL it on its own, outside BEGIN ... COMMIT and outside functions.")));
   if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT) elog(ERROR, "SPI_connect failed");
   InTransaction(kForget, InvalidOid);
-  List *tables = Tables();
+  List *tables = Prepare();
   for (int i = 0; i < list_length(tables); i++) {
     CHECK_FOR_INTERRUPTS();
     InTransaction(kSearch, list_nth_oid(tables, i));

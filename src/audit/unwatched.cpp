@@ -36,8 +36,9 @@ struct Reader {
   MemoryContext row_context;
 };
 
-KnownPrefixes *KnowPrefixes() {
+KnownPrefixes *KnowPrefixes(const FileNames *orphans) {
   auto *known = pg::Own<KnownPrefixes>(CurrentMemoryContext);
+  known->files = orphans;
   ListCell *account, *prefix;
   foreach (account, account::LoadAccounts(CurrentMemoryContext)) {
     auto *of = static_cast<account::Account *>(lfirst(account));
@@ -295,13 +296,13 @@ void TellProgress(const char *relation, int64 done, int64 all) {
                           relation == nullptr ? "tables" : "pages of table ", relation == nullptr ? "" : relation)));
 }
 
-void SearchRelation(Oid relation, int64 pages, TableResult *result) {
+void SearchRelation(Oid relation, int64 pages, const FileNames *orphans, TableResult *result) {
   *result = {};
   if (!LockInTime(relation)) {
     result->problem = pstrdup("it is locked by another session");
     return;
   }
-  Reader reader = {relation, pages,   result, CurrentMemoryContext, KnowPrefixes(), nullptr, nullptr,
+  Reader reader = {relation, pages,   result, CurrentMemoryContext, KnowPrefixes(orphans), nullptr, nullptr,
                    nullptr,  nullptr, nullptr};
   const ErrorData *error = pg::Attempt(Read, &reader);
   UnlockRelationOid(relation, AccessShareLock);
@@ -317,7 +318,8 @@ extern "C" {
 IMAGEKIT_SQL_FUNCTION(imagekit_search_columns);
 
 // search_columns(relation oid, sample_pages integer) -> TABLE ("column" smallint, server oid, rows_searched bigint, rows_with_urls
-// bigint, rows_unseen bigint, rows_unreadable bigint, example text, place text, searched text, problem text, sources text[], columns smallint[])
+// bigint, rows_unseen bigint, rows_unreadable bigint, rows_named bigint, example text, place text, searched text, problem text,
+// sources text[], columns smallint[])
 Datum imagekit_search_columns(PG_FUNCTION_ARGS) {
   using namespace imagekit;
   using namespace imagekit::audit;
@@ -330,7 +332,7 @@ Datum imagekit_search_columns(PG_FUNCTION_ARGS) {
   InitMaterializedSRF(fcinfo, 0);
   auto *out = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
   TableResult result;
-  SearchRelation(PG_GETARG_OID(0), pages, &result);
+  SearchRelation(PG_GETARG_OID(0), pages, OrphansFor(fcinfo->flinfo), &result);
   const char *searched = result.problem != nullptr ? "not searched" : result.all ? "all" : "sample";
   auto *numbers = static_cast<Datum *>(palloc(sizeof(Datum) * (result.count + 1)));
   for (int i = 0; i < result.count; i++) numbers[i] = Int16GetDatum(result.columns[i].number);
@@ -339,19 +341,21 @@ Datum imagekit_search_columns(PG_FUNCTION_ARGS) {
                        const char *place, const char *problem) {
     const auto as_text = [](const char *text) { return text == nullptr ? Datum{0} : CStringGetTextDatum(text); };
     const bool sources = column != nullptr && column->sources != 0;
-    Datum values[12] = {Int16GetDatum(column == nullptr ? 0 : column->number),
+    Datum values[13] = {Int16GetDatum(column == nullptr ? 0 : column->number),
                         ObjectIdGetDatum(server),
                         Int64GetDatum(result.rows),
                         Int64GetDatum(counts[0]),
                         Int64GetDatum(counts[1]),
                         Int64GetDatum(counts[2]),
+                        Int64GetDatum(counts[3]),
                         as_text(example),
                         as_text(place),
                         CStringGetTextDatum(problem == nullptr ? searched : "not searched"),
                         as_text(problem),
                         sources ? column->sources : Datum{0},
                         columns};
-    bool nulls[12] = {column == nullptr,
+    bool nulls[13] = {column == nullptr,
+                      false,
                       false,
                       false,
                       false,
@@ -365,7 +369,7 @@ Datum imagekit_search_columns(PG_FUNCTION_ARGS) {
                       column != nullptr};
     tuplestore_putvalues(out->setResult, out->setDesc, values, nulls);
   };
-  const int64 none[3] = {0, 0, 0};
+  const int64 none[4] = {0, 0, 0, 0};
   put(nullptr, InvalidOid, none, nullptr, nullptr, result.problem);
   for (int i = 0; i < result.count; i++) {
     const SearchedColumn &column = result.columns[i];
@@ -374,7 +378,7 @@ Datum imagekit_search_columns(PG_FUNCTION_ARGS) {
       continue;
     }
     for (const ColumnFinding &finding : column.search->findings()) {
-      const int64 counts[3] = {finding.rows, finding.unseen, finding.unreadable};
+      const int64 counts[4] = {finding.rows, finding.unseen, finding.unreadable, finding.named};
       const auto text = [](const std::string &bytes) {
         int length =
             pg_encoding_mbcliplen(GetDatabaseEncoding(), bytes.data(), static_cast<int>(bytes.size()), kMaxExample);

@@ -28,9 +28,16 @@ struct TableResult {
   char *problem;  // why it was not searched, or not to its end; NULL: it was
 };
 
+/// The files that the last audits call orphaned, and no option protects: values are compared with their paths and fileIds as
+/// well. Read once for all calls of `function` in a statement. NULL: there are none.
+const FileNames *OrphansFor(FmgrInfo *function);
+
+/// Read once for all statements as long as the context lives. Needs an open SqlSession.
+void KeepOrphans(MemoryContext context);
+
 /// Reads a table, or about `pages` pages spread over it (negative: all), for all columns that may hold URLs. Never waits long
 /// for a lock, and keeps none. Raises only a cancel; whatever else goes wrong is the result's problem.
-void SearchRelation(Oid relation, int64 pages, TableResult *result);
+void SearchRelation(Oid relation, int64 pages, const FileNames *orphans, TableResult *result);
 
 /// Says in a NOTICE how many pages of a relation, or (NULL) how many tables have been read, when the last one was long ago.
 void TellProgress(const char *relation, int64 done, int64 all);

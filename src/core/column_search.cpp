@@ -1,4 +1,4 @@
-// ColumnSearch: mentions, beside what UrlScanner and EndpointMap make of the same text.
+// ColumnSearch: mentions, beside what UrlScanner and EndpointMap make of the same text; and names of files.
 
 #include "core/column_search.h"
 
@@ -25,6 +25,12 @@ std::string_view Example(std::string_view text) noexcept {
   return text.substr(0, static_cast<size_t>(std::find_if(text.begin(), text.end(), NeverInUrl) - text.begin()));
 }
 
+void Show(ColumnFinding* finding, std::string_view example, const JsonStrings* where) {
+  finding->example = example;
+  finding->place = where == nullptr ? std::string() : FormatJsonPath(where->path());
+  if (where != nullptr && where->is_key()) finding->place += " (the key itself)";
+}
+
 }  // namespace
 
 bool KnownPrefixes::Add(int account, std::string_view prefix) {
@@ -37,22 +43,31 @@ bool KnownPrefixes::Add(int account, std::string_view prefix) {
   return true;
 }
 
-bool ColumnSearch::Any(std::string_view text) const noexcept {
+bool ColumnSearch::HasUrl(std::string_view text) const noexcept {
   Mention mention;
   return MentionScanner(known_.mentions, text).Next(&mention) || MayLookLikeImageKit(text);
 }
 
+bool ColumnSearch::Names(std::string_view text) const {
+  return known_.files != nullptr && known_.files->Find(text) != kNoAccount;
+}
+
+bool ColumnSearch::Any(std::string_view text) const { return HasUrl(text) || Names(text); }
+
 void ColumnSearch::LookAtText(std::string_view text) {
-  if (!Any(text)) return;
+  TakeName(text, nullptr);
+  if (!HasUrl(text)) return;
   const bool whole = std::any_of(watched_.begin(), watched_.end(), [](const JsonPath& path) { return path.empty(); });
   Look(text, whole, true, nullptr);
 }
 
 void ColumnSearch::LookAtJson(std::string_view json) {
-  if (!Any(json)) return;
+  // Names do not show in the document as a whole.
+  if (known_.files == nullptr && !HasUrl(json)) return;
   JsonStrings strings(json);
   while (strings.Next()) {
-    if (!Any(strings.value())) continue;
+    TakeName(strings.value(), &strings);
+    if (!HasUrl(strings.value())) continue;
     const bool watched =
         std::any_of(watched_.begin(), watched_.end(), [&](const JsonPath& path) { return strings.IsUnder(path); });
     Look(strings.value(), watched && !strings.is_key(), !strings.is_key(), &strings);
@@ -61,7 +76,8 @@ void ColumnSearch::LookAtJson(std::string_view json) {
 }
 
 void ColumnSearch::LookAtPrinted(std::string_view text) {
-  if (Any(text)) Look(text, false, false, nullptr);
+  TakeName(text, nullptr);
+  if (HasUrl(text)) Look(text, false, false, nullptr);
 }
 
 /// `watched`: it stands where a source sees it; `readable`: one could.
@@ -98,25 +114,33 @@ void ColumnSearch::Look(std::string_view text, bool watched, bool readable, cons
   unseen_before(text.size());
 }
 
+ColumnFinding* ColumnSearch::Of(int account) {
+  for (ColumnFinding& finding : findings_)
+    if (finding.account == account) return &finding;
+  findings_.emplace_back().account = account;
+  row_.push_back(InRow{});
+  return &findings_.back();
+}
+
 void ColumnSearch::Take(int account, bool seen, bool readable, std::string_view example, const JsonStrings* where) {
-  size_t i = 0;
-  while (i < findings_.size() && findings_[i].account != account) ++i;
-  if (i == findings_.size()) {
-    findings_.emplace_back().account = account;
-    row_.push_back(InRow{});
-  }
-  ColumnFinding& finding = findings_[i];
-  InRow& row = row_[i];
+  ColumnFinding& finding = *Of(account);
+  InRow& row = row_[static_cast<size_t>(&finding - findings_.data())];
   const bool better = finding.example.empty() || (!readable && finding.unreadable == 0 && !row.unreadable) ||
                       (!seen && finding.unseen == 0 && !row.unseen);
-  if (better) {
-    finding.example = Example(example);
-    finding.place = where == nullptr ? std::string() : FormatJsonPath(where->path());
-    if (where != nullptr && where->is_key()) finding.place += " (the key itself)";
-  }
+  if (better) Show(&finding, Example(example), where);
   row.any = true;
   row.unseen |= !seen;
   row.unreadable |= !readable;
+}
+
+void ColumnSearch::TakeName(std::string_view text, const JsonStrings* where) {
+  const int account = known_.files == nullptr ? kNoAccount : known_.files->Find(text);
+  if (account == kNoAccount) return;
+  ColumnFinding& finding = *Of(account);
+  InRow& row = row_[static_cast<size_t>(&finding - findings_.data())];
+  if (finding.unseen == 0 && !row.unseen && finding.named == 0 && !row.named)
+    Show(&finding, text.substr(0, kMaxExample), where);
+  row.named = true;
 }
 
 void ColumnSearch::EndRow() {
@@ -124,6 +148,7 @@ void ColumnSearch::EndRow() {
     findings_[i].rows += row_[i].any;
     findings_[i].unseen += row_[i].unseen;
     findings_[i].unreadable += row_[i].unreadable;
+    findings_[i].named += row_[i].named;
     row_[i] = InRow{};
   }
 }

@@ -127,5 +127,64 @@ TEST(JsonStrings, DeepAndOdd) {
   EXPECT_EQ(odd.value(), "??\n\"\\");
 }
 
+FileNames Orphans() {
+  FileNames files;
+  files.Add(kAcme, "/avatars/a b.jpg", "5f7d39aa80d6d9b1ff9ac8aa");
+  files.Add(kAcme + 1, "/root.jpg", "");
+  files.Add(kAcme, "/what?.jpg", "id");
+  files.Sort();
+  return files;
+}
+
+TEST(FileNames, Find) {
+  const FileNames files = Orphans();
+  for (const char* named :
+       {"/avatars/a b.jpg", "avatars/a b.jpg", "//avatars/a b.jpg", "avatars/a%20b.jpg", " /avatars/a b.jpg\n",
+        "/avatars/a b.jpg?tr=w-3", "/avatars/a%20b.jpg#x", "5f7d39aa80d6d9b1ff9ac8aa", "/what?.jpg", "what%3F.jpg"})
+    EXPECT_EQ(files.Find(named), kAcme) << named;
+  EXPECT_EQ(files.Find("root.jpg"), kAcme + 1);
+  for (const char* other :
+       {"", " ", "/", "?", "#a", "%", "a b.jpg", "/avatars", "/avatars/", "/Avatars/a b.jpg", "/avatars/a b.jpg/x",
+        "x /avatars/a b.jpg", "5f7d39aa80d6d9b1ff9ac8a", "/what", "https://ik.imagekit.io/acme/root.jpg"})
+    EXPECT_EQ(files.Find(other), kNoAccount) << other;
+  EXPECT_EQ(files.Find(std::string(8192, 'x')), kNoAccount);
+  EXPECT_EQ(files.Find(std::string(9000, ' ') + "root.jpg"), kNoAccount);
+  EXPECT_EQ(FileNames().Find("root.jpg"), kNoAccount);
+}
+
+TEST(ColumnSearch, NamesOfFiles) {
+  const FileNames files = Orphans();
+  KnownPrefixes known = Known();
+  known.files = &files;
+  const auto tell = [](const ColumnSearch& search) {
+    std::string named = Tell(search);
+    for (const ColumnFinding& finding : search.findings()) named += " +" + std::to_string(finding.named);
+    return named;
+  };
+  ColumnSearch text(known);
+  text.Watch({});
+  for (const char* value : {"avatars/a b.jpg", "x", "avatars/a b.jpg"}) {
+    text.LookAtText(value);
+    text.LookAtText(value);
+    text.EndRow();
+  }
+  EXPECT_EQ(tell(text), "7 0/0/0 avatars/a b.jpg +2");
+  text.LookAtText("https://ik.imagekit.io/acme/a.jpg");
+  text.EndRow();
+  EXPECT_EQ(tell(text), "7 1/0/0 avatars/a b.jpg +2");
+  text.LookAtText("ik.imagekit.io/acme/a.jpg");
+  text.EndRow();
+  EXPECT_EQ(tell(text), "7 2/1/1 ik.imagekit.io/acme/a.jpg +2");
+
+  ColumnSearch json(known);
+  json.LookAtJson(R"({"a": [1, "\/avatars\/a b.jpg"], "root.jpg": 1})");
+  json.EndRow();
+  EXPECT_EQ(tell(json), "7 0/0/0 /avatars/a b.jpg a[*]; 8 0/0/0 root.jpg \"root.jpg\" (the key itself) +1 +1");
+  ColumnSearch printed(known);
+  printed.LookAtPrinted("/root.jpg");
+  printed.EndRow();
+  EXPECT_EQ(tell(printed), "8 0/0/0 /root.jpg +1");
+}
+
 }  // namespace
 }  // namespace imagekit

@@ -58,7 +58,7 @@ my $sprung = $t->sql('SELECT last_value FROM sprung');
 is(found(), 'hidden.image 100', 'rows behind a policy');
 is(found('NULL'), 'hidden.image 100', 'likewise');
 $t->sql('CALL imagekit.search_unwatched()');
-like(refusals(), qr/^column image of table public\.hidden: not watched; it holds URLs in 100 rows, such as \Q$ENDPOINT\E\/1\.jpg\. Run SELECT imagekit\.watch\('public\.hidden', '\{image\}'\);$/,
+like(refusals(), qr/^column image of table public\.hidden: not watched; found in 100 rows, such as \Q$ENDPOINT\E\/1\.jpg\. Run SELECT imagekit\.watch\('public\.hidden', '\{image\}'\);$/,
 	'and the owner\'s other session is told what to do');
 is($t->sql('SELECT last_value FROM sprung'), $sprung, 'nothing that its owner wrote has run');
 $t->sql('DROP TABLE hidden');

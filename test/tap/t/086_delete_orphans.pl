@@ -94,7 +94,7 @@ my $unapproved = digest($loose);
 like($t->messages("SELECT * FROM imagekit.delete_orphans($loose, dry_run => false, approve => '$unapproved')"), qr/ERROR:  orphans are not deleted: table public\.modules is watched since/, 'for which there is no approval');
 audit();
 $t->sql(qq{CREATE TABLE letters (body text); INSERT INTO letters VALUES ('<img src="$ENDPOINT/orphan.jpg">'); CALL imagekit.search_unwatched()});
-like(refusals($loose), qr/^column body of table public\.letters: not watched; it holds URLs in 1 row.*Run SELECT imagekit\.watch\(/m, 'a column that is not watched');
+like(refusals($loose), qr/^column body of table public\.letters: not watched; found in 1 row.*Run SELECT imagekit\.watch\(/m, 'a column that is not watched');
 $t->sql(q{SELECT imagekit.waive('letters', 'body', 'old letters')});
 unlike(refusals($loose), qr/letters/, 'until it is waived');
 

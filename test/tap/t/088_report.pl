@@ -260,7 +260,7 @@ is(tasks($acme), join("\n", "{3} files of table $evil_relation are held: $reason
 	"{$orphans} files ({$freed}) are used by no row: see the orphans. See what would be deleted, and what stands against it; then dry_run => false",
 	'{4} URLs in rows have no file: their images do not show. See the rows, and upload the files or mend the rows. By table'), 'what is to be done, the most urgent first');
 like(tasks($evil), qr{\APaused by \S+ since .*: </p><script>alert\(1\)</script>\. What rows drop is queued\. Let it go on\nIt cannot be used as it is: there is no key: .*\nIt was never audited: .*\z}, 'what is to be done for the other');
-like(bytes($page->by_id('state')->words), qr/^State To do, for all accounts No orphan is deleted before it is known which columns hold URLs: column body of table public\.notes: not watched; it holds URLs in 3 rows/,
+like(bytes($page->by_id('state')->words), qr/^State To do, for all accounts No orphan is deleted before it is known which columns hold URLs: column body of table public\.notes: not watched; found in 3 rows/,
 	'and for all of them');
 
 # Findings.

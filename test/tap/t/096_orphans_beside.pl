@@ -11,6 +11,7 @@ use Test::More;
 
 my $t = ImageKit::Test->new(settings => { timezone => 'UTC' });
 my ($node, $imagekit) = ($t->node, $t->imagekit);
+$t->sql('CREATE EXTENSION citext');
 
 my %old = (createdAt => '2024-05-01T10:00:00.000Z', updatedAt => '2024-05-01T10:00:00.000Z');
 sub seed { return $imagekit->seed(map { ref $_ ? { size => 1000, %$_ } : { filePath => $_, size => 1000, %old } } @_); }
@@ -95,6 +96,33 @@ like(refusals(q{apart => '0', max_fraction => 1}), qr/^not searched for URLs sin
 $t->sql('CALL imagekit.search_unwatched()');
 like(refusals(q{apart => '0', max_fraction => 1}), qr/column body of table public\.letters: not watched/, 'and it finds what was written meanwhile');
 $t->sql('DROP TABLE letters');
+
+# Columns that name files without a URL: the endpoint is put in front by the application -------------------------------------
+
+my $id = $t->sql(q{SELECT file_id FROM imagekit.orphans WHERE path = '/mail/9.jpg'});
+$t->sql(qq{
+	CREATE TABLE people (id int, avatar text, data jsonb, upload text, note citext, number int);
+	INSERT INTO people VALUES (1, '/mail/12.jpg', '{"images": ["x", "mail/11.jpg?tr=w-100"]}', '$id', ' /mail/10%2Ejpg ', 1), (2, 'mail/12', '{}', 'x', 'mail/', 2);
+	INSERT INTO patches VALUES (7001, '{/mail/12.jpg}');
+	CALL imagekit.search_unwatched()});
+my $alone = 'names orphans by path or fileId alone%s, which no check takes for a use: add their folder to the option protect, or waive the column; found in 1 row';
+my $refused = refusals(q{apart => '0', max_fraction => 1});
+for my $of ([ 'people.avatar', '', '/mail/12.jpg' ], [ 'people.data', ' (at images[*])', 'mail/11.jpg?tr=w-100' ], [ 'people.upload', '', $id ], [ 'people.note', '', ' /mail/10%2Ejpg ' ], [ 'patches.images', '', '/mail/12.jpg' ])
+{
+	my ($where, $at, $example) = @$of;
+	my ($table, $column) = split /\./, $where;
+	my $expected = sprintf "column %s of table public.%s: $alone, such as %s. Run SELECT imagekit.waive('public.%s', '%s', reason => '');", $column, $table, $at, $example, $table, $column;
+	is(join("\n", grep { /^column $column of table public\.$table:/ } split /\n/, $refused), $expected, "$where");
+}
+is($t->sql(q{SELECT string_agg(relation || '.' || "column" || ' ' || rows_with_urls, ', ' ORDER BY relation::text, "column") FROM imagekit.find_unwatched()}),
+	'patches.images 1, people.avatar 1, people.data 1, people.note 1, people.upload 1', 'find_unwatched() finds the same');
+# One that holds URLs as well is to be watched first.
+$t->sql(qq{UPDATE people SET avatar = '$ENDPOINT/used/1.jpg' WHERE id = 2; CALL imagekit.search_unwatched()});
+like(refusals(q{apart => '0', max_fraction => 1}), qr/^column avatar of table public\.people: not watched; names orphans by path.* Run SELECT imagekit\.watch\('public\.people', '\{avatar\}'\);$/m, 'a column of both kinds is to be watched');
+$t->sql(q{DELETE FROM patches WHERE id = 7001; ALTER SERVER acme OPTIONS (ADD protect '/mail/*'); CALL imagekit.search_unwatched()});
+unlike(refusals(q{apart => '0', max_fraction => 1}), qr/names orphans/, 'what is protected may be named');
+$t->sql(q{ALTER SERVER acme OPTIONS (DROP protect); DROP TABLE people; CALL imagekit.search_unwatched()});
+unlike(refusals(q{apart => '0', max_fraction => 1}), qr/names orphans/, 'what is gone names nothing');
 
 # Another database of the server that works for the account ----------------------------------------------------------------
 
