@@ -65,7 +65,8 @@ CREATE TABLE imagekit.backlog (
   last_error text,
   approved boolean NOT NULL DEFAULT false
 ) WITH (autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0.05);
-CREATE INDEX backlog_due ON imagekit.backlog (due_at, id) WHERE state IN ('waiting', 'retrying');
+-- By account: millions that wait for one that is stopped are in nobody's way.
+CREATE INDEX backlog_due ON imagekit.backlog (server, due_at, id) WHERE state IN ('waiting', 'retrying');
 CREATE INDEX backlog_retrying ON imagekit.backlog (due_at) WHERE state = 'retrying';
 CREATE INDEX backlog_failed ON imagekit.backlog (server) WHERE state = 'failed';
 CREATE INDEX backlog_in_doubt ON imagekit.backlog (server) WHERE in_doubt;
@@ -85,6 +86,27 @@ COMMENT ON COLUMN imagekit.backlog.origin IS 'D delete, U update, T truncate, E 
 COMMENT ON COLUMN imagekit.backlog.in_doubt IS
   'A delete may have been sent whose answer is not known: that the file is not there any more is no surprise.';
 COMMENT ON COLUMN imagekit.backlog.approved IS 'An operator has let it go: no window holds it again.';
+
+-- From one account to the next by the index, whatever is between them.
+CREATE VIEW imagekit.first_due AS
+WITH RECURSIVE waiting AS (
+  (SELECT b.server FROM imagekit.backlog b
+   WHERE b.state IN ('waiting', 'retrying') AND b.server IS NOT NULL ORDER BY b.server LIMIT 1)
+  UNION ALL
+  SELECT n.server
+  FROM waiting w
+  CROSS JOIN LATERAL (SELECT b.server FROM imagekit.backlog b
+                      WHERE b.state IN ('waiting', 'retrying') AND b.server > w.server ORDER BY b.server LIMIT 1) n)
+SELECT w.server, d.due_at
+FROM waiting w
+CROSS JOIN LATERAL (SELECT b.due_at FROM imagekit.backlog b
+                    WHERE b.state IN ('waiting', 'retrying') AND b.server = w.server ORDER BY b.due_at, b.id LIMIT 1) d
+UNION ALL
+(SELECT NULL, b.due_at FROM imagekit.backlog b
+ WHERE b.state IN ('waiting', 'retrying') AND b.server IS NULL ORDER BY b.due_at, b.id LIMIT 1);
+COMMENT ON VIEW imagekit.first_due IS 'When the first of each account''s files in imagekit.backlog is due. Internal.';
+COMMENT ON COLUMN imagekit.first_due.server IS 'Account (foreign server), as in imagekit.backlog; NULL: none any more.';
+COMMENT ON COLUMN imagekit.first_due.due_at IS 'Of its first one.';
 
 CREATE TABLE imagekit.claims (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -144,10 +144,7 @@ BEGIN ATOMIC
   FROM few f WHERE NOT EXISTS (SELECT FROM many m WHERE m.state = f.state)
   UNION ALL
   -- the first of all by their index, whatever the sample has seen
-  SELECT d.server, 'waiting', 0, min(d.due_at)
-  FROM (SELECT b.server, b.due_at FROM imagekit.backlog b
-        WHERE b.state IN ('waiting', 'retrying') ORDER BY b.due_at, b.id LIMIT 1000) d
-  GROUP BY d.server;
+  SELECT d.server, 'waiting', 0, d.due_at FROM imagekit.first_due d;
 END;
 COMMENT ON FUNCTION imagekit.queue_depth() IS
   'How many files (state waiting, held, failed) and purges (purge) there are for each account, of long tables by an estimate. '

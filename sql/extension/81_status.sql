@@ -31,8 +31,8 @@ SELECT s.srvname AS server,
                        THEN 'the library is not in shared_preload_libraries, so no background worker runs: '
                             'CALL imagekit.drain() sends what is due' END),
          h.cause, u.cause, l.cause, imagekit.audit_overdue(s.oid)), '') AS cause,
-       (SELECT min(b.due_at) FROM imagekit.backlog b
-        WHERE b.state IN ('waiting', 'retrying') AND b.server = s.oid) AS next_due_at,
+       (SELECT b.due_at FROM imagekit.backlog b
+        WHERE b.state IN ('waiting', 'retrying') AND b.server = s.oid ORDER BY b.due_at, b.id LIMIT 1) AS next_due_at,
        (SELECT count(*) FROM imagekit.backlog b WHERE b.state = 'failed' AND b.server = s.oid) AS failed,
        coalesce(h.files, 0) AS held,
        (SELECT max(h.settled_at) FROM imagekit.history h

@@ -24,31 +24,23 @@ LOCKTAG Tag(uint32 number) {
 LOCKTAG DrainLockTag() { return Tag(1); }
 LOCKTAG QueueLockTag() { return Tag(2); }
 
-// $1 limit, $2 accounts that may have files claimed, $3 all accounts, $4 whether those of no account are wanted
-constexpr char kClaim[] =
-    "DELETE FROM imagekit.backlog WHERE id OPERATOR(pg_catalog.=) ANY (ARRAY("
-    "  SELECT b.id FROM imagekit.backlog b"
-    "  WHERE b.state IN ('waiting', 'retrying') AND b.due_at OPERATOR(pg_catalog.<=) pg_catalog.now()"
-    "  AND (b.server OPERATOR(pg_catalog.=) ANY ($2) OR $4 AND (b.server IS NULL"
-    "       OR b.server OPERATOR(pg_catalog.<>) ALL ($3)))"
-    "  ORDER BY b.due_at, b.id LIMIT $1 FOR UPDATE SKIP LOCKED)) "
-    "RETURNING id, url, file_id, server, transaction, relation, role, origin, captured_at, due_at, attempts, in_doubt,"
-    "          approved, last_error";
+// $1 limit, $2 account
+#define CLAIM(OF_ACCOUNT)                                                                                   \
+  "DELETE FROM imagekit.backlog WHERE id OPERATOR(pg_catalog.=) ANY (ARRAY("                                \
+  "  SELECT b.id FROM imagekit.backlog b"                                                                   \
+  "  WHERE b.state IN ('waiting', 'retrying') AND b.due_at OPERATOR(pg_catalog.<=) pg_catalog.now()"        \
+  "  AND " OF_ACCOUNT                                                                                       \
+  "  ORDER BY b.due_at, b.id LIMIT $1 FOR UPDATE SKIP LOCKED)) "                                            \
+  "RETURNING id, url, file_id, server, transaction, relation, role, origin, captured_at, due_at, attempts," \
+  "          in_doubt, approved, last_error"
 
-// $1 accounts that can be sent to, $2 all accounts, $3 those that are stopped, $4 whether something was left in the journal
-constexpr char kNextDue[] =
-    "SELECT LEAST("
-    "  (SELECT b.due_at FROM imagekit.backlog b"
-    "   WHERE b.state IN ('waiting', 'retrying')"
-    "   AND (b.server OPERATOR(pg_catalog.=) ANY ($1) OR b.server IS NULL"
-    "        OR b.server OPERATOR(pg_catalog.<>) ALL ($2))"
-    "   ORDER BY b.due_at, b.id LIMIT 1),"
-    "  (SELECT pg_catalog.min(CASE WHEN $4 THEN s.paused_until ELSE GREATEST(s.paused_until, w.due_at) END)"
-    "   FROM imagekit.account_state s"
-    "   CROSS JOIN LATERAL (SELECT pg_catalog.min(b.due_at) FROM imagekit.backlog b"
-    "                       WHERE b.server OPERATOR(pg_catalog.=) s.server"
-    "                       AND b.state IN ('waiting', 'retrying')) AS w(due_at)"
-    "   WHERE s.server OPERATOR(pg_catalog.=) ANY ($3) AND (w.due_at IS NOT NULL OR $4)))";
+constexpr char kClaim[] = CLAIM("b.server OPERATOR(pg_catalog.=) $2");
+constexpr char kClaimOfNone[] = CLAIM("b.server IS NULL");
+
+#undef CLAIM
+
+constexpr char kFirstDue[] =
+    "SELECT server, due_at, due_at OPERATOR(pg_catalog.<=) pg_catalog.now() FROM imagekit.first_due";
 
 // While the journal is small, what others have in their hands is looked for as well: nobody says when they let it go. In a
 // large one the next look from the beginning finds it.
@@ -60,18 +52,12 @@ constexpr char kInJournal[] =
 constexpr char kPaused[] = "SELECT server FROM imagekit.pauses";
 
 constexpr char kStopped[] =
-    "SELECT server FROM imagekit.account_state WHERE paused_until OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()";
+    "SELECT server, paused_until FROM imagekit.account_state WHERE paused_until OPERATOR(pg_catalog.>) "
+    "pg_catalog.clock_timestamp()";
 
 // Stopped before, and not known to be well again.
 constexpr char kProbing[] =
     "SELECT server FROM imagekit.account_state WHERE paused_until OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp()";
-
-Datum OidArray(List *oids) {
-  int count = list_length(oids);
-  auto *values = static_cast<Datum *>(palloc(sizeof(Datum) * (count + 1)));
-  for (int i = 0; i < count; i++) values[i] = ObjectIdGetDatum(list_nth_oid(oids, i));
-  return PointerGetDatum(construct_array(values, count, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
-}
 
 List *ServersIn(const char *sql) {
   uint64 count = pg::RunSql(sql, SPI_OK_SELECT);
@@ -90,24 +76,57 @@ struct Servers {
   // Without a problem of configuration, and not paused by an operator:
   List *usable;
   List *stopped;
+  TimestampTz *until;  // one for each of `stopped`
 };
 
 Servers SortServers(const Sender &sender) {
   Servers servers = {};
-  List *stopped = ServersIn(kStopped);
+  servers.until = static_cast<TimestampTz *>(palloc(sizeof(TimestampTz) * (list_length(sender.accounts) + 1)));
   List *paused = ServersIn(kPaused);
+  const uint64 stopped = pg::RunSql(kStopped, SPI_OK_SELECT);
   ListCell *cell;
   foreach (cell, sender.accounts) {
     auto *entry = static_cast<SenderAccount *>(lfirst(cell));
-    Oid server = entry->account->server;
+    const Oid server = entry->account->server;
     servers.all = lappend_oid(servers.all, server);
     if (entry->problem != nullptr || list_member_oid(paused, server)) continue;
-    if (list_member_oid(stopped, server))
+    bool null;
+    uint64 row = 0;
+    while (row < stopped && DatumGetObjectId(pg::Field(row, 1, &null)) != server) row++;
+    if (row < stopped) {
+      servers.until[list_length(servers.stopped)] = DatumGetTimestampTz(pg::Field(row, 2, &null));
       servers.stopped = lappend_oid(servers.stopped, server);
-    else if (entry->pause_cause == nullptr)
+    } else if (entry->pause_cause == nullptr) {
       servers.usable = lappend_oid(servers.usable, server);
+    }
   }
   return servers;
+}
+
+// When the first of an account's files in the backlog is due.
+struct FirstDue {
+  Oid server;  // InvalidOid: of no account
+  TimestampTz at;
+  bool now;
+};
+
+struct FirstDues {
+  FirstDue *of;
+  int count;
+};
+
+FirstDues ReadFirstDue() {
+  FirstDues dues;
+  dues.count = static_cast<int>(pg::RunSql(kFirstDue, SPI_OK_SELECT));
+  dues.of = static_cast<FirstDue *>(palloc(sizeof(FirstDue) * (dues.count + 1)));
+  for (int i = 0; i < dues.count; i++) {
+    bool null;
+    const Oid server = DatumGetObjectId(pg::Field(i, 1, &null));
+    dues.of[i].server = null ? InvalidOid : server;
+    dues.of[i].at = DatumGetTimestampTz(pg::Field(i, 2, &null));
+    dues.of[i].now = DatumGetBool(pg::Field(i, 3, &null));
+  }
+  return dues;
 }
 
 // Those that are decided only wait to be settled, with others of their claim that may be waiting for what is claimed next.
@@ -146,15 +165,40 @@ void ReadFile(Claiming *claiming, uint64 row) {
   file->last_error = pg::FieldText(row, 14, memory);
 }
 
-int ClaimFromBacklog(Claiming *claiming, List *servers, int limit, bool of_none) {
-  if (limit <= 0 || (servers == NIL && !of_none)) return 0;
-  uint64 count = pg::RunSql(kClaim, SPI_OK_DELETE_RETURNING,
-                            {{INT4OID, Int32GetDatum(limit)},
-                             {OIDARRAYOID, OidArray(servers)},
-                             {OIDARRAYOID, OidArray(claiming->servers.all)},
-                             {BOOLOID, BoolGetDatum(of_none)}});
+int ClaimFromBacklog(Claiming *claiming, Oid server, int limit) {
+  const pg::Param params[] = {{INT4OID, Int32GetDatum(limit)}, {OIDOID, ObjectIdGetDatum(server)}};
+  const bool none = !OidIsValid(server);
+  const uint64 count = pg::RunSql(none ? kClaimOfNone : kClaim, SPI_OK_DELETE_RETURNING, params, none ? 1 : 2);
   for (uint64 i = 0; i < count; i++) ReadFile(claiming, i);
   return static_cast<int>(count);
+}
+
+// What may be claimed of those that are due first: of each account an equal part of the room, so that one with millions leaves
+// some for the others. Those of no account need no room: they are parked at once. `more`: somebody had more than his part.
+int ClaimDue(Claiming *claiming, const Sender &sender, int room, int slots, bool *more) {
+  const FirstDues dues = ReadFirstDue();
+  int sharing = 0, claimed = 0;
+  const auto known = [&](Oid server) { return list_member_oid(claiming->servers.all, server); };
+  for (int i = 0; i < dues.count; i++) sharing += dues.of[i].now && list_member_oid(claiming->open, dues.of[i].server);
+  for (int i = 0; i < dues.count; i++) {
+    const FirstDue &due = dues.of[i];
+    const bool open = list_member_oid(claiming->open, due.server);
+    if (!due.now || (!open && known(due.server))) continue;
+    int limit = slots - claimed;
+    if (open) {
+      const int part = (room - claimed) / sharing;
+      sharing--;
+      limit = Min(limit, Min(Max(part, 1), worker::FindAccount(&sender, due.server)->room));
+    }
+    if (limit <= 0) {
+      *more |= open;
+      continue;
+    }
+    const int got = ClaimFromBacklog(claiming, due.server, limit);
+    *more |= got == limit;
+    claimed += got;
+  }
+  return claimed;
 }
 
 // Which accounts may have files claimed now, and how many. Those that are being tried again after a stop: one file is enough
@@ -266,14 +310,11 @@ Intake Claim(Batch *batch, Sender *sender, int64 limit, worker::JournalPlace *pl
   List *one_each = NIL;
   const int64 slots = Min(limit, int64{FreeSlots(*batch)});
   int room = static_cast<int>(Min(int64{ShareRoom(&claiming, sender, &one_each)}, slots));
-  // Those of no account need no room: they are parked at once.
-  const int wanted = Max(room, static_cast<int>(Min(slots, int64{1})));
-  int claimed = ClaimFromBacklog(&claiming, claiming.open, wanted, true);
   Intake intake = {};
-  intake.more = claimed > 0 && claimed == wanted;
+  int claimed = ClaimDue(&claiming, *sender, room, static_cast<int>(slots), &intake.more);
   ListCell *cell;
   foreach (cell, one_each)
-    if (claimed < slots) claimed += ClaimFromBacklog(&claiming, list_make1_oid(lfirst_oid(cell)), 1, false);
+    if (claimed < slots) claimed += ClaimFromBacklog(&claiming, lfirst_oid(cell), 1);
   const JournalRoom journal = {claiming.open, claiming.servers.all, room - claimed, static_cast<int>(slots) - claimed,
                                one_each != NIL};
   TakeFromJournal(batch, claiming.claim, journal, place, &intake);
@@ -301,15 +342,19 @@ TimestampTz NextDue(const Batch &batch, const Sender &sender, const worker::Jour
     if (entry->starved || (entry->tried && InHand(batch, entry) > 0))
       servers.usable = list_delete_oid(servers.usable, entry->account->server);
   }
-  pg::RunSql(kNextDue, SPI_OK_SELECT,
-             {{OIDARRAYOID, OidArray(servers.usable)},
-              {OIDARRAYOID, OidArray(servers.all)},
-              {OIDARRAYOID, OidArray(servers.stopped)},
-              {BOOLOID, BoolGetDatum(place.left)}});
-  bool null;
-  Datum datum = pg::Field(0, 1, &null);
-  TimestampTz due = null ? DT_NOEND : DatumGetTimestampTz(datum);
+  const FirstDues dues = ReadFirstDue();
+  TimestampTz due = DT_NOEND;
+  for (int i = 0; i < dues.count; i++)
+    if (list_member_oid(servers.usable, dues.of[i].server) || !list_member_oid(servers.all, dues.of[i].server))
+      due = Min(due, dues.of[i].at);
+  // What is stopped is due when that is over; what was left in the journal may be anybody's.
+  for (int k = 0; k < list_length(servers.stopped); k++) {
+    if (place.left) due = Min(due, servers.until[k]);
+    for (int i = 0; i < dues.count; i++)
+      if (dues.of[i].server == list_nth_oid(servers.stopped, k)) due = Min(due, Max(servers.until[k], dues.of[i].at));
+  }
   if (place.again_at != 0) due = Min(due, At(place.again_at));
+  bool null;
   pg::RunSql(kInJournal, SPI_OK_SELECT);
   if (DatumGetBool(pg::Field(0, 2, &null))) due = Min(due, At(moves_at));
   if (DatumGetBool(pg::Field(0, 1, &null)) && !place.left) due = Min(due, GetCurrentTimestamp());

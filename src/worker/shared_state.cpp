@@ -10,52 +10,13 @@
 
 #include "pg/settings.h"
 #include "worker/shared_memory.h"
+#include "worker/slots.h"
 
 namespace imagekit::worker {
 
 namespace {
 
-// A worker that fails is followed by another after this, and twice as long each time, up to the other: what fails in
-// earnest, as on a full disk, must not fill the log. A reload of the configuration and enable() end the wait.
-constexpr Ticks kFirstRest = 1000;
-constexpr Ticks kLongestRest = 300 * 1000;
-
-struct DatabaseSlot {
-  Oid database;            // InvalidOid: free
-  bool known;              // the launcher has seen it in the catalog; before, it starts nobody there
-  bool woken;              // work was committed since a worker last looked
-  bool ordered;            // the launcher has called for a worker that has not come yet
-  bool prepared;           // a prepared transaction may hold work
-  bool accounts_prepared;  // and accounts that are made or altered by it
-  bool audits_changed;     // accounts were, or an audit has ended, since a worker last asked when audits are due
-  bool stopped;            // its worker was told to go, by SetAside
-  int aside;               // how many want it without a worker
-  int worker_pid;
-  Latch *worker_latch;
-  int audit_pid;              // a process that audits by schedule, beside the worker
-  bool audit_stopped;         // it was told to go, by SetAside
-  int audit_failures;         // such processes that came to nothing, since one last did not
-  Ticks audit_rests_until;    // none before
-  Ticks audit_refused_since;  // no slot was free for one; 0: the last one got one
-  Ticks woken_at;
-  Ticks look_again_at;
-  int failures;     // workers that ended without leaving, since one last left
-  int quiet_looks;  // workers that found nothing to do, since somebody woke one
-};
-
-struct SharedState {
-  LWLock *lock;
-  int launcher_pid;
-  Latch *launcher_latch;
-  bool databases_changed;
-  bool others_wait;  // databases are due that no worker can be started for
-  int room;
-  DatabaseSlot slots[FLEXIBLE_ARRAY_MEMBER];
-};
-
-SharedState *state = nullptr;
 DatabaseSlot *my_slot = nullptr;  // the worker's own
-bool audit_noted = false;         // this process audits, and came to something
 
 Size StateSize() {
   return offsetof(SharedState, slots) + sizeof(DatabaseSlot) * static_cast<Size>(settings::max_databases);
@@ -69,90 +30,11 @@ void Attach(void *memory, LWLock *lock, bool fresh) {
   state->databases_changed = true;
 }
 
-// Work on the slots with the lock held, whatever way the scope is left. An error cannot leave it: nothing here raises.
-class Locked {
- public:
-  explicit Locked(LWLockMode mode = LW_EXCLUSIVE) { LWLockAcquire(state->lock, mode); }
-  ~Locked() { LWLockRelease(state->lock); }
-  Locked(const Locked &) = delete;
-  Locked &operator=(const Locked &) = delete;
-};
-
-DatabaseSlot *begin(SharedState &all) { return all.slots; }
-DatabaseSlot *end(SharedState &all) { return all.slots + all.room; }
-
-DatabaseSlot *FindSlot(Oid database) {
-  static int last = 0;  // a session asks for its own database again and again
-  if (state->slots[last].database == database) return &state->slots[last];
-  for (DatabaseSlot &slot : *state)
-    if (slot.database == database) {
-      last = static_cast<int>(&slot - state->slots);
-      return &slot;
-    }
-  return nullptr;
-}
-
-// Holds nothing that a later look at its database would not find out.
-bool Replaceable(const DatabaseSlot &slot, Ticks now) {
-  return slot.worker_pid == 0 && slot.audit_pid == 0 && !slot.ordered && slot.aside == 0 && !slot.woken &&
-         slot.look_again_at > now;
-}
-
-// The database's slot: its own, or a free one, or that of another database which waits, the longest first. NULL when none waits.
-DatabaseSlot *FindOrTakeSlot(Oid database, Ticks now) {
-  DatabaseSlot *slot = FindSlot(database);
-  if (slot != nullptr) return slot;
-  slot = FindSlot(InvalidOid);
-  if (slot == nullptr) {
-    for (DatabaseSlot &other : *state)
-      if (Replaceable(other, now) && (slot == nullptr || other.look_again_at > slot->look_again_at)) slot = &other;
-    if (slot == nullptr) return nullptr;
-  }
-  *slot = DatabaseSlot{};
-  slot->database = database;
-  slot->look_again_at = now;  // never looked at: look now
-  return slot;
-}
-
-// Takes a slot for a database of which the launcher may not know yet.
-DatabaseSlot *FindOrAnnounceSlot(Oid database) {
-  DatabaseSlot *slot = FindOrTakeSlot(database, NowTicks());
-  if (slot == nullptr || !slot->known) state->databases_changed = true;
-  return slot;
-}
-
-void WakeLauncher() {
-  if (state->launcher_latch != nullptr) SetLatch(state->launcher_latch);
-}
-
-void WakeSlot(DatabaseSlot *slot) {
-  if (!slot->woken) slot->woken_at = NowTicks();
-  slot->quiet_looks = 0;
-  slot->woken = true;
-  if (slot->worker_latch != nullptr)
-    SetLatch(slot->worker_latch);
-  else
-    WakeLauncher();
-}
-
-void ForgetAuditFailures(DatabaseSlot *slot) {
-  slot->audit_failures = 0;
-  slot->audit_rests_until = 0;
-}
-
-// What failed may have been put right.
-void NoteAccountsChanged(DatabaseSlot *slot) {
-  slot->audits_changed = true;
-  ForgetAuditFailures(slot);
-}
-
 void WithdrawLauncher(int, Datum) {
   Locked locked;
   state->launcher_pid = 0;
   state->launcher_latch = nullptr;
 }
-
-Ticks RestAfter(int failures) { return Min(kFirstRest << Min(failures, 10), kLongestRest); }
 
 void Fail(DatabaseSlot *slot) {
   slot->look_again_at = NowTicks() + RestAfter(slot->failures++);
@@ -176,19 +58,6 @@ void WithdrawWorker(int, Datum) {
   else
     Fail(my_slot);
   WithdrawMySlot();
-}
-
-void WithdrawAudit(int, Datum database) {
-  Locked locked;
-  DatabaseSlot *slot = FindSlot(DatumGetObjectId(database));
-  if (slot == nullptr || slot->audit_pid != MyProcPid) return;
-  slot->audit_pid = 0;
-  if (audit_noted || slot->audit_stopped)
-    slot->audit_failures = 0;
-  else
-    slot->audit_rests_until = NowTicks() + RestAfter(slot->audit_failures++);
-  slot->audits_changed = true;
-  WakeSlot(slot);
 }
 
 // When the slot's database wants a worker. One that has failed is not hurried by commits: it would fail at each of them.
@@ -263,23 +132,6 @@ void WakeForPrepared(Oid database) {
   if (slot == nullptr || !slot->prepared) return;
   if (slot->accounts_prepared) NoteAccountsChanged(slot);
   WakeSlot(slot);
-}
-
-void WakeForAccounts(Oid database) {
-  if (state == nullptr) return;
-  Locked locked;
-  DatabaseSlot *slot = FindOrAnnounceSlot(database);
-  if (slot == nullptr) return;
-  NoteAccountsChanged(slot);
-  WakeSlot(slot);
-}
-
-void NoteAccountsPrepared(Oid database) {
-  if (state == nullptr) return;
-  NotePrepared(database);
-  Locked locked;
-  DatabaseSlot *slot = FindSlot(database);
-  if (slot != nullptr) slot->accounts_prepared = true;
 }
 
 void SetAside(Oid database) {
@@ -433,43 +285,6 @@ bool PublishWorker(Oid database) {
   slot->worker_latch = MyLatch;
   my_slot = slot;
   return true;
-}
-
-bool PublishAudit(Oid database) {
-  if (state == nullptr) return false;
-  before_shmem_exit(WithdrawAudit, ObjectIdGetDatum(database));
-  Locked locked;
-  DatabaseSlot *slot = FindOrTakeSlot(database, NowTicks());
-  if (slot == nullptr || slot->audit_pid != 0 || slot->aside > 0) return false;
-  slot->audit_pid = MyProcPid;
-  slot->audit_stopped = false;
-  return true;
-}
-
-void NoteAudit() { audit_noted = true; }
-
-Ticks AuditMayStartAt(Oid database) {
-  if (state == nullptr) return kNever;
-  Locked locked(LW_SHARED);
-  const DatabaseSlot *slot = FindSlot(database);
-  return slot == nullptr || slot->audit_pid != 0 ? kNever : slot->audit_rests_until;
-}
-
-Ticks NoteAuditOrder(Oid database, bool ordered) {
-  Locked locked;
-  DatabaseSlot *slot = FindSlot(database);
-  if (slot == nullptr) return 0;
-  if (ordered)
-    slot->audit_refused_since = 0;
-  else if (slot->audit_refused_since == 0)
-    slot->audit_refused_since = NowTicks();
-  return ordered ? 0 : NowTicks() - slot->audit_refused_since;
-}
-
-bool AuditWasSetAside() {
-  Locked locked(LW_SHARED);
-  const DatabaseSlot *slot = FindSlot(MyDatabaseId);
-  return slot != nullptr && slot->audit_pid == MyProcPid && slot->audit_stopped;
 }
 
 bool TakeWake() {
