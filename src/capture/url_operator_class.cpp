@@ -40,8 +40,7 @@ int32 Hash(const std::string &key) {
   return key.empty() ? kNoKey : static_cast<int32>(std::max(XXH32(key.data(), key.size(), 0), XXH32_hash_t{2}));
 }
 
-void TakeKey(UrlSink *self, std::string_view url, std::string_view) {
-  auto *sink = static_cast<KeySink *>(self);
+void TakeKeysOf(KeySink *sink, std::string_view url) {
   int32 key = IndexKey(url);
   if (key != kNoKey) AddKey(sink, key);
   pg::CallCxx([&] {
@@ -49,6 +48,13 @@ void TakeKey(UrlSink *self, std::string_view url, std::string_view) {
     for (const std::string &other : OtherUrlKeys(url)) sink->others->push_back(Hash(other));
   });
   for (size_t i = 0; i < sink->others->size(); i++) AddKey(sink, (*sink->others)[i]);
+}
+
+void TakeKey(UrlSink *self, std::string_view url, std::string_view) {
+  auto *sink = static_cast<KeySink *>(self);
+  TakeKeysOf(sink, url);
+  InnerUrls inner(url);
+  for (std::string_view another; inner.Next(&another);) TakeKeysOf(sink, another);
 }
 
 Datum KeysOf(FunctionCallInfo fcinfo, ColumnKind kind) {

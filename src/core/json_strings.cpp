@@ -4,45 +4,13 @@
 
 #include <algorithm>
 
+#include "core/unicode.h"
+
 #include "core/core_only.h"
 
 namespace imagekit {
 
 namespace {
-
-/// The number of four hexadecimal digits; -1 when there are none.
-int Unit(std::string_view text, size_t at) noexcept {
-  if (text.size() < 4 || at > text.size() - 4) return -1;
-  int unit = 0;
-  for (char c : text.substr(at, 4)) {
-    const char lower = static_cast<char>(c | 0x20);
-    if (c >= '0' && c <= '9')
-      unit = unit * 16 + (c - '0');
-    else if (lower >= 'a' && lower <= 'f')
-      unit = unit * 16 + (lower - 'a' + 10);
-    else
-      return -1;
-  }
-  return unit;
-}
-
-void AppendUtf8(std::string* text, int code) {
-  if (code < 0x80) {
-    *text += static_cast<char>(code);
-  } else if (code < 0x800) {
-    *text += static_cast<char>(0xc0 | code >> 6);
-    *text += static_cast<char>(0x80 | (code & 0x3f));
-  } else if (code < 0x10000) {
-    *text += static_cast<char>(0xe0 | code >> 12);
-    *text += static_cast<char>(0x80 | (code >> 6 & 0x3f));
-    *text += static_cast<char>(0x80 | (code & 0x3f));
-  } else {
-    *text += static_cast<char>(0xf0 | code >> 18);
-    *text += static_cast<char>(0x80 | (code >> 12 & 0x3f));
-    *text += static_cast<char>(0x80 | (code >> 6 & 0x3f));
-    *text += static_cast<char>(0x80 | (code & 0x3f));
-  }
-}
 
 char Unescaped(char c) noexcept {
   switch (c) {
@@ -106,17 +74,10 @@ bool JsonStrings::ReadString() {
       value_ += Unescaped(escape);
       continue;
     }
-    int code = Unit(json_, position_);
-    if (code < 0) return Fail();
-    position_ += 4;
-    if (code >= 0xd800 && code <= 0xdbff && json_.substr(position_, 2) == "\\u") {
-      const int low = Unit(json_, position_ + 2);
-      if (low >= 0xdc00 && low <= 0xdfff) {
-        position_ += 6;
-        code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
-      }
-    }
-    if (code == 0 || (code >= 0xd800 && code <= 0xdfff)) code = '?';
+    char32_t code = 0;
+    const size_t size = ReadUnicodeEscape(json_, position_, &code);
+    if (size == 0) return Fail();
+    position_ += size;
     AppendUtf8(&value_, code);
   }
 }

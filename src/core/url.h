@@ -111,11 +111,24 @@ std::string_view AccountIdOf(std::string_view prefix) noexcept;
 constexpr size_t kMaxUrlKeyBytes = 255;
 std::string UrlKey(std::string_view url);
 
-/// The keys of other files that the URL may use, so that each of them is found: those that its transformation names (overlays,
-/// default images, fonts); and where it cannot be told where the URL ends and text begins, those of its first word and of the
-/// whole. Without UrlKey()'s, without duplicates; empty for nearly all URLs, and
-/// then quick. Throws nothing but std::bad_alloc.
+/// The keys of other files that the URL may use, so that each of them is found: of all names with an extension that stand anywhere
+/// in it, as where the URL ends and text begins cannot be told; of its first word and of the whole; and of what its transformation
+/// names (overlays, default images, fonts). Without UrlKey()'s, without duplicates; empty for nearly all URLs, and then quick.
+/// Throws nothing but std::bad_alloc.
 std::vector<std::string> OtherUrlKeys(std::string_view url);
+
+/// The URLs that begin within another one, as in "https://cdn.example/?url=https://…", or in a list with something between them
+/// that a URL may hold. Each reaches up to the next. They may be uses; as removals they would be guesses. Linear time; any bytes.
+class InnerUrls {
+ public:
+  explicit InnerUrls(std::string_view url) noexcept;
+  bool Next(std::string_view* inner) noexcept;
+
+ private:
+  size_t Find(size_t from) const noexcept;
+  std::string_view url_;
+  size_t next_;
+};
 
 /// Finds the URLs in a text column: the text is one URL, or a list of URLs, or contains URLs (HTML, Markdown, srcset, a
 /// JSON text). The rules and their reasons are in url_scanner.cpp.

@@ -7,12 +7,15 @@
 #include <algorithm>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "core/unicode.h"
 #include "core/url.h"
 #include "core/url_layers.h"
 #include "core/url_parts.h"
 #include "core/url_path.h"
+#include "core/url_words.h"
 
 #include "core/core_only.h"
 
@@ -68,24 +71,39 @@ std::string_view WithoutClosingPunctuation(std::string_view text) noexcept {
   return text;
 }
 
-/// Reads "&amp;" or "&#39;" at the start of `text`; returns its size, or 0 when it is none that an HTML writer puts
-/// into a URL. Letters outside ASCII are left out: they stand in a URL percent-encoded or as they are.
-size_t ReadEntity(std::string_view text, char* decoded) noexcept {
+/// "&#39;" or "&#x27;", of any character, at the start of `text`; its size, or 0.
+size_t ReadNumber(std::string_view text, char32_t* decoded) noexcept {
+  if (text.substr(0, 2) != "&#") return 0;
+  const bool hex = text.size() > 2 && Lower(text[2]) == 'x';
+  const size_t begin = hex ? 3 : 2;
+  size_t at = begin;
+  char32_t code = 0;
+  for (; at < text.size() && at - begin < 8; ++at) {
+    const char c = Lower(text[at]);
+    if (!IsDigit(c) && !(hex && c >= 'a' && c <= 'f')) break;
+    code = code * (hex ? 16 : 10) + static_cast<char32_t>(IsDigit(c) ? c - '0' : c - 'a' + 10);
+  }
+  if (at == begin || at == text.size() || text[at] != ';') return 0;
+  if (code == 0 || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff)) return 0;
+  *decoded = code == 0xa0 ? U' ' : code;
+  return at + 1;
+}
+
+/// Reads a character reference at the start of `text`; returns its size, or 0 when it is none that an HTML writer puts
+/// into a URL.
+size_t ReadEntity(std::string_view text, char32_t* decoded) noexcept {
   struct Entity {
     std::string_view text;
-    char decoded;
+    char32_t decoded;
   };
-  constexpr Entity kEntities[] = {{"&amp;", '&'},  {"&#38;", '&'},   {"&#x26;", '&'},  {"&#039;", '\''},
-                                  {"&#39;", '\''}, {"&#x27;", '\''}, {"&apos;", '\''}, {"&#34;", '"'},
-                                  {"&#x22;", '"'}, {"&quot;", '"'},  {"&lt;", '<'},    {"&gt;", '>'},
-                                  {"&#47;", '/'},  {"&#x2F;", '/'},  {"&#43;", '+'},   {"&#x3D;", '='},
-                                  {"&#61;", '='},  {"&nbsp;", ' '},  {"&#160;", ' '}};
+  constexpr Entity kEntities[] = {{"&amp;", '&'}, {"&AMP;", '&'}, {"&apos;", '\''}, {"&quot;", '"'},
+                                  {"&lt;", '<'},  {"&gt;", '>'},  {"&nbsp;", ' '}};
   for (const Entity& entity : kEntities) {
     if (text.substr(0, entity.text.size()) != entity.text) continue;
     *decoded = entity.decoded;
     return entity.text.size();
   }
-  return 0;
+  return ReadNumber(text, decoded);
 }
 
 /// A text column may hold HTML, and the scanner leaves its entities alone: "it&#39;s.jpg" is a use of "it's.jpg".
@@ -93,9 +111,12 @@ std::string WithoutEntities(std::string_view url) {
   std::string decoded;
   decoded.reserve(url.size());
   for (size_t at = 0; at < url.size();) {
-    char c = url[at];
-    const size_t size = c == '&' ? ReadEntity(url.substr(at), &c) : 0;
-    decoded += c;
+    char32_t c = 0;
+    const size_t size = url[at] == '&' ? ReadEntity(url.substr(at), &c) : 0;
+    if (size > 0)
+      AppendUtf8(&decoded, c);
+    else
+      decoded += url[at];
     at += std::max<size_t>(size, 1);
   }
   return decoded;
@@ -158,11 +179,15 @@ std::string_view PlainName(std::string_view url) noexcept {
   const std::string_view rest = url.substr(name);
   // A name that ends in a dot loses it, and "." and ".." are none.
   if (name == 0 || rest.empty() || rest.back() == '.' || rest.size() > kMaxUrlKeyBytes) return {};
-  return rest;
+  return rest.find("..") == std::string_view::npos ? rest : std::string_view();  // "cat.jpg...and"
 }
+
+/// No URL is as long: what is longer is text with a URL in it, or many, and need not be taken apart like one.
+constexpr size_t kLongestUrl = 65536;
 
 /// The key of the file that a path, with or without an endpoint, means.
 std::string KeyOfFile(std::string_view path) {
+  if (path.size() > kLongestUrl) path.remove_prefix(path.size() - kLongestUrl);
   // Punctuation would hide a suffix of ImageKit's, or the extension of a name for search engines.
   const std::string_view trimmed = WithoutClosingPunctuation(path);
   if (!trimmed.empty() && !IsSlash(trimmed.back())) path = trimmed;
@@ -179,15 +204,73 @@ std::string KeyOfFile(std::string_view path) {
   return Coarse(name);
 }
 
-/// Could OtherUrlKeys() find any? Asked for every URL that is written into an indexed table.
-bool MayHaveOthers(std::string_view url) noexcept {
-  char before = '\0';
-  for (const char c : url) {
-    if (static_cast<unsigned char>(c) >= 0x80 || NeverInUrl(c) || c == '\\' || c == '&') return true;
-    if (c == '-' && (before == 'i' || before == 'e' || before == 'f')) return true;  // i-, ie-, oi-, di-, ff-
-    before = c;
+/// Where the URL ends and text begins cannot be told: "…/my cat.jpg" may be "my", and "…/v1.2 cats/a.jpg" is no "v1.2".
+bool MayEndEarlier(std::string_view url) noexcept {
+  return std::any_of(url.begin(), url.end(), [](char c) {
+    return static_cast<unsigned char>(c) >= 0x80 || NeverInUrl(c) || c == '\\' || c == '&';
+  });
+}
+
+/// A list of keys that is sorted, and rid of what it holds twice, before it is long.
+class Keys {
+ public:
+  void Add(std::string key) {
+    if (!key.empty()) keys_.push_back(std::move(key));
+    if (keys_.size() >= 2 * distinct_ + 1024) Sort();
   }
-  return false;
+  void Sort() {
+    std::sort(keys_.begin(), keys_.end());
+    keys_.erase(std::unique(keys_.begin(), keys_.end()), keys_.end());
+    distinct_ = keys_.size();
+  }
+  std::vector<std::string> Take() { return std::move(keys_); }
+
+ private:
+  std::vector<std::string> keys_;
+  size_t distinct_ = 0;
+};
+
+void AddNames(std::string_view text, Keys* keys) {
+  std::vector<std::string_view> names;
+  FindNames(text, &names);
+  for (const std::string_view name : names) keys->Add(Coarse(name));
+}
+
+/// The same, with what is encoded, once or twice.
+void AddNamesOfAll(std::string_view text, Keys* keys) {
+  AddNames(text, keys);
+  std::string before(text);
+  for (int i = 0; i < 2 && before.find('%') != std::string::npos; i++) {
+    std::string decoded = Decode(before);
+    if (decoded == before) break;
+    AddNames(decoded, keys);
+    before = std::move(decoded);
+  }
+}
+
+void AddOthers(std::string_view text, Keys* keys) {
+  UrlParts parts;
+  if (!SplitUrl(text, &parts)) return;
+  if (MayEndEarlier(text)) {
+    keys->Add(KeyOfFile(FirstWord(parts.path)));
+    keys->Add(KeyOfFile(parts.path));
+  }
+  // Its file, if the path ends with the first name in it: "…/a.jpg|a caption", "…/a.jpg/tr:w-300".
+  std::vector<std::string_view> names;
+  FindNames(parts.path, &names);
+  if (!names.empty()) {
+    const auto end = static_cast<size_t>(names[0].data() - parts.path.data()) + names[0].size();
+    keys->Add(KeyOfFile(parts.path.substr(0, end)));
+  }
+  const auto host_end = static_cast<size_t>(parts.host.data() - text.data()) + parts.host.size();
+  AddNamesOfAll(text.substr(host_end), keys);
+  if (parts.path.size() + parts.after_path.size() > kLongestUrl) return;
+  std::vector<std::string> layers;
+  FindLayerFiles(parts.path, parts.after_path, &layers);
+  for (const std::string& name : layers) {
+    keys->Add(Coarse(name));
+    AddNamesOfAll(name, keys);
+  }
 }
 
 }  // namespace
@@ -202,24 +285,15 @@ std::string UrlKey(std::string_view url) {
 }
 
 std::vector<std::string> OtherUrlKeys(std::string_view url) {
-  std::vector<std::string> keys;
-  if (!MayHaveOthers(url)) return keys;
-  const std::string plain = WithoutEntities(url);
-  UrlParts parts;
-  if (!SplitUrl(plain, &parts)) return keys;
-
-  // Where the URL ends and text begins cannot be told: "…/my cat.jpg" may be "my", and "…/v1.2 cats/a.jpg" is no "v1.2".
-  keys.push_back(KeyOfFile(FirstWord(parts.path)));
-  keys.push_back(KeyOfFile(parts.path));
-  std::vector<std::string> names;
-  FindLayerFiles(parts.path, parts.after_path, &names);
-  for (const std::string& name : names) keys.push_back(Coarse(name));
-
-  std::sort(keys.begin(), keys.end());
-  keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
+  if (!PlainName(url).empty()) return {};
   const std::string own = UrlKey(url);
-  keys.erase(std::remove_if(keys.begin(), keys.end(), [&](const auto& key) { return key.empty() || key == own; }),
-             keys.end());
+  Keys found;
+  const std::string plain = WithoutEntities(url);
+  AddOthers(plain, &found);
+  if (plain.find('\\') != std::string::npos) AddOthers(WithoutBackslashes(plain), &found);
+  found.Sort();
+  std::vector<std::string> keys = found.Take();
+  keys.erase(std::remove(keys.begin(), keys.end(), own), keys.end());
   return keys;
 }
 

@@ -21,14 +21,25 @@ std::pair<size_t, size_t> FirstSlashes(std::string_view url) {
 }  // namespace
 
 void UseReader::Read(const EndpointMap& endpoints, std::string_view url, std::vector<Use>* uses) {
-  if (!endpoints.Owns(url)) return ReadForeign(url, uses);
+  if (endpoints.Owns(url))
+    ReadOurs(endpoints, url, uses);
+  else
+    ReadForeign(url, uses);
+  InnerUrls inner(url);
+  for (std::string_view another; inner.Next(&another);)
+    if (endpoints.Owns(another)) ReadInDoubt(another, endpoints.Read(another).account, uses);
+}
+
+void UseReader::ReadInDoubt(std::string_view url, int account, std::vector<Use>* uses) {
+  uses->push_back({UseKind::kPerhaps, account, KeyOfPath(UrlKey(url))});
+  for (const std::string& key : OtherUrlKeys(url)) uses->push_back({UseKind::kPerhaps, account, KeyOfPath(key)});
+}
+
+void UseReader::ReadOurs(const EndpointMap& endpoints, std::string_view url, std::vector<Use>* uses) {
   const UrlReading reading = endpoints.Read(url);
+  if (reading.kind != UrlClass::kLibraryFile) return ReadInDoubt(url, reading.account, uses);
   for (const std::string& key : OtherUrlKeys(url))
     uses->push_back({UseKind::kPerhaps, reading.account, KeyOfPath(key)});
-  if (reading.kind != UrlClass::kLibraryFile) {
-    uses->push_back({UseKind::kPerhaps, reading.account, KeyOfPath(UrlKey(url))});
-    return;
-  }
   uses->push_back({UseKind::kSure, reading.account, KeyOfPath(reading.path.FilePath())});
   for (const LibraryPath& other : reading.other_readings)
     uses->push_back({UseKind::kOther, reading.account, KeyOfPath(other.FilePath())});

@@ -38,6 +38,8 @@ class UseReader {
   void Read(const EndpointMap& endpoints, std::string_view url, std::vector<Use>* uses);
 
  private:
+  void ReadOurs(const EndpointMap& endpoints, std::string_view url, std::vector<Use>* uses);
+  void ReadInDoubt(std::string_view url, int account, std::vector<Use>* uses);
   void ReadForeign(std::string_view url, std::vector<Use>* uses);
   const EndpointMap& UnderPrefix(std::string_view prefix);
 

@@ -81,8 +81,7 @@ int NextUsed(const Search &search, std::string_view url, Position *next, Use *us
   return -1;
 }
 
-void TakeReference(capture::UrlSink *self, std::string_view url, std::string_view) {
-  auto *search = static_cast<Search *>(self);
+void TakeUrl(Search *search, std::string_view url) {
   if (!search->endpoints->Owns(url)) return;
   pg::CallCxx([&] { FillKeys(url, search->keys_of_url); });
   for (Position next = {0, 0};; next.file++) {
@@ -91,6 +90,13 @@ void TakeReference(capture::UrlSink *self, std::string_view url, std::string_vie
     if (index < 0) return;
     search->on_use(search->argument, *search, index, use == Use::kSure);
   }
+}
+
+void TakeReference(capture::UrlSink *self, std::string_view url, std::string_view) {
+  auto *search = static_cast<Search *>(self);
+  TakeUrl(search, url);
+  InnerUrls inner(url);
+  for (std::string_view another; inner.Next(&another);) TakeUrl(search, another);
 }
 
 void FillFiles(const Batch &batch, FilesByKey *files) {
