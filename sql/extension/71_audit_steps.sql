@@ -92,7 +92,9 @@ BEGIN
     WHERE b.server = r.server AND b.state = 'complete' AND b.id < r.id ORDER BY b.id DESC LIMIT 1) c
   CROSS JOIN LATERAL (
     SELECT count(*) AS files FROM imagekit.history h
-    WHERE h.server = s.srvname AND h.outcome = 'deleted' AND h.settled_at >= c.started_at) d
+    WHERE h.server = s.srvname AND h.outcome = 'deleted' AND h.settled_at >= c.started_at
+      -- not what came and went since
+      AND h.file_id IN (SELECT i.file_id FROM imagekit.inventory i WHERE i.audit = c.id)) d
   LEFT JOIN LATERAL (
     SELECT b.files FROM imagekit.audit_runs b
     WHERE b.server = r.server AND b.identity = r.identity AND b.short AND b.id > c.id AND b.id < r.id ORDER BY b.id DESC LIMIT 1) l ON true

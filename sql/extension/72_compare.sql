@@ -21,8 +21,9 @@ DECLARE
   search_lag interval := current_setting('imagekit_cleanup.search_lag');
 BEGIN
   SELECT * INTO STRICT run FROM imagekit.audit_runs r WHERE r.id = compare_orphans.audit;
-  SELECT max(r.compared_at) INTO previous FROM imagekit.audit_runs r
-  WHERE r.server = run.server AND r.state = 'complete' AND r.id < run.id;
+  -- The last one, whatever the clock said then.
+  SELECT r.compared_at INTO previous FROM imagekit.audit_runs r
+  WHERE r.server = run.server AND r.state = 'complete' AND r.id < run.id ORDER BY r.id DESC LIMIT 1;
 
   -- First the keys alone: a million whole rows take long to sort.
   WITH unused_keys AS MATERIALIZED (
@@ -54,14 +55,15 @@ BEGIN
                        WHERE s.oid = run.server AND o.option_name = 'protect')
            OR imagekit.protected_by(run.server, u.path) IS NULL)),
   -- Two accounts may have one library, and each a key of its own. That they have not is known when the other's was listed without
-  -- this file.
+  -- this file, by the key that it still has.
   used_elsewhere AS MATERIALIZED (
     SELECT l.file_id, min(e.server) AS server
     FROM left_over l
     JOIN imagekit.audit_references e ON e.audit = run.id AND e.kind = 'S' AND e.key = l.key
     LEFT JOIN (
-      SELECT DISTINCT ON (c.server) c.server, c.id, c.listed_until FROM imagekit.audit_runs c
-      WHERE c.state = 'complete' AND c.files > 0 ORDER BY c.server, c.id DESC) c ON c.server = e.server
+      SELECT l.server, l.id, CASE WHEN imagekit.account_identity(l.server) = l.identity THEN l.listed_until END AS listed_until
+      FROM (SELECT DISTINCT ON (c.server) c.server, c.id, c.listed_until, c.identity FROM imagekit.audit_runs c
+            WHERE c.state = 'complete' AND c.files > 0 ORDER BY c.server, c.id DESC OFFSET 0) l) c ON c.server = e.server
     LEFT JOIN imagekit.inventory j ON j.audit = c.id AND j.file_id = l.file_id
     WHERE (c.listed_until > l.created_at AND j.file_id IS NULL) IS NOT TRUE
     GROUP BY l.file_id),

@@ -105,15 +105,29 @@ BEGIN
                                      orphan_refusals.files + queued, queued_before, orphan_refusals.max_files);
   END IF;
   FOR emptied IN
-    SELECT o.folder, o.files
-    FROM (SELECT imagekit.folder_of(c.path) AS folder, count(*) AS files
-          FROM imagekit.sort_orphans(orphan_refusals.server, orphan_refusals.older_than, orphan_refusals.apart) c
-          WHERE c.category IN ('candidate', 'queued already') GROUP BY 1 HAVING bool_or(c.category = 'candidate')) o
-    JOIN imagekit.audit_storage t ON t.audit = run.id AND t.what = 'folder' AND t.name = o.folder
-    WHERE t.files >= 10 AND o.files >= t.files
-    ORDER BY o.files DESC, o.folder
+    WITH going AS (
+      SELECT imagekit.folder_of(c.path) AS folder, count(*) AS files, bool_or(c.category = 'candidate') AS now
+      FROM imagekit.sort_orphans(orphan_refusals.server, orphan_refusals.older_than, orphan_refusals.apart) c
+      WHERE c.category IN ('candidate', 'queued already') GROUP BY 1),
+    -- Each folder with all that is below it: many small ones may be as much as a large one.
+    empty AS MATERIALIZED (
+      SELECT a.folder, sum(t.files)::bigint AS files
+      FROM imagekit.audit_storage t
+      CROSS JOIN LATERAL (SELECT string_to_array(ltrim(t.name, '/'), '/') AS names) n
+      CROSS JOIN LATERAL (SELECT '/' || array_to_string(n.names[1:i], '/') AS folder FROM generate_series(1, cardinality(n.names)) i) a
+      LEFT JOIN going g ON g.folder = t.name
+      WHERE t.audit = run.id AND t.what = 'folder' AND t.name <> '/'
+      GROUP BY a.folder
+      HAVING sum(t.files) >= 10 AND coalesce(sum(g.files), 0) >= sum(t.files) AND bool_or(g.now)
+      UNION ALL
+      SELECT t.name, t.files FROM imagekit.audit_storage t JOIN going g ON g.folder = t.name
+      WHERE t.audit = run.id AND t.what = 'folder' AND t.name = '/' AND t.files >= 10 AND g.files >= t.files AND g.now)
+    SELECT e.folder, e.files FROM empty e
+    WHERE NOT EXISTS (SELECT FROM empty above WHERE above.folder <> '/' AND above.folder <> e.folder
+                      AND above.folder = imagekit.folder_of(e.folder))
+    ORDER BY e.files DESC, e.folder
   LOOP
-    RETURN QUERY SELECT true, format('folder %s would be emptied: all of its %s files are orphans. Does something else use it, a mailing, an app, a style sheet?',
+    RETURN QUERY SELECT true, format('folder %s would be emptied: all of its %s files, with those in folders below it, are orphans. Does something else use it, a mailing, an app, a style sheet?',
                                      emptied.folder, emptied.files);
   END LOOP;
 END $$;
@@ -177,12 +191,14 @@ BEGIN
   SELECT count(*), coalesce(sum(c.size), 0), md5(string_agg(c.file_id || ' ' || c.path, E'\n' ORDER BY c.file_id COLLATE "C"))
   INTO candidates, candidate_bytes, digest
   FROM imagekit.sort_orphans(account, delete_orphans.older_than, gap) c WHERE c.category = 'candidate';
+  -- The name is of the files and of what was said against them: nobody has approved another reason.
   SELECT array_agg(r.reason) FILTER (WHERE NOT (r.approvable AND delete_orphans.approve IS NOT NULL)),
-         array_agg(r.reason) FILTER (WHERE r.approvable AND delete_orphans.approve IS NOT NULL)
-  INTO refusals, lifted
+         array_agg(r.reason) FILTER (WHERE r.approvable AND delete_orphans.approve IS NOT NULL),
+         coalesce(md5(digest || E'\n' || string_agg(r.reason, E'\n') FILTER (WHERE r.approvable)), digest)
+  INTO refusals, lifted, digest
   FROM imagekit.orphan_refusals(account, candidates, delete_orphans.max_files, delete_orphans.max_fraction, delete_orphans.older_than, gap) r;
   IF delete_orphans.approve IS NOT NULL AND delete_orphans.approve IS DISTINCT FROM digest THEN
-    RAISE EXCEPTION 'the candidates are not the ones that approve names' USING ERRCODE = 'object_not_in_prerequisite_state',
+    RAISE EXCEPTION 'the candidates, or what stands against them, are not what approve names' USING ERRCODE = 'object_not_in_prerequisite_state',
       DETAIL = format('There are %s now, with the name %s.', candidates, coalesce(digest, '(none)')),
       HINT = 'Run it with dry_run => true, look at what it lists, and approve the name it gives.';
   END IF;

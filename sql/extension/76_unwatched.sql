@@ -223,6 +223,7 @@ DECLARE
   now_watched record;
   inactive text;
   at text := coalesce(' (at ' || place || ')', '');
+  in_use text := '; if they are in use, add their folders to the option protect before you waive the column';
 BEGIN
   IF problem IS NOT NULL THEN
     RETURN 'cannot be searched: ' || problem;
@@ -234,6 +235,9 @@ BEGIN
   IF now_watched.sources IS NULL THEN
     RETURN (SELECT CASE WHEN c.relkind = 'm' THEN 'a materialized view: it cannot be watched, and may hold what no table holds any more'
                         WHEN c.relpersistence = 't' THEN 'a temporary table of this session'
+                        WHEN rows_unreadable > 0 OR NOT imagekit.can_watch((SELECT a.atttypid FROM pg_attribute a
+                                                                            WHERE a.attrelid = relation AND a.attname = "column"))
+                          THEN 'not watched, and would not be seen if it were' || at || in_use
                         ELSE 'not watched' || at END
             FROM pg_class c WHERE c.oid = relation);
   END IF;
@@ -243,7 +247,7 @@ BEGIN
   END IF;
   IF now_watched.whole THEN
     RETURN CASE WHEN rows_unreadable > 0
-                THEN 'watched, but some URLs are not seen: within another, without https://, escaped, or as a key' || at END;
+                THEN 'watched, but some URLs are not seen: within another, without https://, escaped, or as a key' || at || in_use END;
   END IF;
   IF sources IS DISTINCT FROM now_watched.sources THEN
     RETURN format('only %s is watched, which has changed since it was searched', array_to_string(now_watched.sources, ' and '));
@@ -393,14 +397,26 @@ COMMENT ON FUNCTION imagekit.find_unwatched(integer) IS
   'orphans by path or fileId alone. statement: what to run. Reads at most '
   'sample_pages of each table; NULL: all. A column that a sample does not list may still hold some.';
 
+CREATE FUNCTION imagekit.has_other_library(server oid, than oid) RETURNS boolean
+  LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+  SELECT $1 <> $2 AND EXISTS (
+    SELECT FROM (SELECT r.id, r.identity FROM imagekit.audit_runs r
+                 WHERE r.server = $1 AND r.state = 'complete' AND r.files > 0 ORDER BY r.id DESC LIMIT 1) o
+    WHERE o.identity = imagekit.account_identity($1)
+      AND NOT EXISTS (SELECT FROM imagekit.inventory i JOIN imagekit.inventory j ON j.audit = o.id AND j.file_id = i.file_id
+                      WHERE i.audit = (SELECT max(r.id) FROM imagekit.audit_runs r WHERE r.server = $2 AND r.state = 'complete')))
+$$;
+COMMENT ON FUNCTION imagekit.has_other_library(oid, oid) IS
+  'Whether it is known that an account has another library than the other one: by its last complete audit with the key that it has. Internal.';
+
 CREATE FUNCTION imagekit.unwatched_refusals(server oid DEFAULT NULL) RETURNS SETOF text
   LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
   known text := imagekit.prefixes();
   -- What was written between a search and an audit would be known to neither.
-  audited timestamptz := (SELECT max(r.compared_at) FROM imagekit.audit_runs r
-                          WHERE r.server = unwatched_refusals.server AND r.state = 'complete');
+  audited timestamptz := (SELECT r.compared_at FROM imagekit.audit_runs r
+                          WHERE r.server = unwatched_refusals.server AND r.state = 'complete' ORDER BY r.id DESC LIMIT 1);
 BEGIN
   IF NOT EXISTS (SELECT FROM imagekit.searched_tables s WHERE s.searched_at IS NOT NULL)
      AND EXISTS (SELECT FROM imagekit.tables_to_search(false)) THEN
@@ -452,7 +468,7 @@ BEGIN
     FROM imagekit.unwatched_columns u
     WHERE NOT u.waived AND u."column" IS NOT NULL
       AND (unwatched_refusals.server IS NULL OR u.server IS NULL
-           OR u.server = (SELECT s.srvname FROM pg_foreign_server s WHERE s.oid = unwatched_refusals.server))
+           OR NOT imagekit.has_other_library((SELECT s.oid FROM pg_foreign_server s WHERE s.srvname = u.server), unwatched_refusals.server))
     ORDER BY u.relation::text, u."column", u.server;
 END $$;
 COMMENT ON FUNCTION imagekit.unwatched_refusals(oid) IS

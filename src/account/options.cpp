@@ -134,6 +134,15 @@ void CheckWindow(const char *name, const char *value) {
   if (!IsOff(value)) CheckInterval(name, value);
 }
 
+void CheckPeriod(const char *name, const char *value) {
+  CheckWindow(name, value);
+  if (IsOff(value)) return;
+  const Interval *every = DatumGetIntervalP(
+      DirectFunctionCall3(interval_in, CStringGetDatum(value), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+  if (every->time <= 0 && every->day <= 0 && every->month <= 0)
+    RejectValue(name, value, "There is no end of audits then.", "Give a positive time, like '7 days', or 'off'.");
+}
+
 // "22-5": from ten in the evening to five in the morning.
 void CheckHours(const char *name, const char *value) {
   char *end = nullptr;
@@ -207,7 +216,7 @@ const OptionRule kOptions[] = {
     {"hold_above", kServer, CheckLimit},
     {"hold_fraction", kServer, CheckFraction},
     {"hold_window", kServer, CheckWindow},
-    {"audit_every", kServer, CheckWindow},
+    {"audit_every", kServer, CheckPeriod},
     {"audit_hours", kServer, CheckHours},
     {"audit_time_limit", kServer, CheckWindow},
     {"audit_share", kServer, CheckShare},

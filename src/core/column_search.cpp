@@ -16,7 +16,9 @@ namespace {
 bool MayLookLikeImageKit(std::string_view text) noexcept {
   for (size_t at = 0; (at = text.find("tr", at)) != std::string_view::npos; at += 2)
     if (at + 2 < text.size() && (text[at + 2] == ':' || text[at + 2] == '=')) return true;
-  return text.find("ik-sdk") != std::string_view::npos;
+  for (const char* word : {"ik-sdk", ".imagekit.io", ".imgkit.net"})
+    if (text.find(word) != std::string_view::npos) return true;
+  return false;
 }
 
 /// As much of the text as may be one URL.

@@ -271,9 +271,26 @@ bool MentionScanner::Next(Mention* mention) noexcept {
   return false;
 }
 
+namespace {
+
+/// "acme.imagekit.io": an account's own, as older ones have it. Not ImageKit's for other things.
+bool IsDeliveryHost(std::string_view host) noexcept {
+  for (const std::string_view domain : {".imagekit.io", ".imgkit.net"}) {
+    if (host.size() <= domain.size() || host.substr(host.size() - domain.size()) != domain) continue;
+    const std::string_view name = host.substr(0, host.size() - domain.size());
+    for (const std::string_view other : {"ik", "api", "upload", "www", "docs", "blog", "status", "dashboard", "help"})
+      if (name == other) return false;
+    return true;
+  }
+  return false;
+}
+
+}  // namespace
+
 bool LooksLikeImageKit(std::string_view url) noexcept {
   UrlParts parts;
   if (!SplitUrl(url, &parts)) return false;
+  if (IsDeliveryHost(parts.host) && parts.path.size() > 1) return true;
   if (parts.path.find("/tr:") != std::string_view::npos) return true;
   if (parts.query.find("ik-sdk-version=") != std::string_view::npos) return true;
   // "tr=w-300", "tr=n-card": a parameter of this name that begins as a transformation does

@@ -56,7 +56,7 @@ for my $case (
 	[ q{max_files => -1}, qr/max_files must not be negative/ ],
 	[ q{apart => '-1 day'}, qr/apart must not be negative/ ],
 	[ q{'nobody'}, qr/server "nobody" does not exist/ ],
-	[ q{approve => 'x'}, qr/the candidates are not the ones that approve names\nDETAIL:  There are 0 now/ ])
+	[ q{approve => 'x'}, qr/the candidates, or what stands against them, are not what approve names\nDETAIL:  There are 0 now/ ])
 {
 	like($t->messages("SELECT * FROM imagekit.delete_orphans($case->[0])"), $case->[1], $case->[0]);
 }
@@ -74,10 +74,10 @@ seed('/mailing/sub/x.jpg');
 audit();
 audit();
 my $loose = q{apart => '0', max_fraction => 0.5};
-is(refusals($loose), 'folder /mailing would be emptied: all of its 10 files are orphans. Does something else use it, a mailing, an app, a style sheet?', 'a folder that would be emptied');
+is(refusals($loose), 'folder /mailing would be emptied: all of its 11 files, with those in folders below it, are orphans. Does something else use it, a mailing, an app, a style sheet?', 'a folder that would be emptied');
 my $other = digest($loose);
 isnt($other, $named, 'other candidates have another name');
-like($t->messages("SELECT * FROM imagekit.delete_orphans($loose, approve => '$named')"), qr/the candidates are not the ones that approve names/, 'so what was approved before counts no more');
+like($t->messages("SELECT * FROM imagekit.delete_orphans($loose, approve => '$named')"), qr/the candidates, or what stands against them, are not what approve names/, 'so what was approved before counts no more');
 
 $t->sql(qq{INSERT INTO modules SELECT 1, array_agg('$ENDPOINT/used/' || i || '.jpg') FROM generate_series(1, 30) i});
 audit();

@@ -150,8 +150,12 @@ sub statements
 	}
 	my $arguments = "older_than => '$library->{older} hours', apart => '$library->{apart} hours', max_files => $library->{max_files}, max_fraction => $library->{max_fraction}";
 	push @sql, "SELECT 'row', outcome, files, bytes, detail FROM imagekit.delete_orphans($arguments)";
-	# The candidates' name, told from the outside.
-	push @sql, "SELECT coalesce(md5(string_agg(file_id || ' ' || path, E'\\n' ORDER BY file_id COLLATE \"C\")), 'none') AS name FROM imagekit.sort_orphans($account, '$library->{older} hours', '$library->{apart} hours') WHERE category = 'candidate' \\gset";
+	# The candidates' name, told from the outside: of the files, and of what may be approved.
+	push @sql, "SELECT coalesce(md5(f.name || E'\\n' || r.reasons), f.name, 'none') AS name
+		FROM (SELECT md5(string_agg(file_id || ' ' || path, E'\\n' ORDER BY file_id COLLATE \"C\")) AS name, count(*) AS files
+		  FROM imagekit.sort_orphans($account, '$library->{older} hours', '$library->{apart} hours') WHERE category = 'candidate') f
+		CROSS JOIN LATERAL (SELECT string_agg(reason, E'\\n') FILTER (WHERE approvable) AS reasons
+		  FROM imagekit.orphan_refusals($account, f.files, $library->{max_files}, $library->{max_fraction}, '$library->{older} hours', '$library->{apart} hours')) r \\gset";
 	push @sql, 'SELECT \'deed\', words_of($q$SELECT * FROM imagekit.delete_orphans(' . $arguments . ', dry_run => false' . {
 		none => '', wrong => q{, approve => 'abc'}, right => q{, approve => nullif($q$ || quote_literal(:'name') || $q$, 'none')} }->{ $library->{approve} } . ')$q$)';
 	push @sql, q{SELECT 'queued', count(*) FROM imagekit.backlog};
@@ -176,7 +180,7 @@ for my $round (0 .. $#rounds)
 	my ($queued) = $rounds[$round] =~ /^queued\|(\d+)/m;
 	my %all = (%{ $expected->{approvable} }, %{ $expected->{firm} });
 	my $approved = $library->{approve} eq 'right' && $expected->{candidates} > 0;
-	my $expected_deed = $library->{approve} eq 'wrong' ? qr/^the candidates are not the ones/
+	my $expected_deed = $library->{approve} eq 'wrong' ? qr/^the candidates, or what stands against them, are not what approve names/
 	  : %{ $expected->{firm} } || (!$approved && %{ $expected->{approvable} }) ? qr/^orphans are not deleted: / : qr/^done$/;
 	my $expected_queued = $expected_deed eq qr/^done$/ ? $expected->{candidates} : 0;
 	$seen{$_}++ for keys %all, "approve $library->{approve}", $expected_queued > 0 ? 'deleted' : 'not deleted';
