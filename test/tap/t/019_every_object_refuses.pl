@@ -78,8 +78,8 @@ my ($recipes) = $section =~ /^```sql\n(.*?)^```/ms or die 'README has no recipes
 my %granted = (
 	app_owner => 'unwaive unwatch waive watch',
 	exporter => 'latency_metrics library_metrics measure measure_libraries metrics request_metrics',
-	monitor => 'account_of account_problem audit_overdue grace_of history pending service status unpack watched',
-	operator => 'account_of account_problem approve audit audit_overdue audits cancel dangling delete_file delete_files delete_orphans discard doubtful drain enqueue explain find_unwatched forget_dropped grace_of history orphans pause pending references references resume retry scan_unwatched search_unwatched service status storage storage_by_folder storage_by_owner storage_by_table tables_to_search unpack unwatched_refusals usage_history watched',
+	monitor => 'account_of account_problem audit_overdue audits grace_of history next_audits pending schedule_zone service status unpack watched within_hours',
+	operator => 'account_of account_problem approve audit audit_overdue audits can_search can_watch cancel column_problem dangling delete_file delete_files delete_orphans discard doubtful drain enqueue explain find_unwatched forget_dropped grace_of history is_waived next_audits orphans pause pending references references resume retry scan_unwatched schedule_zone search_unwatched service sources_of status storage storage_by_folder storage_by_owner storage_by_table tables_to_search unpack unwatched_columns unwatched_problem unwatched_refusals usage_history waive_statement waivers watch_statement watch_target watched within_hours',
 	reader => 'report');
 $t->sql(join('', map { "CREATE ROLE $_;" } sort keys %granted));
 is(join(' ', sort keys %{ { map { $_ => 1 } $recipes =~ /\bTO (\w+);/g } }), join(' ', sort keys %granted), 'the roles README has recipes for');

@@ -19,7 +19,8 @@ my $t = ImageKit::Test->new;
 my $imagekit = $t->imagekit;
 my ($recipes) = slurp_file("$ENV{TESTDIR}/README.md") =~ /^## Privileges\n.*?^```sql\n(.*?)^```/ms or die 'README has no recipes';
 $t->sql(join('', map { "CREATE ROLE $_;" } sort keys %{ { map { $_ => 1 } $recipes =~ /\bTO (\w+);/g } }) . $recipes);
-$_ = "SET ROLE operator;\n$_" for $audit, $look, $again, $delete;
+$_ = "SET ROLE operator;\n$_" for $find, $audit, $look, $again, $delete;
+$keep =~ s/^(?=SELECT)/SET ROLE operator;\n/m or die 'step 6 has no look';
 
 # An old database -----------------------------------------------------------------------------------------------------------
 
@@ -76,7 +77,8 @@ like($t->sql($delete), qr/^queued\|4\|400\|/m, '5: and are');
 eventually { $t->sql($delete =~ s/^SELECT \* FROM imagekit\.delete_orphans.*\n//mr) } 'deleted|4', 'as the history says';
 is(join(' ', sort $imagekit->files), join(' ', sort @used, '/patches/young.jpg'), 'the library is clean: what is used, protected or young, and nothing else');
 
-$t->sql($keep);
+like($t->sql($keep), qr/^acme\|\d{4}-/m, '6: the operator sees when the next audit is');
+is($t->sql('SET ROLE operator; SELECT count(*) FROM imagekit.unwatched_columns UNION ALL SELECT count(*) FROM imagekit.waivers'), "0\n0", "and that nothing is left unwatched or waived");
 is($t->sql(q{SELECT server, at >= now() + interval '6 days' - interval '1 hour' AND extract(hour FROM at) BETWEEN 1 AND 4 FROM (SELECT * FROM imagekit.next_audits) x}),
 	'acme|t', '6: and is audited by itself from now on');
 
