@@ -21,7 +21,8 @@
 //     otherwise   up to white space
 //   and outside a run always up to a character that no URL holds. From an end that nobody wrote down, punctuation that
 //   belongs to the sentence is taken off: ".,;:!?", a closing bracket whose opening one is outside the URL, and the
-//   mark of emphasis that also stands before it ("**URL**").
+//   mark of emphasis that also stands before it ("**URL**"). White space is no end where the name so far has no extension, and
+//   one of the next words has: cut there, "see …/my cat.jpg" would name the file "…/my". Read() refuses the longer text.
 //
 // Rule 3. Within a run, the next URL begins
 //     after ",", ";" or "|":  a list without spaces. Read() refuses a URL that holds such text: what is one library
@@ -144,6 +145,33 @@ size_t EndOfEntityQuotation(std::string_view text, size_t start, std::string_vie
   return std::string_view::npos;
 }
 
+/// "cat.jpg", also with punctuation behind it.
+bool EndsInExtension(std::string_view word) noexcept {
+  while (!word.empty() && IsClosingPunctuation(word.back())) word.remove_suffix(1);
+  size_t extension = word.size();
+  while (extension > 0 && IsAlnum(word[extension - 1])) --extension;
+  return extension < word.size() && extension > 1 && word[extension - 1] == '.';
+}
+
+/// Where a file name that was begun by a URL, and has a space at `at`, may end: behind the first of the next words that has an
+/// extension. `at` when the URL is whole without, or none of some words has one.
+size_t EndOfSpacedName(std::string_view text, size_t start, size_t at) noexcept {
+  const std::string_view url = text.substr(start, at - start);
+  const size_t slash = url.find_last_of("/?#");
+  if (slash == std::string_view::npos || url[slash] != '/' || slash < SchemeOrRelativeSize(url)) return at;
+  if (EndsInExtension(url.substr(slash + 1))) return at;
+  constexpr int kMostWords = 4;
+  size_t end = at;
+  for (int words = 0; words < kMostWords && end < text.size() && text[end] == ' '; ++words) {
+    const size_t word = ++end;
+    while (end < text.size() && !NeverInUrl(text[end])) ++end;
+    const std::string_view taken = text.substr(word, end - word);
+    if (taken.find("//") != std::string_view::npos) return at;  // another URL
+    if (EndsInExtension(taken)) return end;
+  }
+  return at;
+}
+
 /// Where a URL that begins at `start` and is not quoted ends at the latest. `opener` stands before it.
 size_t EndOfBareText(std::string_view text, size_t start, char opener) noexcept {
   const char stop = opener == ']' ? '[' : opener == '|' ? '|' : ' ';
@@ -151,6 +179,12 @@ size_t EndOfBareText(std::string_view text, size_t start, char opener) noexcept 
   size_t at = start;
   for (; at < text.size(); ++at) {
     const char c = text[at];
+    if (c == ' ') {
+      const size_t end = EndOfSpacedName(text, start, at);
+      if (end == at) break;
+      at = end - 1;
+      continue;
+    }
     if (NeverInUrl(c) || c == stop || (c == '\'' && !IsApostrophe(text, at))) break;
     if (opener != '(') continue;
     if (c == '(') ++open_parentheses;

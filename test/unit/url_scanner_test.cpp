@@ -135,6 +135,25 @@ TEST(UrlScanner, Prose) {
             (Urls{"https://a.example/1.jpg", "https://a.example/2.jpg"}));
 }
 
+// Cut at the space, these would name another file.
+TEST(UrlScanner, NameWithASpaceIsNotCutShort) {
+  EXPECT_EQ(Scan("see https://a.example/my cat.jpg now"), Urls{"https://a.example/my cat.jpg"});
+  EXPECT_EQ(Scan("see https://a.example/my black cat.jpg, or not"), Urls{"https://a.example/my black cat.jpg"});
+  EXPECT_EQ(Scan("![x](https://a.example/x cat.jpg)"), Urls{"https://a.example/x cat.jpg"});
+  EXPECT_EQ(Scan("img https://a.example/tr:l-text,i-Hello World,l-end/a.jpg"),
+            Urls{"https://a.example/tr:l-text,i-Hello World,l-end/a.jpg"});
+  EXPECT_EQ(Scan("<img src=https://a.example/tr:w-{{ width }}/a.jpg>"),
+            Urls{"https://a.example/tr:w-{{ width }}/a.jpg"});
+  // Nothing to be cut, or nothing to go on with.
+  EXPECT_EQ(Scan("see https://a.example/cat.jpg and dog.jpg"), Urls{"https://a.example/cat.jpg"});
+  EXPECT_EQ(Scan("see https://a.example/cat and dogs"), Urls{"https://a.example/cat"});
+  EXPECT_EQ(Scan("see https://a.example and dog.jpg"), Urls{"https://a.example"});
+  EXPECT_EQ(Scan("see https://a.example/cat?x and dog.jpg"), Urls{"https://a.example/cat?x"});
+  EXPECT_EQ(Scan("see https://a.example/cat\nand dog.jpg"), Urls{"https://a.example/cat"});
+  EXPECT_EQ(Scan("see https://a.example/cat https://a.example/dog.jpg"),
+            (Urls{"https://a.example/cat", "https://a.example/dog.jpg"}));
+}
+
 TEST(UrlScanner, Json) {
   EXPECT_EQ(Scan(R"({"url":"https://a.example/cat.jpg","more":["//a.example/dog.jpg"]})"),
             (Urls{"https://a.example/cat.jpg", "//a.example/dog.jpg"}));
