@@ -72,11 +72,14 @@ sub during_the_look
 	$t->insert(1, $name);
 	$t->mark_log;
 	$t->sql('DELETE FROM patches WHERE id = 1');
-	# Stopped on its way through the big table, which takes some tenths of a second.
+	# Stopped on its way through the big table, which takes some tenths of a second, and not in another, where it would have a lock.
 	my $worker;
 	wait_for { $t->log =~ /\[(\d+)\].* asks watched tables/ and $worker = $1 } 'the look has begun';
+	my $locks = "SELECT string_agg(relation::regclass::text, ' ' ORDER BY 1) FROM pg_locks WHERE pid = $worker AND relation IN ('modules'::regclass, 'big_1'::regclass)";
+	wait_for { $t->sql($locks) eq 'big_1' } 'the look has come to the big table';
 	kill 'STOP', $worker;
 	unlike($t->log, qr/(?:deleted ImageKit file|still used)/, 'it is under way');
+	die 'it has left the big table again' if $t->sql($locks) ne 'big_1' && kill 'CONT', $worker;
 	$t->sql($sql =~ s/IMAGE/$ENDPOINT\/$name/gr);
 	kill 'CONT', $worker;
 	wait_for { outcome($name) ne '' } "$name is settled", 60;

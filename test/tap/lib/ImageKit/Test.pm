@@ -27,6 +27,9 @@ our $KEY = 'private_test_acme';
 # Generous: a loaded machine must not fail a test, and a passing one does not wait.
 my $patience = 20;
 
+# Seconds that a statement may take: one that waits for ever is to fail as such, and not as a run that was broken off.
+my $LONGEST = 600;
+
 # The waits of a test, instead of those of a patient server. Statements are not logged: CREATE USER MAPPING holds the key.
 my %settings = (
 	'shared_preload_libraries' => "'imagekit_cleanup'",
@@ -105,14 +108,14 @@ sub prepare
 sub sql
 {
 	my ($self, $sql, $db) = @_;
-	return $self->node->safe_psql($db // 'postgres', $sql);
+	return $self->node->safe_psql($db // 'postgres', $sql, timeout => $LONGEST);
 }
 
 # Runs SQL that may fail; returns its messages.
 sub messages
 {
 	my ($self, $sql, $db) = @_;
-	my ($status, $output, $errors) = $self->node->psql($db // 'postgres', $sql, on_error_stop => 0);
+	my ($status, $output, $errors) = $self->node->psql($db // 'postgres', $sql, on_error_stop => 0, timeout => $LONGEST);
 	return $errors;
 }
 
