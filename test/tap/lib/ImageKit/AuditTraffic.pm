@@ -14,6 +14,7 @@ use parent 'ImageKit::ModelClient';
 
 use ImageKit::AuditModel;
 use JSON::PP;
+use List::Util qw(max);
 use PostgreSQL::Test::Utils;
 use Time::HiRes qw(sleep time);
 
@@ -47,11 +48,13 @@ sub _run
 	$self->{next} = $ImageKit::AuditModel::FRESH + 1_000_000 * $self->{number};
 	local $SIG{PIPE} = 'IGNORE';
 	my $stop = "$self->{directory}/$self->{number}.stop";
+	# It makes an audit read the tables again, which takes the longer the more there is: none would ever end.
+	my $shuttle_every = 1.5 * max(1, $self->{model}{files} / 30_000);
 	my $shuttle_at = time() + 1;
 	until (-e $stop)
 	{
 		my ($kind, @statements) = $self->_any;
-		if ($self->{number} == 1 && time() > $shuttle_at) { ($kind, @statements) = ('shuttle', $self->_shuttle); $shuttle_at = time() + 1.5; }
+		if ($self->{number} == 1 && time() > $shuttle_at) { ($kind, @statements) = ('shuttle', $self->_shuttle); $shuttle_at = time() + $shuttle_every; }
 		my $outcome = @statements ? $self->_outcome($self->_send(@statements)) : 'done';
 		$self->{report}{kinds}{"$kind: $outcome"}++;
 		sleep(rand 0.02) unless @{ $self->{actions} } < @actions;
