@@ -26,9 +26,7 @@ namespace {
 /// "cat.jpg" and also "cat.jpg),": a file name and no more than punctuation after it.
 bool EndsInFileName(std::string_view text) {
   while (!text.empty() && IsClosingPunctuation(text.back())) text.remove_suffix(1);
-  size_t extension = text.size();
-  while (extension > 0 && IsAlnum(text[extension - 1])) --extension;
-  return extension < text.size() && extension > 0 && text[extension - 1] == '.';
+  return ExtensionStart(text) > 0;
 }
 
 /// The size of what ends a word at `at`: white space, a separator beyond ASCII, or a backslash ("cat.jpg\\nNext line"); otherwise

@@ -79,6 +79,13 @@ size_t SeparatorBefore(std::string_view text, size_t at) noexcept;
 /// words go on like that ("…/cat.jpg和"). Where text of one of them begins; npos when nowhere.
 size_t FindLetterBehindName(std::string_view text) noexcept;
 
+/// Where the extension begins that the text ends in, letters and digits behind a dot; 0 when it ends in none.
+constexpr size_t ExtensionStart(std::string_view text) noexcept {
+  size_t start = text.size();
+  while (start > 0 && IsAlnum(text[start - 1])) --start;
+  return start < text.size() && start > 0 && text[start - 1] == '.' ? start : 0;
+}
+
 /// What a sentence, a bracket or an emphasis leaves at the end of a URL. A name may end in it too ("photo(1)").
 constexpr bool IsClosingPunctuation(char c) noexcept {
   return std::string_view(".,;:!?)]}'*~|([{^").find(c) != std::string_view::npos;

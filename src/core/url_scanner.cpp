@@ -148,9 +148,7 @@ size_t EndOfEntityQuotation(std::string_view text, size_t start, std::string_vie
 /// "cat.jpg", also with punctuation behind it.
 bool EndsInExtension(std::string_view word) noexcept {
   while (!word.empty() && IsClosingPunctuation(word.back())) word.remove_suffix(1);
-  size_t extension = word.size();
-  while (extension > 0 && IsAlnum(word[extension - 1])) --extension;
-  return extension < word.size() && extension > 1 && word[extension - 1] == '.';
+  return ExtensionStart(word) > 1;
 }
 
 /// Where a file name that was begun by a URL, and has a space at `at`, may end: behind the first of the next words that has an

@@ -13,11 +13,7 @@ constexpr bool IsNameMark(char c) noexcept { return c == '.' || c == '-' || c ==
 constexpr bool IsAscii(char c) noexcept { return static_cast<unsigned char>(c) < 0x80; }
 
 /// Something, a dot, and an extension.
-bool IsFileName(std::string_view word) noexcept {
-  size_t extension = word.size();
-  while (extension > 0 && IsAlnum(word[extension - 1])) --extension;
-  return extension < word.size() && extension > 1 && word[extension - 1] == '.';
-}
+bool IsFileName(std::string_view word) noexcept { return ExtensionStart(word) > 1; }
 
 /// A text of nothing but dots and letters would give a name for each of them, as long as all before it.
 constexpr size_t kMostDots = 16;
