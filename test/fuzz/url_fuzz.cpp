@@ -253,7 +253,8 @@ void CheckSimple(const UrlReading& reading, std::string_view url) {
     if (url.substr(0, text.size()) != text || reading.account != prefix.account) continue;
     const std::string_view rest = url.substr(text.size() - 1);
     bool simple = !HasControl(rest) && rest.find_first_of("%\\?#&\"<>` ") == std::string_view::npos &&
-                  FindSeparator(rest, 0) == std::string_view::npos && !IsClosingPunctuation(rest.back());
+                  FindSeparator(rest, 0) == std::string_view::npos &&
+                  FindLetterBehindName(rest) == std::string_view::npos && !IsClosingPunctuation(rest.back());
     bool first = true;
     for (const std::string_view segment : Segments(rest)) {
       simple = simple && !segment.empty() && segment[0] != '.' && segment.substr(0, 3) != "tr:" &&
