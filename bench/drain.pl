@@ -24,7 +24,7 @@ bench/drain [OPTION...], or make bench-drain BENCH_OPTIONS='OPTION...'
   --cases LIST       only the cases whose names begin so, with commas: own_way,commit; --list names them
   --files N          files of a drain without a limit, default 40000; the rivals get a tenth
   --limited-files N  files of a drain under the published limits, default 10000; the rival gets a tenth
-  --many N           files waiting in the cases of a million, default 1000000
+  --many N           files waiting in the cases of a million, default 1000000; ten times as many in that of ten million
   --rounds N         runs of each variant, default 5; a third under the published limits
   --commits N        commits that are timed, default 200
   --idle-minutes N   how long the idle database is watched, default 4
@@ -50,7 +50,7 @@ die "every number must be above 0\n" if grep { $_ <= 0 } values %scale;
 $scale{$_} = 4 * max(1, int($scale{$_} / 4)) for qw(files limited_files many);
 # Less than this, and no verdict is given on what is measured.
 my %least = (unlimited => [qw(files rounds)], known => ['files'], known_100 => ['files'], limited => [qw(limited_files rounds)],
-	many => [qw(many rounds)], commits => ['commits'], idle => ['idle_minutes'], second => ['limited_files']);
+	many => [qw(many rounds)], most => [qw(many rounds)], commits => ['commits'], idle => ['idle_minutes'], second => ['limited_files']);
 %scale = (%scale,
 	peer_files => max(400, 4 * int($scale{files} / 40)),
 	limited_peer_files => max(100, 4 * int($scale{limited_files} / 40)),

@@ -41,6 +41,8 @@ my @cases = (
 		from => 'many', figure => 'old_snapshot', judge => 'least', bar => 90, goal => 98 },
 	{ id => 'memory', title => "the worker's memory after a million files (MB, without shared memory)",
 		from => 'many', figure => 'memory', judge => 'most', bar => 64 },
+	{ id => 'ten_million', title => 'rate of the first of ten million files waiting, of that with a thousand (%)',
+		from => 'most', figure => 'waiting', judge => 'least', bar => 90, goal => 98 },
 	{ id => 'idle', title => 'SQL statements in an idle hour',
 		from => 'idle', figure => 'statements', judge => 'most', bar => 120, goal => 0 },
 	{ id => 'busiest_second', title => "requests in any second, of rate + burst, two databases on one account (%)",

@@ -30,6 +30,7 @@ my %ways = (
 	known_100 => sub { return _known(@_, { bulk_size => 100 }) },
 	limited => \&_limited,
 	many => \&_many,
+	most => \&_most,
 	commits => \&Bench::Drain::Watch::commits,
 	idle => \&Bench::Drain::Watch::idle,
 	second => \&Bench::Drain::Watch::busiest_second);
@@ -156,10 +157,7 @@ sub _many
 {
 	my ($stage, $scale, $peers, $progress) = @_;
 	$stage->set_options;
-	$progress->('a thousand files, again and again');
-	$stage->fill('patches', 1000, staying => int($scale->{many} / 4));
-	$stage->fill_parts($scale->{few_runs}, 1000);
-	my @few = map { $stage->drain('patches', 1000, part => $_) } 1 .. $scale->{few_runs};
+	my @few = _few($stage, $scale, $scale->{many}, $progress);
 
 	$progress->("$scale->{many} files");
 	$stage->fill('patches', $scale->{many});
@@ -194,6 +192,35 @@ sub _many
 			'beside an old snapshot: ' . join(' ', map { sprintf '%.0f', $_ } @{ $tenths[1] })
 			  . sprintf('; the last against the last %.0f %%', 100 * $last),
 			$memory->words ] };
+}
+
+# Ten times as many wait, and what is watched is how the first of them leave.
+sub _most
+{
+	my ($stage, $scale, $peers, $progress) = @_;
+	my ($files, $first) = (10 * $scale->{many}, 4 * int($scale->{many} / 8));
+	$stage->set_options;
+	my @few = _few($stage, $scale, $files, $progress);
+	$progress->("$files files");
+	$stage->fill('patches', $files);
+	my $run = $stage->drain('patches', $files, first => $first, bucket_ms => 250);
+	my $few = median(map { $_->{rate} } @few);
+	return {
+		figures => { few => $few, first => $run->{rate}, waiting => 100 * $run->{rate} / $few },
+		runs => { few => \@few, first => [$run] },
+		notes => [
+			sprintf('%.0f files/s with 1000 waiting (median of %d), %.0f for the first %d of %d', $few, scalar @few, $run->{rate}, $first, $files),
+			'files/s by tenths of these: ' . join(' ', map { sprintf '%.0f', $_ } _tenths($run)) ] };
+}
+
+# Runs of a thousand files in a table as large as that of FILES.
+sub _few
+{
+	my ($stage, $scale, $files, $progress) = @_;
+	$progress->('a thousand files, again and again');
+	$stage->fill('patches', 1000, staying => int($files / 4));
+	$stage->fill_parts($scale->{few_runs}, 1000);
+	return map { $stage->drain('patches', 1000, part => $_) } 1 .. $scale->{few_runs};
 }
 
 # Files a second while each tenth of the files went.

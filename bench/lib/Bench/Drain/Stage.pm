@@ -168,7 +168,8 @@ sub delete_sql
 }
 
 # Deletes the rows of FILES files in one transaction, and waits until the worker has settled all. Nothing less than all
-# counts. OPTIONS: meanwhile => called several times a second; bucket_ms; part => only this one of fill_parts().
+# counts. OPTIONS: meanwhile => called several times a second; bucket_ms; part => only this one of fill_parts(); first => only until so
+# many have gone, what waits then is given up, and {files} are those that went.
 # Returns the emulator's rates with {files, seconds, rate, requests_per_file} added: seconds from the first request to the
 # last one's answer, or to the last file's entry in the history, whichever is later.
 sub drain
@@ -183,7 +184,9 @@ sub drain
 		$self->{server}->sql("DELETE FROM $table WHERE id BETWEEN $first AND $first + $files / 4 - 1");
 	}
 	else { $self->{server}->sql($self->delete_sql($table)); }
-	$self->wait_until_gone(defined $part ? "/part$part/" : '/bulk', $options{meanwhile});
+	my $left = defined $options{first} ? $files - $options{first} : 0;
+	$self->wait_until_gone(defined $part ? "/part$part/" : '/bulk', $options{meanwhile}, $left);
+	$files -= $self->_give_up('/bulk') if $left > 0;
 	my $last_settled = $self->_settled($files);
 	my $rates = $self->{emulator}->rates($options{bucket_ms});
 	my $ended = $rates->{all}{ended_us} / 1e6;
@@ -193,15 +196,30 @@ sub drain
 		requests_per_file => $rates->{all}{requests} / $files };
 }
 
-# MEANWHILE: called several times a second; ends the waiting when it returns false.
+# What is still queued goes nowhere. Returns how many files are left.
+sub _give_up
+{
+	my ($self, $prefix) = @_;
+	$self->{server}->sql(q{SELECT imagekit.pause('acme')});
+	my $deadline = time() + 60;
+	while ($self->{server}->sql('SELECT EXISTS (SELECT FROM imagekit.claims)') ne 'f')
+	{
+		die "the drain is paused, but files are still in its hands\n" if time() > $deadline;
+		sleep 0.05;
+	}
+	$self->{server}->sql(q{TRUNCATE imagekit.outbox, imagekit.backlog; SELECT imagekit.resume('acme')});
+	return $self->{emulator}->count($prefix);
+}
+
+# ENOUGH: how many may be left, 0 unless given. MEANWHILE: called several times a second; ends the waiting when it returns false.
 sub wait_until_gone
 {
-	my ($self, $prefix, $meanwhile) = @_;
+	my ($self, $prefix, $meanwhile, $enough) = @_;
 	my ($left, $seen) = (-1, time());
 	for (;;)
 	{
 		my $now = $self->{emulator}->count($prefix);
-		return if $now == 0;
+		return if $now <= ($enough // 0);
 		if ($now != $left) { ($left, $seen) = ($now, time()); }
 		die "$now files are left, and none has gone for $patience s; " . $self->{server}->sql(q{
 			SELECT 'status: ' || state || coalesce(', ' || cause, '') FROM imagekit.status}) . "\n" if time() > $seen + $patience;
