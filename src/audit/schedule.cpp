@@ -4,6 +4,7 @@
 #include "audit/schedule.h"
 
 #include "audit/audit.h"
+#include "pg/process.h"
 #include "pg/settings.h"
 #include "pg/sql.h"
 #include "worker/complaints.h"
@@ -156,11 +157,9 @@ PGDLLEXPORT void imagekit_audit_main(Datum database);
 
 void imagekit_audit_main(Datum database) {
   namespace worker = imagekit::worker;
-  pqsignal(SIGHUP, SignalHandlerForConfigReload);
-  pqsignal(SIGTERM, die);
-  imagekit::pg::IgnoreSignal(SIGINT);  // pg_terminate_backend() ends it; it goes on at the next time
-  BackgroundWorkerUnblockSignals();
+  imagekit::pg::TakeSignals();
   BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(database), InvalidOid, 0);
+  (void)imagekit::pg::ObeyReload();
   if (!worker::PublishAudit(MyDatabaseId)) proc_exit(0);
   worker::HideShutdownIf(worker::AuditWasSetAside);
   pgstat_report_appname(imagekit::audit::kAuditType);

@@ -10,6 +10,7 @@
 
 #include "outbox/backlog.h"
 #include "pg/bridge.h"
+#include "pg/process.h"
 #include "pg/settings.h"
 #include "worker/arming.h"
 #include "worker/hand.h"
@@ -17,20 +18,9 @@
 
 namespace imagekit::worker {
 
-namespace {
-
-// Also in a procedure, however long it runs: the kill switch must reach it.
-void ObeyReload() {
-  if (!ConfigReloadPending) return;
-  ConfigReloadPending = false;
-  ProcessConfigFile(PGC_SIGHUP);
-}
-
-}  // namespace
-
 void Begin(Step *step, const Drain *drain) {
   step->drain = drain;
-  ObeyReload();
+  (void)pg::ObeyReload();  // also in a procedure, however long it runs: the kill switch must reach it
   if (drain->procedure) {
     EnsurePortalSnapshotExists();
   } else {
@@ -78,7 +68,7 @@ void Prove(void *argument, Batch *batch) {
   Begin(&hand->proof, drain);
   KeepReferenced(batch);
   LockWire();
-  ObeyReload();
+  (void)pg::ObeyReload();
   const char *stopped = !settings::enabled ? "imagekit_cleanup.enabled is off" : WhyDisarmed();
   for (int i = 0; stopped != nullptr && i < batch->count; i++)
     if (IsAt(batch->files[i], Stage::kProving)) Decide(batch, &batch->files[i], Fate::kReleased, stopped);

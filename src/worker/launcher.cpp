@@ -11,6 +11,7 @@
 
 #include "worker/launcher.h"
 
+#include "pg/process.h"
 #include "pg/settings.h"
 #include "worker/shared_state.h"
 #include "worker/standby.h"
@@ -170,10 +171,7 @@ PGDLLEXPORT void imagekit_launcher_main(Datum);
 
 void imagekit_launcher_main(Datum) {
   using namespace imagekit::worker;
-  pqsignal(SIGHUP, SignalHandlerForConfigReload);
-  pqsignal(SIGTERM, die);
-  imagekit::pg::IgnoreSignal(SIGINT);  // there is no statement to cancel
-  BackgroundWorkerUnblockSignals();
+  imagekit::pg::TakeSignals();
   BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
   PublishLauncher();
   pgstat_report_appname("imagekit_cleanup launcher");
@@ -182,9 +180,7 @@ void imagekit_launcher_main(Datum) {
 
   for (;;) {
     CHECK_FOR_INTERRUPTS();
-    if (ConfigReloadPending) {
-      ConfigReloadPending = false;
-      ProcessConfigFile(PGC_SIGHUP);
+    if (imagekit::pg::ObeyReload()) {
       LookAtAll();
     }
     Ticks next;

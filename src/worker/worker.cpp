@@ -18,6 +18,7 @@
 
 #include "audit/schedule.h"
 #include "outbox/counters.h"
+#include "pg/process.h"
 #include "pg/settings.h"
 #include "pg/sql.h"
 #include "worker/arming.h"
@@ -145,12 +146,6 @@ bool Sleep(Ticks until, uint32 wait_event) {
   return (events & WL_LATCH_SET) != 0;
 }
 
-void ObeyReload() {
-  if (!ConfigReloadPending) return;
-  ConfigReloadPending = false;
-  ProcessConfigFile(PGC_SIGHUP);
-}
-
 // Works until there is nothing to do: then true. False when others are to have the place.
 bool WorkUntilIdle(Drain *drain, Ticks turn_ends, Ticks *audits_at, Parting *parting) {
   uint32 wait_event = pg::WaitEventFor("ImageKitIdle");
@@ -158,7 +153,7 @@ bool WorkUntilIdle(Drain *drain, Ticks turn_ends, Ticks *audits_at, Parting *par
   bool quiet = true;
   for (;;) {
     CHECK_FOR_INTERRUPTS();
-    ObeyReload();
+    (void)pg::ObeyReload();
     (void)TakeWake();  // before looking: what is committed from here on wakes again
     Standing standing = ReadStanding();
     *parting = {kNever, false, quiet};
@@ -248,12 +243,9 @@ PGDLLEXPORT void imagekit_worker_main(Datum database);
 
 void imagekit_worker_main(Datum database) {
   using namespace imagekit::worker;
-  pqsignal(SIGHUP, SignalHandlerForConfigReload);
-  pqsignal(SIGTERM, die);
-  imagekit::pg::IgnoreSignal(
-      SIGINT);  // cancelled work would only be begun anew; pg_terminate_backend() ends the process
-  BackgroundWorkerUnblockSignals();
+  imagekit::pg::TakeSignals();
   BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(database), InvalidOid, 0);
+  (void)imagekit::pg::ObeyReload();
   if (!PublishWorker(MyDatabaseId)) proc_exit(0);
   HideShutdownIf(WasSetAside);
   pgstat_report_appname(kWorkerType);
