@@ -114,7 +114,7 @@ for my $how ('SIGTERM', 'kill -9')
 	eventually { $t->sql("SELECT state FROM imagekit.audits WHERE id = $id") } 'complete', "$how: another goes on with it";
 	quiet();
 }
-eventually { $t->sql(q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'}) } '0', 'no lock is left');
+eventually { $t->sql(q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'}) } '0', 'no lock is left';
 
 # Others --------------------------------------------------------------------------------------------------------------------
 

@@ -66,7 +66,7 @@ $imagekit->fault(kind => 'stall', contains => 'ASC_CREATED', ms => 2000);
 my $said;
 my $cancelled = audit(before => q{SET statement_timeout = '500ms'}, sql => 'CALL imagekit.audit(NULL, true)', after => 'RESET statement_timeout; SELECT state, problem FROM imagekit.audits ORDER BY id DESC LIMIT 1');
 like($cancelled, qr/ERROR:  canceling statement due to statement timeout/, 'a time limit cancels it');
-eventually { $t->sql(q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'}) } '0', 'and no lock is left');
+eventually { $t->sql(q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'}) } '0', 'and no lock is left';
 like($cancelled, qr/^incomplete\|broken off while it was at: listing\. CALL imagekit\.audit\(\) within a day goes on from there$/m, 'the view says what became of it');
 $imagekit->no_faults;
 my $id = audits('id');
