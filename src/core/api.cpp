@@ -5,9 +5,10 @@
 // reserved for it; Collect hands what came back to api_answers.h. It must never send more than the pace and the wire
 // allow, and never answer a ticket twice.
 //
-// The wire: max_in_flight places. Reads (and purges) use at most three quarters of them, so that a delete, which has just
-// been proven right, finds one. Where there are so few places that no quarter can be left free, a reservation that found
-// none has the next one that becomes free: reads wait for it for a moment.
+// The wire: max_in_flight places. Reads use at most three quarters of them, so that a delete, which has just been proven
+// right, finds one. Where there are so few places that no quarter can be left free, a reservation that found none has the
+// next one that becomes free: reads wait for it for a moment. Purges have a few places beside these: one that hangs must
+// hold up neither.
 
 #include "core/api.h"
 
@@ -69,7 +70,8 @@ class ApiClient::Impl {
   explicit Impl(const TransportOptions& options)
       : most_(static_cast<size_t>(std::max(options.max_in_flight, 0))),
         most_reads_(most_ - most_ / 4),
-        http_(options) {}
+        most_purges_(std::max<size_t>(most_ / 4, 1)),
+        http_(options, static_cast<int>(most_purges_)) {}
 
   int AddAccount(const AccountAccess& access);
   void Find(uint64_t ticket, int account, const LibraryPath& path, const std::string& known_id, int most_together);
@@ -101,24 +103,34 @@ class ApiClient::Impl {
 
  private:
   Account& Checked(int account) const;
+  /// Of max_in_flight: purges have their own.
+  size_t PlacesTaken() const noexcept { return on_wire_.size() - purges_on_wire_ + reserved_; }
   bool RoomForRead(int64_t now_us) const noexcept;
   bool MayPurge(const Account& account, int64_t now_us) const noexcept;
   int64_t InquiryWaitUs(const Account& account, int64_t now_us) const noexcept;
   void StartDue();
-  bool StartOne(int number, int64_t now_us);
+  bool StartRead(int number, int64_t now_us);
+  bool StartPurge(int number, int64_t now_us);
   void Start(Sent sent, HttpRequest::Method method, const std::string& target, std::string body = "");
   void Release(Account* account, int deletes) noexcept;
+  /// Where requests of its kind are counted; deletes are the rest.
+  size_t* CountOf(const Sent& sent) noexcept {
+    if (sent.is_delete()) return nullptr;
+    return sent.request == Request::kPurge ? &purges_on_wire_ : &reads_on_wire_;
+  }
   void Refuse(uint64_t ticket, Operation operation, const std::string& why);
 
   void Collect();
 
   const size_t most_;
   const size_t most_reads_;
+  const size_t most_purges_;
   std::vector<std::unique_ptr<Account>> accounts_;
   size_t next_account_ = 0;  // where StartDue goes on, so that accounts take turns
 
   std::unordered_map<uint64_t, Sent> on_wire_;  // by request id
-  size_t reads_on_wire_ = 0;                    // all but the deletes
+  size_t reads_on_wire_ = 0;                    // all but deletes and purges
+  size_t purges_on_wire_ = 0;
   size_t reserved_ = 0;
   int64_t held_until_us_ = 0;  // one place is left free until then
   uint64_t last_request_ = 0;
@@ -191,7 +203,7 @@ int ApiClient::Impl::ReserveDeletes(int account, int most) {
   if (most <= 0) return 0;
   const int64_t now = MonotonicUs();
   from.deletes_wanted_us = now;
-  const size_t used = on_wire_.size() + reserved_;
+  const size_t used = PlacesTaken();
   held_until_us_ = used >= most_ && most_reads_ == most_ ? now + kHoldUs : 0;
   int taken = 0;
   while (taken < most && used + static_cast<size_t>(taken) < most_ && from.writes.TryTake(now)) ++taken;
@@ -276,6 +288,7 @@ void ApiClient::Impl::Abandon() noexcept {
   }
   on_wire_.clear();
   reads_on_wire_ = 0;
+  purges_on_wire_ = 0;
   held_until_us_ = 0;
   for (const auto& account : accounts_) {
     while (account->reserved > 0) {
@@ -298,13 +311,12 @@ int ApiClient::Impl::TimeoutMs() const {
   const bool room = RoomForRead(now);
   if (!room && held_until_us_ > now) at_most(held_until_us_ - now);
   for (const auto& account : accounts_) {
-    if (!room) break;
     if (account->look_ups.Waiting() || !account->probes.empty()) {
-      at_most(account->reads.WaitUs(now));
+      if (room) at_most(account->reads.WaitUs(now));
       continue;
     }
-    if (!account->inquiries.empty()) at_most(InquiryWaitUs(*account, now));
-    if (!account->purges.empty()) {
+    if (room && !account->inquiries.empty()) at_most(InquiryWaitUs(*account, now));
+    if (purges_on_wire_ < most_purges_ && !account->purges.empty()) {
       const int64_t quiet_us = account->deletes_wanted_us + kQuietUs;
       at_most(MayPurge(*account, now)
                   ? 0
@@ -316,7 +328,7 @@ int ApiClient::Impl::TimeoutMs() const {
 
 bool ApiClient::Impl::RoomForRead(int64_t now_us) const noexcept {
   const size_t held = held_until_us_ > now_us ? 1 : 0;
-  return on_wire_.size() + reserved_ + held < most_ && reads_on_wire_ < most_reads_;
+  return PlacesTaken() + held < most_ && reads_on_wire_ < most_reads_;
 }
 
 /// A purge is for later: it must not cost a delete its token.
@@ -339,11 +351,14 @@ void ApiClient::Impl::StartDue() {
   while (passed < accounts_.size() && RoomForRead(now)) {
     const size_t account = next_account_;
     next_account_ = (next_account_ + 1) % accounts_.size();
-    passed = StartOne(static_cast<int>(account), now) ? 0 : passed + 1;
+    passed = StartRead(static_cast<int>(account), now) ? 0 : passed + 1;
+  }
+  for (size_t account = 0; account < accounts_.size() && purges_on_wire_ < most_purges_;) {
+    if (!StartPurge(static_cast<int>(account), now)) ++account;
   }
 }
 
-bool ApiClient::Impl::StartOne(int number, int64_t now_us) {
+bool ApiClient::Impl::StartRead(int number, int64_t now_us) {
   Account& account = *accounts_[static_cast<size_t>(number)];
   Sent sent;
   sent.account = number;
@@ -371,7 +386,16 @@ bool ApiClient::Impl::StartOne(int number, int64_t now_us) {
     Start(std::move(sent), HttpRequest::Method::kGet, target);
     return true;
   }
-  if (account.purges.empty() || !MayPurge(account, now_us) || !account.writes.TryTake(now_us)) return false;
+  return false;
+}
+
+/// Stands back behind everything else of its account.
+bool ApiClient::Impl::StartPurge(int number, int64_t now_us) {
+  Account& account = *accounts_[static_cast<size_t>(number)];
+  if (account.purges.empty() || account.look_ups.Waiting() || !account.probes.empty()) return false;
+  if (!MayPurge(account, now_us) || !account.writes.TryTake(now_us)) return false;
+  Sent sent;
+  sent.account = number;
   sent.request = Request::kPurge;
   sent.ticket = account.purges.front().ticket;
   std::string body = PurgeBody(account.purges.front().url);
@@ -390,7 +414,7 @@ void ApiClient::Impl::Start(Sent sent, HttpRequest::Method method, const std::st
   request.plain_http = account.base.plain;
   request.headers = MakeHeaders(account.key, method);
   request.urgent = sent.is_delete();
-  if (!sent.is_delete()) ++reads_on_wire_;
+  if (size_t* kind = CountOf(sent)) ++*kind;
   sent.sent_us = MonotonicUs();
   on_wire_.emplace(request.id, std::move(sent));
   http_.Start(std::move(request));
@@ -402,7 +426,7 @@ void ApiClient::Impl::Collect() {
     const auto found = on_wire_.find(reply.id);
     Sent sent = std::move(found->second);
     on_wire_.erase(found);
-    if (!sent.is_delete()) --reads_on_wire_;
+    if (size_t* kind = CountOf(sent)) --*kind;
     Account* account = accounts_[static_cast<size_t>(sent.account)].get();
     const int status = reply.transport == Transport::kComplete ? reply.status : 0;
     account->statistics.Add(sent.request, status, MonotonicUs() - sent.sent_us);

@@ -139,7 +139,7 @@ int64_t UnixMs() noexcept {
   return std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
-HttpMulti::HttpMulti(const TransportOptions& options) : options_(options), proxy_(ReadProxy(options.proxy)) {
+HttpMulti::HttpMulti(const TransportOptions& options, int more) : options_(options), proxy_(ReadProxy(options.proxy)) {
   if (options_.request_timeout_ms < 1 || options_.connect_timeout_ms < 1) {
     throw std::invalid_argument("time-outs must be above zero");
   }
@@ -150,7 +150,7 @@ HttpMulti::HttpMulti(const TransportOptions& options) : options_(options), proxy
     throw std::invalid_argument("the user agent must be one line");
   }
   StartLibcurl();
-  const auto most = static_cast<size_t>(options_.max_in_flight);
+  const auto most = static_cast<size_t>(options_.max_in_flight + more);
   sockets_.reserve(most * kSocketsPerTransfer);
   transfers_.reserve(most);
   multi_ = curl_multi_init();

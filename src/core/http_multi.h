@@ -56,7 +56,8 @@ struct HttpReply {
 /// only.
 class HttpMulti {
  public:
-  explicit HttpMulti(const TransportOptions& options);
+  /// Room for `more` transfers than options.max_in_flight.
+  HttpMulti(const TransportOptions& options, int more);
   ~HttpMulti();
   HttpMulti(const HttpMulti&) = delete;
   HttpMulti& operator=(const HttpMulti&) = delete;

@@ -51,6 +51,16 @@ constexpr char kFailed[] =
     "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS u(id, error) WHERE p.id OPERATOR(pg_catalog.=) "
     "u.id";
 
+// Taken back before it was sent. $1 purges
+constexpr char kUncount[] =
+    "WITH back AS ("
+    "  UPDATE imagekit.purges p SET attempts = p.attempts OPERATOR(pg_catalog.-) 1, due_at = pg_catalog.now() "
+    "  WHERE p.id OPERATOR(pg_catalog.=) ANY ($1) RETURNING p.server) "
+    "UPDATE imagekit.purge_months m SET purges = m.purges OPERATOR(pg_catalog.-) b.purges "
+    "FROM (SELECT server, pg_catalog.count(*) AS purges FROM back GROUP BY server) b "
+    "WHERE m.server OPERATOR(pg_catalog.=) b.server "
+    "AND m.month OPERATOR(pg_catalog.=) pg_catalog.date_trunc('month', pg_catalog.now())::pg_catalog.date";
+
 constexpr char kSpent[] =
     "UPDATE imagekit.purge_months SET spent = true WHERE server OPERATOR(pg_catalog.=) $1 "
     "AND month OPERATOR(pg_catalog.=) pg_catalog.date_trunc('month', pg_catalog.now())::pg_catalog.date";
@@ -141,11 +151,14 @@ List *ClaimPurges(const Sender &sender, int limit, MemoryContext context) {
 
 void SettlePurges(List *results) {
   pg::Column done = {INT8OID, nullptr}, failed = {INT8OID, nullptr}, errors = {TEXTOID, nullptr};
+  pg::Column unsent = {INT8OID, nullptr};
   ListCell *cell;
   foreach (cell, results) {
     auto *result = static_cast<PurgeResult *>(lfirst(cell));
     if (OidIsValid(result->spent)) pg::RunSql(kSpent, SPI_OK_UPDATE, {{OIDOID, ObjectIdGetDatum(result->spent)}});
-    if (result->done) {
+    if (result->unsent) {
+      pg::Add(&unsent, Int64GetDatum(result->id));
+    } else if (result->done) {
       pg::Add(&done, Int64GetDatum(result->id));
     } else {
       pg::Add(&failed, Int64GetDatum(result->id));
@@ -153,6 +166,7 @@ void SettlePurges(List *results) {
     }
   }
   if (done.values != nullptr) pg::RunSql(kDone, SPI_OK_DELETE, {pg::AsParam(done, INT8ARRAYOID)});
+  if (unsent.values != nullptr) pg::RunSql(kUncount, SPI_OK_UPDATE, {pg::AsParam(unsent, INT8ARRAYOID)});
   if (failed.values != nullptr)
     pg::RunSql(kFailed, SPI_OK_UPDATE, {pg::AsParam(failed, INT8ARRAYOID), pg::AsParam(errors, TEXTARRAYOID)});
 }

@@ -24,6 +24,7 @@ struct PurgeToSend {
 struct PurgeResult {
   int64 id;
   bool done;
+  bool unsent;  // taken back: no attempt, and none of the month's
   char *error;  // in words; NULL: purged
   Oid spent;    // the account whose budget ImageKit says is spent; InvalidOid: none
 };

@@ -73,12 +73,14 @@ void TakePurge(Purging *purging, const Sender &sender, const Answer &answer) {
   MemoryContext before = MemoryContextSwitchTo(purging->context);
   purging->sent = list_delete_ptr(purging->sent, purge);
   auto *result = static_cast<PurgeResult *>(palloc0(sizeof(PurgeResult)));
-  *result = {purge->id, answer.verdict == Verdict::kPurged, pstrdup(answer.detail.c_str()), InvalidOid};
+  const bool unsent = answer.verdict == Verdict::kThrottled && answer.http_status == 0;
+  *result = {purge->id, answer.verdict == Verdict::kPurged, unsent, pstrdup(answer.detail.c_str()), InvalidOid};
   if (answer.verdict == Verdict::kQuota) {
     const SenderAccount *entry = AccountNumbered(sender, purge->account);
     result->spent = entry != nullptr ? entry->account->server : InvalidOid;
     Complain(purge->url, psprintf("the account's purges of this month are spent: %s", result->error));
-  } else if (answer.verdict == Verdict::kRejected || (!result->done && purge->attempts >= settings::max_attempts)) {
+  } else if (answer.verdict == Verdict::kRejected ||
+             (!result->done && !unsent && purge->attempts >= settings::max_attempts)) {
     result->done = true;  // never, for this URL
     Complain(purge->url, result->error);
   }

@@ -128,5 +128,31 @@ TEST_F(ApiPurge, LeavesTheLastTokenToDeletesUntilNoneIsWanted) {
   EXPECT_EQ(client.ReserveDeletes(account, 1), 0);
 }
 
+// Each of them would hold a place until it times out.
+TEST_F(ApiPurge, ThoseThatHangTakeNoPlaceFromLookUpsAndDeletes) {
+  for (const int places : {1, 2, 8}) {
+    Control("POST", "faults", R"({"kind":"stall","path":"/purge$","count":0})");
+    Control("DELETE", "journal");
+    TransportOptions options;
+    options.max_in_flight = places;
+    ApiClient client(options);
+    const int account = client.AddAccount(FastAccount(Url()));
+    for (uint64_t ticket = 1; ticket <= 20; ++ticket) client.Purge(ticket, account, kUrl);
+    const auto hanging = [&] { return Requests().size(); };
+    const size_t most = static_cast<size_t>(std::max(places / 4, 1));
+    ASSERT_TRUE(RunUntil(&client, [&] { return hanging() == most; }));
+    for (uint64_t ticket = 100; ticket < 130; ++ticket) {
+      client.Find(ticket, account, {"/pets", std::to_string(ticket) + ".jpg"});
+      EXPECT_EQ(TakeAnswer(&client).ticket, ticket) << places;
+      SendDelete(&client, account, ticket + 100, "5f0c0c0c0c0c0c0c0c0c0c0c");
+      EXPECT_EQ(TakeAnswer(&client).ticket, ticket + 100) << places;
+    }
+    EXPECT_EQ(client.ReserveDeletes(account, places + 1), places) << "every place is free for deletes";
+    client.ReturnDeletes(account, places);
+    EXPECT_EQ(hanging(), most + 60) << "and no further purge went";
+    Control("DELETE", "faults");
+  }
+}
+
 }  // namespace
 }  // namespace imagekit

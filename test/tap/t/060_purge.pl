@@ -35,14 +35,24 @@ $t->sql(qq{INSERT INTO patches VALUES (51, '{$ENDPOINT/kept.jpg}'), (52, '{$ENDP
 eventually { $t->pending } '0', 'settled: one kept, one not there';
 is(waiting() . ' ' . used(), '0 1|f', 'neither is purged');
 
-# A purge that hangs or fails delays no delete and repeats none.
-$imagekit->fault(kind => 'stall', path => '/purge$');
-remove('hang.jpg');
-wait_for { $imagekit->stalled } 'a purge hangs';
+# Purges that hang or fail delay no delete and repeat none.
+$t->sql(q{ALTER SERVER acme OPTIONS (SET purges_per_month '100')});
+$imagekit->fault(kind => 'stall', path => '/purge$', count => 0);
+remove(map { "hang$_.jpg" } 1 .. 12);
+wait_for { $imagekit->stalled == 2 } 'purges hang: two at once, beside the eight places of max_requests';
 remove('meanwhile.jpg');
-eventually { $t->files } '/kept.jpg', 'files are deleted meanwhile';
-$imagekit->forget;
+eventually { $t->files . $t->pending } '/kept.jpg0', 'files are looked up and deleted meanwhile';
+is($imagekit->stalled, 2, 'and no further purge is begun');
+
+# Those that were not sent yet go back as if they had not been touched.
+$t->sql(q{SELECT imagekit.pause('acme')});
+stays { $imagekit->stalled } 2, 'paused while two hang';
+$imagekit->no_faults;
 $imagekit->release;
+eventually { $t->sql(q{SELECT count(*), sum(attempts) FROM imagekit.purges}) . ' ' . used() } '11|0 3|f', 'a pause takes back those that wait, and counts them neither as tried nor as used up';
+$t->sql(q{SELECT imagekit.resume('acme')});
+eventually { waiting() . ' ' . used() } '0 14|f', 'and afterwards they go';
+$imagekit->forget;
 $imagekit->fault(kind => 'text_500', path => '/purge$');
 remove('fails.jpg');
 eventually { $t->sql(q{SELECT attempts, last_error FROM imagekit.purges WHERE url ~ 'fails'}) } qr/^1\|HTTP 500/, 'one that fails waits for another time, and says why';
