@@ -109,7 +109,7 @@ bool AskForPage(Audit *audit, int *failures) {
     return false;
   }
   if (*failures >= kLessFrom) pg::CallCxx([&] { (void)audit->listing->AskForLess(); });
-  WaitMs(audit, BackoffMs(*failures, kFirstWait, kLongestWait, pg_prng_uint64(&pg_global_prng_state)));
+  WaitMs(audit, RestMs(*failures, kFirstWait, kLongestWait, pg_prng_uint64(&pg_global_prng_state)));
   return false;
 }
 
