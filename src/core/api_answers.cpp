@@ -108,6 +108,9 @@ void AnswerReply(Account* account, Sent sent, const HttpReply& reply, const std:
   if (verdict == Verdict::kThrottled) {
     common.retry_after_ms = RetryAfterMs(reply.rate_limit_reset, reply.retry_after, UnixMs());
     Throttle(account, sent, common.retry_after_ms);
+  } else if (verdict == Verdict::kTransient && NamesAWait("", reply.retry_after)) {
+    // RFC 9110, 15.6.4: a server that is being worked on says until when. The attempt counts all the same.
+    Throttle(account, sent, RetryAfterMs("", reply.retry_after, UnixMs()));
   }
   std::vector<SecretText> secrets = SecretsOf(View(account->key.Reveal()));
   secrets.insert(secrets.end(), proxy_secrets.begin(), proxy_secrets.end());

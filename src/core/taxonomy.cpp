@@ -18,8 +18,8 @@
 //   kThrottled    goes back                               not counted     its pace pauses, for all who share it
 //   kCredentials  goes back                               not counted     stops; one cheap request now and then
 //   kBroken       goes back                               not counted     stops; one cheap request now and then
-//   kTransient    goes back, due after a backoff with     counted         stops after many in a row
-//                   full jitter
+//   kTransient    goes back, due after a backoff with     counted         stops after many in a row; its pace pauses
+//                   full jitter                                           for as long as a Retry-After says
 //   kPurged       a purge is done when it is accepted; every other answer to a purge means "not purged" and nothing
 //   kQuota          more: it changes neither the file, which is deleted, nor the account, which goes on deleting
 

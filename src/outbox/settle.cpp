@@ -107,7 +107,7 @@ void PutBack(const Batch &batch) {
   pg::RunSql(kPutBack, SPI_OK_INSERT, params);
 }
 
-// What tells one cause from another: not the text of a page that is another each time, with its time or number in it.
+// What tells one cause from another: not the text of a page that is another each time, nor times or numbers in ImageKit's words.
 char *TellingPart(const char *cause) {
   for (const char *before : {"not an answer of ImageKit: ", "requests failed, with: HTTP "}) {
     const char *found = strstr(cause, before);
@@ -115,7 +115,14 @@ char *TellingPart(const char *cause) {
     const char *end = found + strlen(before);
     return pnstrdup(cause, static_cast<size_t>(end - cause) + strspn(end, "0123456789"));
   }
-  return pstrdup(cause);
+  char *part = pstrdup(cause);
+  constexpr char kStatus[] = "HTTP ";
+  const char *status = strstr(part, kStatus);
+  for (char *c = part; *c != '\0'; c++) {
+    const bool of_status = status != nullptr && c >= status && c < status + strlen(kStatus) + 3;
+    if (!of_status && *c >= '0' && *c <= '9') *c = '0';
+  }
+  return part;
 }
 
 // Says a cause once, not at every try.
@@ -131,8 +138,8 @@ void Pause(const SenderAccount &entry, const char *cause, bool retry_later) {
   }
   constexpr int64 kLongest = 15 * 60 * 1000;
   int64 wait = !retry_later ? 0
-                            : BackoffMs(failures + 1, settings::retry_delay, Min(settings::retry_delay_max, kLongest),
-                                        pg_prng_uint64(&pg_global_prng_state));
+                            : RestMs(failures + 1, settings::retry_delay, Min(settings::retry_delay_max, kLongest),
+                                     pg_prng_uint64(&pg_global_prng_state));
   pg::RunSql(kPause, SPI_OK_INSERT,
              {{OIDOID, ObjectIdGetDatum(entry.account->server)},
               {INT8OID, Int64GetDatum(wait)},
@@ -154,7 +161,7 @@ void SettleAccounts(Sender *sender) {
       entry->pause_written = true;
     } else if (entry->answered &&
                pg::RunSql(kResume, SPI_OK_DELETE, {{OIDOID, ObjectIdGetDatum(entry->account->server)}}) > 0) {
-      if (worker::MaySayResumed())
+      if (worker::MaySayResumed(entry->account->server))
         ereport(LOG, (errmsg("imagekit_cleanup sends for server \"%s\" again", entry->account->name)));
     }
     entry->answered = false;

@@ -10,11 +10,14 @@ namespace imagekit::worker {
 
 namespace {
 
-// A handful at once, and then one every ten minutes.
-constexpr double kComplaints = 5;
+// A few at once, and then one every ten minutes: ten in an hour, and one cause's stop and its end make the dozen full.
+constexpr double kComplaints = 4;
 constexpr double kComplaintsPerSecond = 1.0 / 600;
 
 constexpr Ticks kSaidLately = 3600 * 1000;
+
+// Noted while an account has stopped for a cause that was news: its end is, too.
+constexpr char kEndOfNews[] = "sends again";
 
 // Databases that find no room share the last place, and causes that do not are forgotten sooner.
 constexpr int kMostDatabases = 1024;
@@ -23,7 +26,6 @@ constexpr int kMostCauses = 256;
 struct DatabaseComplaints {
   Oid database;  // InvalidOid: free
   PaceState complaints;
-  PaceState resumptions;
   std::atomic<uint32> unsaid;
 };
 
@@ -97,6 +99,19 @@ bool IsNews(uint64 what) {
   return news;
 }
 
+// True when it was noted.
+bool Forget(uint64 what) {
+  bool found = false;
+  Lock();
+  for (SaidCause &cause : table->causes) {
+    if (cause.at == 0 || cause.what != what) continue;
+    cause = {};
+    found = true;
+  }
+  Unlock();
+  return found;
+}
+
 }  // namespace
 
 const SharedPiece kComplaintsPiece = {"imagekit_cleanup_complaints", [] { return sizeof(Table); }, Attach};
@@ -112,11 +127,13 @@ bool MayComplain(int *unsaid) {
 }
 
 bool MaySayStopped(Oid server, const char *cause) {
-  return IsNews(HashCause(server, cause)) || TryTake(&Mine()->complaints);
+  if (!IsNews(HashCause(server, cause))) return TryTake(&Mine()->complaints);
+  (void)IsNews(HashCause(server, kEndOfNews));
+  return true;
 }
 
 bool MaySayOnce(const char *cause) { return IsNews(HashCause(InvalidOid, cause)); }
 
-bool MaySayResumed() { return TryTake(&Mine()->resumptions); }
+bool MaySayResumed(Oid server) { return Forget(HashCause(server, kEndOfNews)) || TryTake(&Mine()->complaints); }
 
 }  // namespace imagekit::worker

@@ -10,7 +10,7 @@
 
 namespace imagekit::worker {
 
-/// True when a warning about a file may be written: a handful at once, and then one every ten minutes. `*unsaid` gets how
+/// True when a warning about a file may be written: a few at once, and then one every ten minutes. `*unsaid` gets how
 /// many were not since the last.
 bool MayComplain(int *unsaid);
 
@@ -19,8 +19,8 @@ bool MayComplain(int *unsaid);
 bool MaySayStopped(Oid server, const char *cause);
 /// True when this may be said of the database, for the first time in an hour.
 bool MaySayOnce(const char *cause);
-/// True when it may be said that an account goes on: as often as MayComplain().
-bool MaySayResumed();
+/// True when it may be said that an account goes on: always when its stop was new, and else it is a complaint like any other.
+bool MaySayResumed(Oid server);
 
 }  // namespace imagekit::worker
 

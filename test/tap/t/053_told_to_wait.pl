@@ -145,6 +145,27 @@ my $rates = $imagekit->_get('rates', window_ms => 1000);
 cmp_ok($rates->{reads}{busiest}, '<=', $pace{read_rate} + $pace{read_burst}, 'together they keep to read_rate in every second');
 cmp_ok($rates->{writes}{busiest}, '<=', $pace{write_rate} + $pace{write_burst}, 'and to write_rate');
 
+# A server that is being worked on ------------------------------------------------------------------------------------------
+
+# 503 with Retry-After: the attempt counts, and nobody asks before the time is over.
+$t->sql("SELECT imagekit.pause('acme')", 'second');
+for my $case ([ 'reads', 'GET' ], [ 'writes', 'DELETE' ])
+{
+	my ($what, $method) = @$case;
+	$imagekit->forget;
+	$imagekit->fault(kind => 'status', status => 503, body => 'Down for maintenance', headers => { 'Retry-After' => '2' }, method => $method, count => 1);
+	$imagekit->seed("/worked/$what.jpg", "/worked/$what-too.jpg");
+	$t->sql("INSERT INTO patches VALUES (901, '{$ENDPOINT/worked/$what.jpg}'); DELETE FROM patches WHERE id = 901");
+	wait_for { grep { $_->{status} == 503 } $imagekit->journal } "$what: 503";
+	$t->sql("INSERT INTO patches VALUES (902, '{$ENDPOINT/worked/$what-too.jpg}'); DELETE FROM patches WHERE id = 902");
+	eventually { $imagekit->count(prefix => '/worked') } 0, "$what: all goes afterwards", 40;
+	my @of_class = grep { $_->{method} =~ /\A($class{$what})\z/ } $imagekit->journal;
+	my ($refused) = grep { $_->{status} == 503 } @of_class;
+	my ($next) = grep { $_->{seq} > $refused->{seq} } @of_class;
+	cmp_ok($next->{ms} - $refused->{ms}, '>=', 1950, "$what: none came before Retry-After was over");
+}
+$t->sql("SELECT imagekit.resume('acme')", 'second');
+
 # Other accounts --------------------------------------------------------------------------------------------------------
 
 # One that has been told to wait for long holds up no other, nor a change of its own configuration, while many of its files
