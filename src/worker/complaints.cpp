@@ -16,8 +16,8 @@ constexpr double kComplaintsPerSecond = 1.0 / 600;
 
 constexpr Ticks kSaidLately = 3600 * 1000;
 
-// Noted while an account has stopped for a cause that was news: its end is, too.
-constexpr char kEndOfNews[] = "sends again";
+// Noted when it was said that an account has stopped: that it goes on is to be said, too, and has its place in the dozen.
+constexpr char kEnd[] = "sends again";
 
 // Databases that find no room share the last place, and causes that do not are forgotten sooner.
 constexpr int kMostDatabases = 1024;
@@ -69,9 +69,14 @@ DatabaseComplaints *Mine() {
   return mine;
 }
 
-bool TryTake(PaceState *state) {
+// All or none of them.
+bool TryTake(PaceState *state, int count) {
   const Pace pace(kComplaintsPerSecond, kComplaints);
-  return pace.TryTake(&state, 1, NowTicks() * 1000);
+  int taken = 0;
+  while (taken < count && pace.TryTake(&state, 1, NowTicks() * 1000)) taken++;
+  if (taken == count) return true;
+  while (taken-- > 0) pace.GiveBack(&state, 1);
+  return false;
 }
 
 uint64 HashCause(Oid server, const char *cause) {
@@ -118,7 +123,7 @@ const SharedPiece kComplaintsPiece = {"imagekit_cleanup_complaints", [] { return
 
 bool MayComplain(int *unsaid) {
   DatabaseComplaints *mine = Mine();
-  if (!TryTake(&mine->complaints)) {
+  if (!TryTake(&mine->complaints, 1)) {
     mine->unsaid.fetch_add(1, std::memory_order_relaxed);
     return false;
   }
@@ -127,13 +132,13 @@ bool MayComplain(int *unsaid) {
 }
 
 bool MaySayStopped(Oid server, const char *cause) {
-  if (!IsNews(HashCause(server, cause))) return TryTake(&Mine()->complaints);
-  (void)IsNews(HashCause(server, kEndOfNews));
+  if (!IsNews(HashCause(server, cause)) && !TryTake(&Mine()->complaints, 2)) return false;
+  (void)IsNews(HashCause(server, kEnd));
   return true;
 }
 
 bool MaySayOnce(const char *cause) { return IsNews(HashCause(InvalidOid, cause)); }
 
-bool MaySayResumed(Oid server) { return Forget(HashCause(server, kEndOfNews)) || TryTake(&Mine()->complaints); }
+bool MaySayResumed(Oid server) { return Forget(HashCause(server, kEnd)); }
 
 }  // namespace imagekit::worker

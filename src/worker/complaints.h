@@ -15,11 +15,11 @@ namespace imagekit::worker {
 bool MayComplain(int *unsaid);
 
 /// True when it may be said that an account has stopped. A cause that has not been said for an hour always may; one that comes
-/// and goes is a complaint like any other.
+/// and goes is two complaints like any other, with its end.
 bool MaySayStopped(Oid server, const char *cause);
 /// True when this may be said of the database, for the first time in an hour.
 bool MaySayOnce(const char *cause);
-/// True when it may be said that an account goes on: always when its stop was new, and else it is a complaint like any other.
+/// True when it is to be said that an account goes on: when it was said that it has stopped.
 bool MaySayResumed(Oid server);
 
 }  // namespace imagekit::worker
