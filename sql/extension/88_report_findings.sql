@@ -10,7 +10,9 @@ WHERE o.doubt IS NULL
                     -- so that not all of the history is read
                     AND h.settled_at > (SELECT min(r.at) FROM (SELECT max(a.compared_at) AS at FROM imagekit.audit_runs a
                                                                WHERE a.state = 'complete' GROUP BY a.server) r))
-  AND NOT EXISTS (SELECT FROM imagekit.backlog b WHERE b.file_id = o.file_id AND b.server = o.server AND b.origin = 'A');
+  AND NOT EXISTS (SELECT FROM imagekit.backlog b WHERE b.file_id = o.file_id AND b.server = o.server AND b.origin = 'A')
+  AND NOT EXISTS (SELECT FROM imagekit.claims c CROSS JOIN LATERAL unnest(c.file_ids, c.servers, c.origins) AS f(file_id, server, origin)
+                  WHERE f.file_id = o.file_id AND f.server = o.server AND f.origin = 'A');
 COMMENT ON VIEW imagekit.orphans_left IS 'What is left of imagekit.orphans: neither deleted since the audit nor queued. Internal.';
 COMMENT ON COLUMN imagekit.orphans_left.server IS 'Oid of the account (foreign server).';
 COMMENT ON COLUMN imagekit.orphans_left.file_id IS 'ImageKit''s fileId.';
@@ -94,7 +96,7 @@ BEGIN
     WHEN run.state IN ('incomplete', 'abandoned')
       THEN format('<b>The audit of %s is not complete:</b> %s', imagekit.html_time(run.started_at), imagekit.html_sentence(coalesce(run.problem, run.state)))
     -- one that is under way is in nobody's way
-    WHEN run.state <> 'complete' AND run.moved_on_at > now() - interval '1 hour' THEN NULL
+    WHEN run.state <> 'complete' AND EXISTS (SELECT FROM imagekit.audits a WHERE a.id = run.id AND a.state = run.state) THEN NULL
     WHEN run.state <> 'complete'
       THEN format('<b>The audit of %s was broken off:</b> it came no further than %s.', imagekit.html_time(run.started_at), imagekit.html_time(run.moved_on_at))
     WHEN last.id IS NULL THEN '<b>It was never audited:</b> nobody knows what could be freed.'
@@ -105,6 +107,16 @@ BEGIN
                                    format('CALL imagekit.audit(%s);', (SELECT imagekit.seen_literal(s.srvname) FROM pg_foreign_server s WHERE s.oid = report_audit_task.server)));
 END $$;
 COMMENT ON FUNCTION imagekit.report_audit_task(oid) IS 'What is to be done about an account''s audits: HTML; NULL: nothing. Internal.';
+
+-- More than are listed: of each table that has very many, only some are.
+CREATE FUNCTION imagekit.count_dangling(server oid) RETURNS bigint
+  LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT d.there + greatest(coalesce((SELECT r.dangling FROM imagekit.audit_runs r WHERE r.server = $1 AND r.state = 'complete' ORDER BY r.id DESC LIMIT 1), 0)
+                            - d.listed, 0)
+  FROM (SELECT count(*) AS listed, count(*) FILTER (WHERE EXISTS (SELECT FROM pg_class c WHERE c.oid = a.relation)) AS there
+        FROM imagekit.audit_dangling a WHERE a.server = $1) d
+$$;
+COMMENT ON FUNCTION imagekit.count_dangling(oid) IS 'How many URLs in rows had no file at the last audit, of tables that are still there. Internal.';
 
 CREATE FUNCTION imagekit.report_tasks(server oid, orphans bigint, orphan_bytes numeric) RETURNS SETOF text
   LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
@@ -168,8 +180,7 @@ BEGIN
                        imagekit.html_figure(report_tasks.orphan_bytes, 'bytes'), CASE WHEN report_tasks.orphans = 1 THEN 'is' ELSE 'are' END)
       || imagekit.html_sql('See what would be deleted, and what stands against it; then dry_run =&gt; false', format('SELECT * FROM imagekit.delete_orphans(%s);', account));
   END IF;
-  SELECT count(*) AS urls INTO found FROM imagekit.audit_dangling d
-  WHERE d.server = report_tasks.server AND EXISTS (SELECT FROM pg_class c WHERE c.oid = d.relation);
+  SELECT imagekit.count_dangling(report_tasks.server) AS urls INTO found;
   IF found.urls > 0 THEN
     RETURN NEXT format('<b>%s in rows %s no file:</b> their images do not show. See <a href="#dangling">the rows</a>, and upload the files or mend the rows.',
                        imagekit.html_figure(found.urls) || CASE WHEN found.urls = 1 THEN ' URL' ELSE ' URLs' END, CASE WHEN found.urls = 1 THEN 'has' ELSE 'have' END)
@@ -183,7 +194,7 @@ COMMENT ON FUNCTION imagekit.report_tasks(oid, bigint, numeric) IS 'What a perso
 CREATE FUNCTION imagekit.html_more(files numeric, shown integer, bytes numeric DEFAULT NULL) RETURNS text
   LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
   SELECT CASE WHEN $1 > $2 THEN format('<p class="more">And %s more%s.</p>', imagekit.html_figure($1 - $2),
-                                       coalesce(', ' || imagekit.html_figure($3, 'bytes'), '')) ELSE '' END
+                                       CASE WHEN $3 IS NULL THEN '' ELSE ', ' || imagekit.html_figure($3, 'bytes') END) ELSE '' END
 $$;
 COMMENT ON FUNCTION imagekit.html_more(numeric, integer, numeric) IS 'What a list leaves out, and its bytes: HTML. Internal.';
 

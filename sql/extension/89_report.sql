@@ -38,7 +38,7 @@ CREATE FUNCTION imagekit.report_dangling(server oid, most integer) RETURNS text
              format('%s, row %s, %s &middot; since %s', imagekit.html_name(d.relation::regclass::text), imagekit.html_name(d.row_key), imagekit.html_name(d.source),
                     imagekit.html_time(d.first_seen)),
              NULL, imagekit.html_sql('The row', imagekit.row_statement(d.relation, d.row_key, d.url))), '' ORDER BY d.n)
-         || '</ol>' || imagekit.html_more((SELECT count(*) FROM imagekit.audit_dangling a WHERE a.server = $1 AND EXISTS (SELECT FROM pg_class c WHERE c.oid = a.relation)), $2)
+         || '</ol>' || imagekit.html_more(imagekit.count_dangling($1), $2)
   FROM (SELECT a.*, row_number() OVER (ORDER BY a.relation, a.row_key, a.source, a.url) AS n
         FROM imagekit.audit_dangling a WHERE a.server = $1 AND EXISTS (SELECT FROM pg_class c WHERE c.oid = a.relation)
         ORDER BY a.relation, a.row_key, a.source, a.url LIMIT $2) d
@@ -100,7 +100,7 @@ CREATE FUNCTION imagekit.report_account(
 DECLARE
   state record;
   run imagekit.audit_runs;
-  now_running imagekit.audit_runs;
+  now_running record;
   tasks text[] := ARRAY(SELECT t FROM imagekit.report_tasks(report_account.server, report_account.orphans, report_account.orphan_bytes) WITH ORDINALITY AS u(t, n) ORDER BY u.n);
   number record;
   deleted bigint;
@@ -108,8 +108,8 @@ DECLARE
 BEGIN
   SELECT s.server AS name, s.state INTO state FROM imagekit.status s JOIN pg_foreign_server f ON f.srvname = s.server WHERE f.oid = report_account.server;
   SELECT r.* INTO run FROM imagekit.audit_runs r WHERE r.server = report_account.server AND r.state = 'complete' ORDER BY r.id DESC LIMIT 1;
-  SELECT r.* INTO now_running FROM imagekit.audit_runs r
-  WHERE r.server = report_account.server AND r.state NOT IN ('complete', 'incomplete', 'abandoned') AND r.moved_on_at > now() - interval '1 hour' ORDER BY r.id DESC LIMIT 1;
+  SELECT a.id, a.files INTO now_running FROM imagekit.audits a
+  WHERE a.server = state.name AND a.state NOT IN ('complete', 'incomplete', 'abandoned') ORDER BY a.id DESC LIMIT 1;
   SELECT coalesce(sum(q.files) FILTER (WHERE q.state IN ('waiting', 'retrying')), 0) AS waiting, coalesce(sum(q.files) FILTER (WHERE q.state = 'held'), 0) AS held,
          coalesce(sum(q.files) FILTER (WHERE q.state = 'failed'), 0) AS failed
   INTO number FROM unnest(report_account.queued) AS q;
