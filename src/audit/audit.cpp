@@ -214,7 +214,8 @@ void Steps(Audit *audit, bool anew) {
     SetState(audit, "listing");
     ListAll(audit);
   }
-  if (audit->problem == nullptr) ReadTables(audit, kReferences);
+  // From here on it goes through: who goes on with it reads the tables again, and might never come to the end.
+  if (audit->problem == nullptr && !OutOfTime(audit)) ReadTables(audit, kReferences);
   if (audit->problem == nullptr) {
     AwaitSearch(audit);
     ReadPlaceAgain(audit);  // to the end of the library

@@ -53,6 +53,9 @@ void Begin(worker::Step *step, Audit *audit);
 /// Its pages, to the end of the listing. Stops with audit->problem. May raise; FreeRequest() is due then.
 void ListLibrary(Audit *audit);
 
+/// True, and audit->problem, when its hours or its time are over.
+bool OutOfTime(Audit *audit);
+
 /// What the account uses by ImageKit's own count, into imagekit.usage_history. That it cannot be had is only said.
 void AskForUsage(Audit *audit);
 

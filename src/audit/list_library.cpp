@@ -74,15 +74,6 @@ worker::SenderAccount *AccountNow(Audit *audit) {
   return entry;
 }
 
-bool OutOfTime(Audit *audit) {
-  const Ticks now = NowTicks();
-  if (now >= audit->closes_at)
-    audit->problem = pstrdup("audit_hours are over; it goes on in the next ones");
-  else if (now >= audit->give_up_at)
-    audit->problem = pstrdup("audit_time_limit is reached; it goes on at the next time");
-  return audit->problem != nullptr;
-}
-
 // A page that can be taken: true. Otherwise audit->problem, or it is to be asked for again.
 bool AskForPage(Audit *audit, int *failures) {
   worker::SenderAccount *entry = AccountNow(audit);
@@ -202,6 +193,15 @@ bool TakePage(Audit *audit, int *failures) {
 }
 
 }  // namespace
+
+bool OutOfTime(Audit *audit) {
+  const Ticks now = NowTicks();
+  if (now >= audit->closes_at)
+    audit->problem = pstrdup("audit_hours are over; it goes on in the next ones");
+  else if (now >= audit->give_up_at)
+    audit->problem = pstrdup("audit_time_limit is reached; it goes on at the next time");
+  return audit->problem != nullptr;
+}
 
 void FreeRequest(Audit *audit) {
   worker::FreeWaiter(&waiter);

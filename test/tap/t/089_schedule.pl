@@ -91,7 +91,25 @@ eventually { that_run('state') } 'complete', 'and gone on with, until it is comp
 cmp_ok(that_run('pages'), '>', $pages, 'from where it was');
 cmp_ok(that_run('pages'), '<=', 12, 'without reading anything twice');
 quiet();
-options('postgres', audit_time_limit => undef, read_rate => 1000, read_burst => 1000);
+
+# It is over when the last page has come: the tables are not read any more.
+options('postgres', audit_time_limit => '2 seconds', read_rate => 1000, read_burst => 1000);
+# The pages of a whole audit that come before the tables are read.
+my ($from, $to) = split /\|/, $t->sql(q{SELECT extract(epoch FROM started_at), extract(epoch FROM compared_at) FROM imagekit.audits WHERE id = 1});
+my $listed = grep { $_->{wall_ms} / 1000 > $from && $_->{wall_ms} / 1000 < $to } $imagekit->pages;
+cmp_ok($listed, '>', 5, 'the library is listed in some pages');
+$imagekit->fault(kind => 'stall', contains => 'ASC_CREATED', skip => $listed - 1, count => 1);
+options('postgres', audit_every => '2 seconds');
+wait_for { $imagekit->stalled } 'the last page hangs';
+$run = audits('id');
+my $hangs = time();
+wait_for { time() - $hangs > 2.2 } 'the time is over';
+$imagekit->release;
+eventually { that_run('state || $$ $$ || problem') } qr/^incomplete audit_time_limit is reached/, 'a time that is over when the library is listed lets no table be read';
+is(that_run('compared_at'), '', 'none was');
+eventually { that_run('state') } 'complete', 'the next one does', 60;
+quiet();
+options('postgres', audit_time_limit => undef);
 
 # Deaths --------------------------------------------------------------------------------------------------------------------
 
