@@ -12,16 +12,11 @@ my ($page) = slurp_file("$ENV{TESTDIR}/README.md") =~ /^## Cleaning up an existi
 my @blocks = $page =~ /^```sql\n(.*?)^```/msg;
 my @steps = $page =~ /^\*\*(\d\. [^*]+?)\*\*/mg;
 is(join('|', map { s/\n/ /gr } @steps), '1. Make sure that all uses count.|2. Audit.|3. Look at what it found|4. A day later|5. Delete.|6. Keep it clean.', 'the steps of the page');
-is(scalar(@blocks), 7, 'and its statements');
-my ($find, $protect, $audit, $look, $again, $delete, $keep) = @blocks;
+is(scalar(@blocks), 9, 'and its statements');
+my ($make, $find, $protect, $audit, $look, $again, $delete, $approve, $keep) = @blocks;
 
-my $t = ImageKit::Test->new;
+my $t = ImageKit::Test->new(ready => 0);
 my $imagekit = $t->imagekit;
-my ($recipes) = slurp_file("$ENV{TESTDIR}/README.md") =~ /^## Privileges\n.*?^```sql\n(.*?)^```/ms or die 'README has no recipes';
-$t->sql(join('', map { "CREATE ROLE $_;" } sort keys %{ { map { $_ => 1 } $recipes =~ /\bTO (\w+);/g } }) . $recipes);
-$_ = "SET ROLE operator;\n$_" for $find, $audit, $look, $again, $delete;
-$keep =~ s/^(?=SELECT)/SET ROLE operator;\n/m or die 'step 6 has no look';
-
 # An old database -----------------------------------------------------------------------------------------------------------
 
 my %old = (createdAt => '2023-05-01T10:00:00.000Z', updatedAt => '2023-05-01T10:00:00.000Z');
@@ -31,9 +26,12 @@ push @used, map { "/avatars/u$_.png" } 1 .. 20;
 push @used, '/letters/head.jpg', '/logos/logo.svg', '/mailings/spring.jpg', '/log/only.jpg';
 push @orphans, map { "/patches/old $_.jpg" } 1 .. 3;
 push @orphans, '/avatars/gone.png';
+push @orphans, map { "/import 2019/$_.jpg" } 1 .. 12;
 $imagekit->seed(map { { filePath => $_, size => 100, %old } } @used, @orphans);
 $imagekit->seed({ filePath => '/patches/young.jpg', size => 100 });
 $t->sql(qq{
+	CREATE TABLE patches (id int PRIMARY KEY, images text[], schema jsonb);
+	CREATE TABLE modules (id int PRIMARY KEY, images text[]);
 	INSERT INTO patches SELECT i, ARRAY['$ENDPOINT/patches/' || i || '.jpg'] FROM generate_series(1, 60) i;
 	INSERT INTO patches VALUES (1000, '{$ENDPOINT/patches/lost.jpg}');
 	CREATE TABLE users (id int PRIMARY KEY, profile jsonb);
@@ -45,8 +43,17 @@ $t->sql(qq{
 
 # The page ------------------------------------------------------------------------------------------------------------------
 
+# Only what is another's in a test: where ImageKit is, the key, and how fast it may be asked.
+$make =~ s/(url_endpoint '\Q$ENDPOINT\E')/$1, api_url '@{[ $imagekit->url ]}', read_rate '1000', read_burst '1000', write_rate '1000', write_burst '1000'/ or die 'no account is made';
+$make =~ s/'private_\.\.\.'/'$KEY'/ or die 'no key is given';
+$t->sql($make);
+my ($recipes) = slurp_file("$ENV{TESTDIR}/README.md") =~ /^## Privileges\n.*?^```sql\n(.*?)^```/ms or die 'README has no recipes';
+$t->sql(join('', map { "CREATE ROLE $_;" } sort keys %{ { map { $_ => 1 } $recipes =~ /\bTO (\w+);/g } }) . $recipes);
+$_ = "SET ROLE operator;\n$_" for $find, $audit, $look, $again, $delete, $approve;
+$keep =~ s/^(?=SELECT)/SET ROLE operator;\n/m or die 'step 6 has no look';
+
 my @found = split /\n/, $t->sql($find);
-is(join(' ', sort map { join '.', (split /\|/)[0, 1] } @found), 'letters.body log.line users.profile', '1: the columns nobody has thought of');
+is(join(' ', sort map { join '.', (split /\|/)[0, 1] } @found), 'letters.body log.line patches.images users.profile', '1: the columns with images');
 for my $row (@found)
 {
 	my ($statement) = $row =~ /\|(SELECT imagekit\..*)$/;
@@ -57,24 +64,30 @@ is($t->sql($find) =~ s/^log\|.*\n?//mr, '', 'are watched or waived');
 $t->sql($protect);
 
 like($t->messages($audit), qr/audit of server "acme": \d+ files .* orphans/, '2: an audit');
-like($t->sql($audit =~ s/^CALL.*?;.*\n//mgr), qr/^complete\|89\|8900\|6\|600\|0\|1\|$/m, 'is complete');
-is(join(' ', sort map { (split /\|/)[0] } grep { m{^/} } split /\n/, $t->sql($look)), '/avatars /avatars/gone.png /letters /log /log/only.jpg /logos /mailings /patches /patches/old 1.jpg /patches/old 2.jpg /patches/old 3.jpg /patches/young.jpg',
+like($t->sql($audit =~ s/^CALL.*?;.*\n//mgr), qr/^complete\|101\|10100\|18\|1800\|0\|1\|$/m, 'is complete');
+is(join(' ', sort map { (split /\|/)[0] } grep { m{^/} } split /\n/, $t->sql($look)), '/avatars /avatars/gone.png /import 2019 ' . join(' ', sort map { "/import 2019/$_.jpg" } 1 .. 12) . ' /letters /log /log/only.jpg /logos /mailings /patches /patches/old 1.jpg /patches/old 2.jpg /patches/old 3.jpg /patches/young.jpg',
 	'3: it shows the orphans, and all folders');
 like($t->sql($look), qr{^patches\|1000\|images\|$ENDPOINT/patches/lost\.jpg$}m, 'and the row without image');
 
 # The log's image is used after all: a mistake that is found by looking.
 $t->sql(q{SELECT imagekit.unwaive('log', 'line'); SELECT imagekit.watch('log', '{line}'); CALL imagekit.audit()});
-is($t->sql('SELECT count(*) FROM imagekit.orphans'), 5, 'what should be none is none, once it is watched');
+is($t->sql('SELECT count(*) FROM imagekit.orphans'), 17, 'what should be none is none, once it is watched');
 
 $t->sql(q{UPDATE imagekit.audit_runs SET started_at = started_at - interval '25 hours', compared_at = compared_at - interval '25 hours';
 	UPDATE imagekit.audit_orphans SET first_seen = first_seen - interval '25 hours', last_seen = last_seen - interval '25 hours'});
 my $would = $t->sql($again);
-like($would, qr/^would be queued\|4\|400\|/m, '4: a day later they may be deleted');
-unlike($would, qr/^refused/m, 'and nothing stands against it');
-is(scalar($imagekit->files), 89, 'nothing was deleted so far');
+like($would, qr/^would be queued\|16\|1600\|/m, '4: a day later they may be deleted');
+my @against = $would =~ /^refused\|\|\|(.*)/mg;
+is(scalar(@against), 2, 'two things stand against it') or diag $would;
+like($against[0], qr/^16 of 101 files are 15\.8 % of the library, more than max_fraction \(5\.0 %\)/, 'that they are many');
+like($against[1], qr{^folder /import 2019 would be emptied: all of its 12 files}, 'and that a folder is emptied');
+my ($name) = $would =~ /approve => '(\w+)' names exactly these/ or die 'it gives no name';
+like($t->messages($delete), qr/ERROR:  orphans are not deleted: 16 of 101 files/, '5: it refuses');
+is(scalar($imagekit->files), 101, 'nothing was deleted so far');
 
-like($t->sql($delete), qr/^queued\|4\|400\|/m, '5: and are');
-eventually { $t->sql($delete =~ s/^SELECT \* FROM imagekit\.delete_orphans.*\n//mr) } 'deleted|4', 'as the history says';
+$approve =~ s/'0f3c\.\.\.'/'$name'/ or die 'the page approves nothing';
+like($t->sql($approve), qr/^queued\|16\|1600\|/m, 'and deletes what is approved');
+eventually { $t->sql($delete =~ s/^SELECT \* FROM imagekit\.delete_orphans.*\n//mr) } 'deleted|16', 'as the history says';
 is(join(' ', sort $imagekit->files), join(' ', sort @used, '/patches/young.jpg'), 'the library is clean: what is used, protected or young, and nothing else');
 
 like($t->sql($keep), qr/^acme\|\d{4}-/m, '6: the operator sees when the next audit is');
