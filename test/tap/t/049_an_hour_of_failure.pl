@@ -1,5 +1,5 @@
 # An hour in which nothing works, for a server whose clocks run 120 times as fast: at most twelve messages in the log of each
-# database, the queue waits, and all is deleted once it is mended.
+# database, the queue waits, and all is deleted once it is mended. And the same hour in a database where there is nothing to do.
 
 use strict;
 use warnings;
@@ -10,7 +10,7 @@ use Test::More;
 
 my $speed = 120;
 my $t = ImageKit::Test->new(ready => 0, settings => { 'imagekit_cleanup.max_workers' => '8', 'imagekit_cleanup.search_lag' => '0', 'max_worker_processes' => '24',
-	'log_line_prefix' => "'%m [%b] '" });
+	'log_line_prefix' => "'%m [%b] '", 'shared_preload_libraries' => "'imagekit_cleanup, pg_stat_statements'", 'pg_stat_statements.track' => 'all' });
 my $imagekit = $t->imagekit;
 ImageKit::Shim->new($t, speed => $speed) or plan skip_all => 'the server shim cannot be built';
 
@@ -46,6 +46,12 @@ for my $name (sort keys %failures)
 	my @fault = @{ $failures{$name} };
 	$accounts{$name}->fault(@fault, count => 0) if @fault;
 }
+$t->sql('CREATE EXTENSION pg_stat_statements; CREATE DATABASE idle');
+$t->prepare(db => 'idle');
+sub workers { return $t->sql(q{SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'imagekit_cleanup%' AND datname = 'idle'}); }
+sub statements { return $t->sql(q{SELECT coalesce(sum(calls), 0) FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid WHERE d.datname = 'idle'}); }
+wait_for { workers() eq '0' } 'the worker has seen that there is nothing to do, and left';
+my $before = statements();
 $t->mark_log;
 my $began = $t->sql('SELECT extract(epoch FROM clock_timestamp())');
 my $now = 0;
@@ -56,6 +62,10 @@ for (my $id = 1; $now < 3600; $id++)
 	$now = $t->sql('SELECT extract(epoch FROM clock_timestamp())') - $began;
 }
 note sprintf '%d s have passed', $now;
+# One look an hour, in case something was missed.
+my $statements = statements() - $before;
+note "$statements statements where there is nothing to do";
+cmp_ok($statements, '<=', 120, 'an idle hour has few statements');
 my @log = split /\n/, $t->log;
 my @of_none = grep { /\[imagekit_cleanup [^\]]*\] (?:WARNING|ERROR|FATAL):/ && !/\b@{[ join '|', keys %failures ]}\b/ } @log;
 is_deeply(\@of_none, [], 'every message says whose it is');
