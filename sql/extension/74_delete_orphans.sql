@@ -164,6 +164,7 @@ DECLARE
   digest text;
   refusals text[];
   lifted text[];
+  approvable boolean;
   queued bigint;
 BEGIN
   IF delete_orphans.older_than IS NULL OR now() - delete_orphans.older_than > now() - interval '1 day' THEN
@@ -194,8 +195,8 @@ BEGIN
   -- The name is of the files and of what was said against them: nobody has approved another reason.
   SELECT array_agg(r.reason) FILTER (WHERE NOT (r.approvable AND delete_orphans.approve IS NOT NULL)),
          array_agg(r.reason) FILTER (WHERE r.approvable AND delete_orphans.approve IS NOT NULL),
-         coalesce(md5(digest || E'\n' || string_agg(r.reason, E'\n') FILTER (WHERE r.approvable)), digest)
-  INTO refusals, lifted, digest
+         coalesce(md5(digest || E'\n' || string_agg(r.reason, E'\n') FILTER (WHERE r.approvable)), digest), bool_and(r.approvable)
+  INTO refusals, lifted, digest, approvable
   FROM imagekit.orphan_refusals(account, candidates, delete_orphans.max_files, delete_orphans.max_fraction, delete_orphans.older_than, gap) r;
   IF delete_orphans.approve IS NOT NULL AND delete_orphans.approve IS DISTINCT FROM digest THEN
     RAISE EXCEPTION 'the candidates, or what stands against them, are not what approve names' USING ERRCODE = 'object_not_in_prerequisite_state',
@@ -206,7 +207,8 @@ BEGIN
   IF NOT delete_orphans.dry_run AND refusals IS NOT NULL THEN
     RAISE EXCEPTION 'orphans are not deleted: %', refusals[1] USING ERRCODE = 'object_not_in_prerequisite_state',
       DETAIL = CASE WHEN cardinality(refusals) > 1 THEN array_to_string(refusals[2:], E'\n') ELSE format('Candidates: %s files.', candidates) END,
-      HINT = 'SELECT * FROM imagekit.delete_orphans(...) with dry_run => true lists what would be deleted and all that stands against it.';
+      HINT = 'SELECT * FROM imagekit.delete_orphans(...) with dry_run => true lists what would be deleted and all that stands against it'
+        || CASE WHEN approvable THEN ', and the name by which approve deletes it all the same.' ELSE '.' END;
   END IF;
 
   IF NOT delete_orphans.dry_run THEN
