@@ -7,6 +7,7 @@ use warnings;
 use ImageKit::Test;
 use JSON::PP;
 use Test::More;
+use Time::HiRes qw(time);
 
 my $t = ImageKit::Test->new(settings => { autovacuum => 'off' });
 my ($node, $imagekit) = ($t->node, $t->imagekit);
@@ -23,7 +24,8 @@ sub seen
 	for my $entry ($imagekit->journal)
 	{
 		my $kind = $entry->{method} eq 'DELETE' ? 'delete' : $entry->{path} =~ /deleteByFileIds$/ ? 'bulk_delete'
-		  : $entry->{path} =~ m{/purge$} ? 'purge' : $entry->{query} =~ /^type=file&limit=1$/ ? 'probe' : 'search';
+		  : $entry->{path} =~ m{/purge$} ? 'purge' : $entry->{path} =~ m{/accounts/usage$} ? 'usage'
+		  : ($entry->{query}{sort} // '') eq 'ASC_CREATED' ? 'list' : ($entry->{query}{limit} // '') eq '1' ? 'probe' : 'search';
 		my $status = $entry->{status};
 		$seen{"$kind " . ($status =~ /^2/ ? '2xx' : $status =~ /^5/ ? '5xx' : $status == 0 ? 'none' : $status)}++;
 	}
@@ -48,7 +50,12 @@ $t->insert(3, 'slow.jpg');
 $imagekit->fault(kind => 'latency', method => 'DELETE', ms => 300);
 $t->sql('DELETE FROM patches');
 eventually { metric('deleted, not_found, kept, skipped') } '21|1|1|0', 'outcomes, a moment later', 30;
+# An audit, which is told once that it asks too much, and once nothing.
+$imagekit->fault(kind => 'rate_limited', contains => 'ASC_CREATED', reset => 100);
+$imagekit->fault(kind => 'forbidden', path => '/accounts/usage$');
+$t->sql('SET client_min_messages = error; CALL imagekit.audit()') for 1 .. 2;
 wait_for { $t->worker eq '' } 'the worker has left, and has written what it had counted';
+like(seen(), qr/, list 2xx \d+, list 429 1, .*, usage 2xx 1, usage 403 1$/, 'audits have asked for pages and for what the account uses');
 is(counted(), seen(), 'requests by kind and status: as ImageKit has seen them');
 is(metric('deleted, not_found, kept'), $t->sql(q{SELECT count(*) FILTER (WHERE outcome = 'deleted'), count(*) FILTER (WHERE outcome = 'not_found'), count(*) FILTER (WHERE outcome = 'kept') FROM imagekit.history}), 'outcomes: as the history has them');
 my $rates = $imagekit->_get('rates');
@@ -110,6 +117,30 @@ is($session->query_safe("SELECT imagekit.delete_file('$ENDPOINT/hand3.jpg'); COM
 is(metric("deleted - $before"), 4, 'counts as well');
 $session->quit;
 
+# The clock of a deletion begins with the commit, however long ago the statement was.
+sub sum_of_latencies { return $t->sql(q{SELECT coalesce(max(sum), 0) FROM imagekit.latency_metrics WHERE server = 'acme' AND what = 'delete'}); }
+$imagekit->seed('/late.jpg');
+$t->sql("INSERT INTO modules VALUES (2, '{$ENDPOINT/late.jpg}')");
+$session = $node->background_psql('postgres');
+$session->query_safe('BEGIN');
+my $began = time();
+$session->query_safe('DELETE FROM modules WHERE id = 2');
+stays { $t->files(prefix => '/late') } '/late.jpg', 'while a transaction is open, the file stays', 3;
+my ($latencies, $deleted, $committing) = (sum_of_latencies(), metric('deleted'), time());
+$session->query_safe('COMMIT');
+my $committed = time();
+wait_for { $t->sql(q{SELECT count(*) FROM imagekit.history WHERE url ~ '/late.jpg$'}) } 'it is deleted';
+my $recorded = time();
+$session->quit;
+eventually { metric("deleted - $deleted") } '1', 'and counted', 40;
+my ($late) = reverse $imagekit->deletes;
+my $answered = $late->{wall_us} / 1e6 + $late->{duration_ms} / 1000;
+my $latency = sum_of_latencies() - $latencies;
+note sprintf '%.3f s, of at least %.3f and at most %.3f; %.3f since the statement', $latency, $answered - $committed, $recorded - $committing, $answered - $began;
+cmp_ok($latency, '<=', $recorded - $committing, 'a deletion takes from the commit to its record');
+cmp_ok($latency, '>=', $answered - $committed, 'which is not before ImageKit has answered');
+cmp_ok($latency, '<', $answered - $began - 2.5, 'and the time between statement and commit is no part of it');
+
 # Written seldom -------------------------------------------------------------------------------------------------------------
 
 my $rows = 300;
@@ -118,7 +149,7 @@ $t->sql("INSERT INTO patches SELECT 1000 + n, ARRAY['$ENDPOINT/many' || n || '.j
 $t->sql('SELECT pg_stat_reset()');
 # A settlement or more for each.
 $node->safe_psql('postgres', join('', map { "DELETE FROM patches WHERE id = " . (1000 + $_) . ";\n" } 1 .. $rows));
-eventually { metric("deleted - $before - 4") } $rows, 'all are counted', 60;
+eventually { metric("deleted - $before - 5") } $rows, 'all are counted', 60;
 cmp_ok($t->sql(q{SELECT n_tup_ins FROM pg_stat_user_tables WHERE relname = 'counters'}), '<', 20, 'by few rows');
 is($t->sql(q{SELECT count(*) FROM imagekit.counters k JOIN pg_foreign_server s ON s.oid = k.server WHERE srvname = 'acme'}), 1, 'of which one is left');
 

@@ -5,6 +5,7 @@ use strict;
 use warnings;
 
 use ImageKit::Test;
+use POSIX ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -127,5 +128,64 @@ is(scalar(grep { m{^/used/} } $imagekit->files), 35, 'and what is used');
 like($t->sql(qq{SELECT answer FROM imagekit.explain('$ENDPOINT/mailing/3.jpg') WHERE item = 'history'}), qr/^deleted at .*; an orphan of imagekit\.delete_orphans\(\)/, 'which explain() says');
 audit();
 is($t->sql(q{SELECT string_agg(path, ' ' ORDER BY path) FROM imagekit.orphans}), '/mailing/2.jpg', 'the next audit finds what is left');
+
+# Its defaults, and the limits of the account -----------------------------------------------------------------------------------
+
+# An account of its own: a hundred files, of them five that have been orphans for long enough, and one for not quite.
+my $OTHER = 'https://ik.imagekit.io/other';
+$imagekit->accounts(account => 'other', keys => ['private_other']);
+sub days_ago { my ($days) = @_; my $at = POSIX::strftime('%Y-%m-%dT%H:%M:%S.000Z', gmtime(time() - 86400 * $days)); return (createdAt => $at, updatedAt => $at); }
+$imagekit->_post('seed', { account => 'other', files => [ (map { { filePath => "/used$_.jpg", size => 1000, %old } } 1 .. 94), (map { { filePath => "/eight$_.jpg", size => 1000, days_ago(8) } } 1 .. 5),
+	{ filePath => '/six.jpg', size => 1000, days_ago(6) } ] });
+$t->sql(qq{
+	CREATE SERVER other FOREIGN DATA WRAPPER imagekit OPTIONS (url_endpoint '$OTHER', api_url '@{[ $imagekit->url ]}', write_rate '2', write_burst '1', bulk_size '1', max_deletes_per_hour '3');
+	CREATE USER MAPPING FOR PUBLIC SERVER other OPTIONS (private_key 'private_other');
+	INSERT INTO patches SELECT 2000 + i, ARRAY['$OTHER/used' || i || '.jpg'] FROM generate_series(1, 94) i});
+# Another audit of it, so many hours after the one before.
+sub audit_other
+{
+	my ($hours) = @_;
+	$t->sql(qq{UPDATE imagekit.audit_runs SET started_at = started_at - interval '$hours hours', compared_at = compared_at - interval '$hours hours' WHERE server = (SELECT oid FROM pg_foreign_server WHERE srvname = 'other');
+		UPDATE imagekit.audit_orphans SET first_seen = first_seen - interval '$hours hours', last_seen = last_seen - interval '$hours hours' WHERE server = (SELECT oid FROM pg_foreign_server WHERE srvname = 'other')}) if $hours;
+	like($t->messages(q{CALL imagekit.audit('other')}), qr/NOTICE:  imagekit_cleanup: audit of server "other"/, "an audit of the other account, @{[ $hours // 0 ]} hours later");
+	$t->sql('CALL imagekit.search_unwatched()');
+	return;
+}
+audit_other();
+my $eight = join(', ', map { "/eight$_.jpg" } 1 .. 3) . ', .... dry_run => false deletes them';
+my $young = 'left: too young|1|1000|uploaded or changed less than 7 days ago';
+sub short { my ($gap) = @_; return "would be queued|0|0|nothing to delete\n$young\nleft: seen too short|5|5000|not found orphaned by two complete audits at least $gap apart: CALL imagekit.audit() again later"; }
+is(rows(q{'other'}), short('1 day'), 'by default files must be 7 days old, and two audits a day apart');
+audit_other(25);
+is(rows(q{'other'}), "would be queued|5|5000|$eight\n$young", '8 days and 25 hours are enough; and 5 of 100 files are not more than 5 % of them');
+# The longest grace, where that is longer: of the account, and of its tables.
+for my $longer ([ q{ALTER SERVER other OPTIONS (ADD grace_period '2 days')}, '2 days', 24 ], [ q{SELECT imagekit.watch('modules', '{images}', grace => '3 days')}, '3 days', 24 ])
+{
+	my ($statement, $gap, $hours) = @$longer;
+	$t->sql($statement);
+	is(rows(q{'other'}) =~ s/^refused.*//msr =~ s/\n$//r, short($gap), "two audits must be $gap apart: $statement");
+	audit_other($hours);
+	is(rows(q{'other'}), "would be queued|5|5000|$eight\n$young", 'and when they are, it may be deleted');
+}
+# A file less in the library, that a row uses.
+$imagekit->_post('remove', { account => 'other', filePaths => ['/used94.jpg'] });
+audit_other(0);
+is(refusals(q{'other'}), '5 of 99 files are 5.1 % of the library, more than max_fraction (5.0 %): is every table watched that uses files of it? See SELECT * FROM imagekit.find_unwatched()', '5 of 99 are more');
+$imagekit->_post('seed', { account => 'other', files => [ { filePath => '/used94.jpg', size => 1000, %old } ] });
+audit_other(0);
+
+$t->sql('ALTER SERVER other OPTIONS (DROP grace_period)');
+$imagekit->forget;
+sub left { return scalar grep { /eight/ } $imagekit->files(account => 'other'); }
+is($t->sql(q{SELECT outcome || ' ' || files FROM imagekit.delete_orphans('other', apart => '0', dry_run => false) LIMIT 1}), 'queued 5', 'they are queued');
+eventually { left() } 2, 'as many are deleted as max_deletes_per_hour allows';
+eventually { $t->sql(q{SELECT cause FROM imagekit.status WHERE server = 'other'}) } qr/^max_deletes_per_hour \(3\) is reached \(since /, 'and the status says why no more';
+stays { left() } 2, 'the others wait for their hour';
+my @when = map { $_->{wall_us} / 1e6 } $imagekit->deletes;
+is(scalar(@when), 3, 'with a request for each');
+cmp_ok($when[-1] - $when[0], '>', 2 / 2 - 0.1, 'at the pace of the account');
+$t->sql(q{ALTER SERVER other OPTIONS (DROP max_deletes_per_hour)});
+eventually { left() } 0, 'without the limit they are all deleted';
+is(join(' ', grep { !/used/ } $imagekit->files(account => 'other')), '/six.jpg', 'and the young one is not');
 
 done_testing();

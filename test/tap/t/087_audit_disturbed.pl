@@ -196,15 +196,22 @@ audit_disturbed('at its steps', map { my ($how, $step) = @$_; sub { break_at_ste
 	[ 'kill -9', 'references' ], [ 'terminate', 'tail' ], [ 'cancel', 'tail' ], [ 'terminate', 'comparing' ], [ 'kill -9', 'comparing' ]);
 check('at its steps');
 
-# Answers that are none. Some stop it, some make it wait, and from some it goes on at once.
-my @stop = ([ kind => 'wrong_content_type', count => 5 ], [ kind => 'forbidden' ], [ kind => 'html_404', count => 3 ]);
+# Answers that are none. Some stop it, some make it wait, and from some it goes on at once. One that refuses the rate is always among them.
+my @stop = ([ kind => 'forbidden' ], [ kind => 'html_404', count => 3 ]);
+my @limited = (kind => 'rate_limited', reset => 200, count => 3);
 my @pass = (
-	[ kind => 'rate_limited', reset => 200, count => 3 ], [ kind => 'text_500' ], [ kind => 'html_502', count => 2 ], [ kind => 'reset_before' ],
+	[ kind => 'text_500' ], [ kind => 'html_502', count => 2 ], [ kind => 'reset_before' ], [ kind => 'wrong_content_type', count => 5 ],
 	[ kind => 'reset_after' ], [ kind => 'truncated_json' ], [ kind => 'cut_body' ], [ kind => 'stall', ms => 4000 ], [ kind => 'slow_body', ms => 300 ]);
 sub any { my ($count, @all) = @_; return $files > 100_000 ? @all : map { splice @all, rand @all, 1 } 1 .. $count; }
-my @some = (any(1, @stop), any(2, @pass));
-audit_disturbed('bad answers', map { my @fault = @$_; sub { $imagekit->fault(@fault, contains => 'ASC_CREATED', skip => 1 + int rand($needed / 2)) } } @some);
-check('bad answers (' . join(', ', map { $_->[1] } @some) . ')');
+my ($stops, $passes) = ([ any(1, @stop) ], [ \@limited, any(1, @pass) ]);
+sub plant { $imagekit->fault(@$_, contains => 'ASC_CREATED', skip => 1 + int rand($needed / 3)) for @_; return; }
+# Those from which it goes on come in one call: with them it is completed.
+audit_disturbed('bad answers', (map { my $fault = $_; sub { plant($fault) } } @$stops), sub { plant(@$passes) });
+my $answers = 'bad answers (' . join(', ', map { $_->[1] } @$stops, @$passes) . ')';
+my %met = map { $_->{fault} => 1 } $imagekit->pages;
+is(join(', ', grep { !$met{$_} } map { $_->[1] } @$stops, @$passes), '', "$answers: all of them were met");
+is(scalar(grep { $_->{status} == 429 } $imagekit->pages), 3, "$answers: three pages were refused for their rate");
+check($answers);
 
 # Traffic ends -------------------------------------------------------------------------------------------------------------
 
