@@ -344,6 +344,73 @@ TEST(ApiPacing, A429PausesItsAccountAndClassOnly) {
   EXPECT_GE(next_at - throttled_at, 1199);
 }
 
+// What ImageKit allows is not known beforehand: these are the rates of an account of which nobody has said anything.
+TEST(ApiPacing, AnAccountIsCarefulUnlessToldOtherwise) {
+  ScriptedServer server(Serve);
+  AccountAccess access;
+  EXPECT_EQ(access.read_rate, 20);
+  EXPECT_EQ(access.read_burst, 40);
+  EXPECT_EQ(access.write_rate, 4);
+  EXPECT_EQ(access.write_burst, 8);
+  access.api_url = server.url();
+  access.private_key = kKey;
+  TransportOptions options;
+  options.max_in_flight = 100;
+  ApiClient client(options);
+  const int account = client.AddAccount(access);
+  EXPECT_EQ(client.ReserveDeletes(account, 100), 8);
+  EXPECT_GT(client.DeleteWaitMs(account), 200);
+  EXPECT_LE(client.DeleteWaitMs(account), 250);
+  const int64_t start = NowMs();
+  for (uint64_t ticket = 0; ticket < 42; ++ticket) client.Find(ticket, account, Alone(ticket));
+  EXPECT_EQ(TakeAnswers(&client, 42).size(), 42u);
+  EXPECT_GE(NowMs() - start, 99) << "two beyond the burst take two periods";
+}
+
+TEST(ApiPacing, AnInquiryLeavesTheLastTokenToLookUps) {
+  ScriptedServer server(Serve);
+  PaceState reads = {};
+  AccountAccess access = FastAccount(server.url());
+  access.read_rate = 0.01;
+  access.read_burst = 4;
+  access.list_share = 1;
+  access.read_pace[0] = &reads;
+  ApiClient client({});
+  const int account = client.AddAccount(access);
+  for (uint64_t ticket = 1; ticket <= 5; ++ticket) client.List(ticket, account, "/v1/files?limit=10");
+  for (const Answer& answer : TakeAnswers(&client, 3)) EXPECT_EQ(answer.operation, Operation::kList);
+  EXPECT_FALSE(RunUntil(
+      &client, [&] { return server.request_count() > 3; }, 200))
+      << "one token is left";
+  EXPECT_GT(client.TimeoutMs(), 0);
+  EXPECT_LE(client.TimeoutMs(), 50) << "it is looked soon whether there is a second one";
+  // It may be another process that has something to look up.
+  ApiClient other({});
+  other.Find(100, other.AddAccount(access), kCat);
+  EXPECT_EQ(TakeAnswer(&other).ticket, 100u);
+  EXPECT_FALSE(RunUntil(
+      &client, [&] { return server.request_count() > 4; }, 200))
+      << "and now none is";
+  EXPECT_GT(client.TimeoutMs(), 1000);
+}
+
+TEST(ApiPacing, ALookUpGoesBeforeInquiriesThatWaitedLonger) {
+  ScriptedServer server(Serve);
+  TransportOptions options;
+  options.max_in_flight = 1;
+  ApiClient client(options);
+  AccountAccess access = FastAccount(server.url());
+  access.read_rate = 20;
+  access.read_burst = 2;
+  access.list_share = 1;
+  const int account = client.AddAccount(access);
+  for (uint64_t ticket = 1; ticket <= 2; ++ticket) client.List(ticket, account, "/v1/files?limit=10");
+  for (uint64_t ticket = 100; ticket <= 103; ++ticket) client.Find(ticket, account, Alone(ticket));
+  std::vector<uint64_t> order;
+  for (const Answer& answer : TakeAnswers(&client, 6)) order.push_back(answer.ticket);
+  EXPECT_EQ(order, (std::vector<uint64_t>{100, 101, 102, 103, 1, 2}));
+}
+
 TEST(ApiPacing, EveryPageOfALookUpTakesAToken) {
   std::string full;
   for (int i = 0; i < 10; ++i) full += (i == 0 ? "" : ",") + FileJson("same", "/f" + std::to_string(i), "cat.jpg");

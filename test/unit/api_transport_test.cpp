@@ -422,9 +422,14 @@ TEST(ApiTransport, NothingWaitsForAHangingResolver) {
 }
 
 TEST(ApiTransport, UnknownNameIsTransientAndNamed) {
-  const Answer answer = FindOnce("https://unknown.invalid", kCat);
-  EXPECT_EQ(answer.verdict, Verdict::kTransient);
-  EXPECT_EQ(answer.detail, "the name in unknown.invalid could not be resolved");
+  ApiClient client({});
+  client.Purge(1, client.AddAccount(FastAccount("https://unknown.invalid")), "https://ik.imagekit.io/acme/a.jpg");
+  for (const Answer& answer :
+       {FindOnce("https://unknown.invalid", kCat), DeleteOnce("https://unknown.invalid", kId), TakeAnswer(&client)}) {
+    EXPECT_EQ(answer.verdict, Verdict::kTransient);
+    EXPECT_EQ(answer.http_status, 0);
+    EXPECT_EQ(answer.detail, "the name in unknown.invalid could not be resolved");
+  }
 }
 
 TEST(ApiTransport, VersionChangesWheneverTheSocketsDo) {
@@ -561,6 +566,9 @@ TEST_F(ApiTls, CertificateIsCheckedAgainstTheBundleAndTheHost) {
   EXPECT_EQ(unknown.verdict, Verdict::kBroken);
   EXPECT_EQ(unknown.http_status, 0);
   EXPECT_NE(unknown.detail.find("certificate"), std::string::npos) << unknown.detail;
+  const Answer deletion = DeleteOnce("https://localhost" + at_port, kId);
+  EXPECT_EQ(deletion.verdict, Verdict::kBroken) << "it was not sent";
+  EXPECT_EQ(deletion.detail, unknown.detail);
 
   TransportOptions options;
   options.ca_file = directory_ + "/cert.pem";

@@ -93,8 +93,17 @@ is(join(' ', $imagekit->requests), '', 'nothing is sent while pg_upgrade starts 
 
 # The new cluster -----------------------------------------------------------------------------------------------------------
 
-$new->start;
+# As pg_upgrade starts it: nothing of ours runs beside its work. The launcher would be there as soon as sessions are let in.
 my $upgraded = bless { node => $new, imagekit => $imagekit }, 'ImageKit::Test';
+my @pg_ctl = ("$bin/pg_ctl", '-w', '-D', $new->data_dir, '-l', $new->logfile);
+my $ours = q{SELECT string_agg(backend_type, ' ') FROM pg_stat_activity WHERE backend_type LIKE 'imagekit_cleanup%'};
+command_ok([ @pg_ctl, '-o', '-b', 'start' ], 'the new cluster starts in binary-upgrade mode');
+stays { $upgraded->sql($ours) } '', 'there it has neither launcher nor worker';
+is($upgraded->sql('SELECT count(*) FROM imagekit.watched'), 4, 'though the extension is there');
+command_ok([ @pg_ctl, 'stop' ], 'and it is stopped again');
+
+$new->start;
+eventually { $upgraded->sql($ours) } qr/\bimagekit_cleanup launcher\b/, 'started as ever it has a launcher';
 is($upgraded->sql($queries{$_}), $before{$_}, "$_: as before") for sort keys %queries;
 is($upgraded->sql('SELECT DISTINCT state FROM imagekit.status'), 'stopped', 'it is not armed');
 like($upgraded->sql('SELECT DISTINCT cause FROM imagekit.status'), qr/^this database is a copy: it was armed in another cluster|^imagekit\.enable\(\) has not been called in this database/, 'and status says so in words');

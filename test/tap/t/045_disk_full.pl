@@ -31,9 +31,37 @@ eventually { $t->files . $t->pending } '0', 'with room again it succeeds, and th
 
 # The worker --------------------------------------------------------------------------------------------------------------------
 
-# What it deletes it cannot write down.
+# What it deletes it cannot write down; it cannot say what it has in hand; what fails it cannot put aside.
+$t->sql('ALTER TABLE imagekit.outbox SET TABLESPACE pg_default');
+my $row = 1000;
+for my $case ([ 'claims' ], [ 'backlog', { kind => 'text_500', method => 'DELETE', count => 0 } ])
+{
+	my ($table, $fault) = @$case;
+	wait_for { $t->worker eq '' } 'the worker has left';
+	$t->sql("VACUUM FULL imagekit.$table; ALTER TABLE imagekit.$table SET TABLESPACE small");
+	is($t->sql("SELECT pg_relation_size('imagekit.$table')"), 0, "$table: it is empty");
+	$imagekit->fault(%$fault) if $fault;
+	$t->insert(++$row, "$table.jpg");
+	$shim->full(1);
+	$t->mark_log;
+	$t->sql("DELETE FROM patches WHERE id = $row");
+	my $start = time();
+	eventually { scalar $t->log_lines(qr{^ERROR:  could not (?:extend|write)\D.*: No space left on device}) } 2, "$table: the worker fails, and tries again";
+	cmp_ok(time() - $start, '>', 1, "$table: but not at once");
+	$t->insert(++$row, "$table-too.jpg");
+	$t->sql("DELETE FROM patches WHERE id = $row");
+	is($t->sql('SELECT count(*) FROM patches') . '|' . $t->pending, '0|2', "$table: the user's statements go on, and nothing is lost");
+	is($t->files, "/$table-too.jpg /$table.jpg", "$table: nor deleted");
+	$shim->full(0);
+	$imagekit->no_faults;
+	$t->node->reload;
+	eventually { $t->files . $t->pending } '0', "$table: with room again all goes";
+	is($t->sql("SELECT string_agg(outcome, ' ') FROM imagekit.history WHERE url ~ '$table'"), 'deleted deleted', "$table: each is settled once");
+	wait_for { $t->worker eq '' } 'the worker has left';
+	$t->sql("ALTER TABLE imagekit.$table SET TABLESPACE pg_default");
+}
 wait_for { $t->worker eq '' } 'the worker has left';
-$t->sql('ALTER TABLE imagekit.outbox SET TABLESPACE pg_default; TRUNCATE imagekit.history; ALTER TABLE imagekit.history SET TABLESPACE small');
+$t->sql('TRUNCATE imagekit.history; ALTER TABLE imagekit.history SET TABLESPACE small');
 $t->insert(2, 'two.jpg');
 $shim->full(1);
 $t->mark_log;

@@ -56,6 +56,7 @@ for my $rule ({ kind => 'wrong_content_type' }, { kind => 'wrong_content_type', 
 	my $round = $stages->look_ups;
 	eventually { $stages->state } '0 ' . $stages->rest, 'JSON that is called something else is JSON';
 	is($stages->outcomes($round), '10 deleted, 4 kept', 'and is read as ever');
+	like($stages->asked(fault => 1), qr/\Abulk (delete )?folder ids listing names single\z/, 'by every kind of look-up, and by the delete of many');
 	$imagekit->no_faults;
 }
 

@@ -140,12 +140,17 @@ for my $fault (@stops)
 for my $fault (
 	[ { kind => 'text_500' }, 'HTTP 500: Internal server error' ],
 	[ { kind => 'html_502' }, 'HTTP 502: an HTML page, not an answer of ImageKit' ],
+	[ { kind => 'status', status => 503, json => { message => 'Not now.' } }, 'HTTP 503: Not now.' ],
+	[ { kind => 'status', status => 408, body => '' }, 'HTTP 408' ],
+	[ { kind => 'bulk_job' }, 'HTTP 423: A bulk job is running' ],
 	[ { kind => 'reset_before' }, '(Recv|Send) failure: Connection reset' ],
+	[ { kind => 'reset_after' }, '(Recv|Send) failure: Connection reset' ],
 	[ { kind => 'cut_body' }, 'HTTP 200: .*(reset|closed|end of response)' ],
-	[ { kind => 'stall' }, '(no answer within 2000 ms|not a byte came for 1 s)' ])
+	[ { kind => 'stall' }, '(no answer within 2000 ms|not a byte came for 1 s)' ],
+	[ { kind => 'slow_body', ms => 20_000 }, 'HTTP 200: (the answer was not complete within 2000 ms|not a byte came for 1 s)' ])
 {
 	my ($rule, $words) = @$fault;
-	my $name = "probe $rule->{kind}";
+	my $name = join ' ', grep { !ref } 'probe', $rule->{kind}, $rule->{status} // ();
 	ask_anew();
 	$imagekit->forget;
 	$t->mark_log;
@@ -157,6 +162,19 @@ for my $fault (
 	eventually { $t->pending } '0', "$name: goes on by itself";
 	is($stages->outcomes($round), '12 not_found', "$name: and then what is not there is believed");
 	is((join "\n", $t->log_lines(qr/stops sending/)), '', "$name: one request that fails is not ten, and does not stop the account");
+}
+
+# Nothing to object to.
+for my $rule ({ kind => 'wrong_content_type' }, { kind => 'wrong_content_type', content_type => 'application/octet-stream' })
+{
+	ask_anew();
+	$imagekit->forget;
+	fault_at_probe($rule);
+	my $round = remove_missing(sprintf 'p%03d', ++$number);
+	eventually { $t->pending } '0', 'probe: JSON that is called something else is JSON';
+	is($stages->outcomes($round), '12 not_found', 'probe: and is read as ever');
+	is((join ' ', map { ImageKit::Stages::kind($_) } grep { $_->{fault} eq $rule->{kind} } $imagekit->journal), 'probe', 'probe: once');
+	$imagekit->no_faults;
 }
 
 done_testing();

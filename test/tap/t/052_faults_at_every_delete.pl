@@ -55,7 +55,8 @@ for my $kind (sort keys %files)
 	# Done, and nobody hears of it -------------------------------------------------------------------------------------
 
 	for my $fault ([ { kind => 'reset_after' } ], [ { kind => 'cut_body' }, 'bulk' ], [ { kind => 'truncated_json' }, 'bulk' ],
-		[ { kind => 'slow_body', ms => 20_000 }, 'bulk' ], [ { kind => 'stall_after', ms => 20_000 } ])
+		[ { kind => 'slow_body', ms => 20_000 }, 'bulk' ], [ { kind => 'stall_after', ms => 20_000 } ],
+		[ { kind => 'huge_body', bytes => 100 << 20 }, 'bulk' ])
 	{
 		my ($rule, $only) = @$fault;
 		next if $only && $only ne $kind;    # the answer to the delete of one file has no body
@@ -70,6 +71,23 @@ for my $kind (sort keys %files)
 		isnt($t->status, 'stopped', "$name: that much is not there stops nobody");
 		$imagekit->no_faults;
 		$imagekit->release;
+	}
+
+	# Nothing to object to ---------------------------------------------------------------------------------------------
+
+	for my $fault ([ { kind => 'wrong_content_type' } ], [ { kind => 'wrong_content_type', content_type => 'application/octet-stream' } ],
+		[ { kind => 'huge_body', bytes => 100 << 20 }, 'delete' ])    # what follows a 204 is no body
+	{
+		my ($rule, $only) = @$fault;
+		next if $only && $only ne $kind;
+		$imagekit->forget;
+		$imagekit->fault(%$rule, @deletes, count => 0);
+		my $round = remove($kind);
+		eventually { $stages->state } '0 ' . $stages->rest, "$kind: $rule->{kind}: an answer all the same";
+		is($stages->asked(fault => 1), $kind, "$kind: at such a delete");
+		is($stages->outcomes($round), $kind eq 'bulk' ? '3 deleted, 1 kept' : '1 deleted', "$kind: and is read as ever");
+		is(scalar $imagekit->deletes, 1, "$kind: once");
+		$imagekit->no_faults;
 	}
 
 	# Stops the account ------------------------------------------------------------------------------------------------
@@ -152,6 +170,9 @@ for my $fault (
 	[ { kind => 'reset_after' }, '(Recv|Send) failure: Connection reset' ],
 	[ { kind => 'cut_body' }, 'HTTP 201: ' ],
 	[ { kind => 'truncated_json' }, 'HTTP 201: not an answer of ImageKit: ' ],
+	[ { kind => 'status', status => 200, body => 'garbage', content_type => 'application/json' }, 'HTTP 200: not an answer of ImageKit: garbage' ],
+	[ { kind => 'status', status => 201, body => "\x{1}garbage", content_type => 'application/json' }, 'HTTP 201: not an answer of ImageKit: .?garbage' ],
+	[ { kind => 'status', status => 200, body => '<html>Sign in</html>', content_type => 'text/html' }, 'HTTP 200: an HTML page' ],
 	[ { kind => 'stall' }, '(no answer within 1000 ms|not a byte came for 1 s)' ],
 	[ { kind => 'slow_body', ms => 20_000 }, 'HTTP 201: (the answer was not complete within 1000 ms|not a byte came for 1 s)' ],
 	[ { kind => 'huge_body', bytes => 100 << 20 }, 'HTTP 201: the answer is longer than 8388608 bytes' ],
@@ -160,7 +181,7 @@ for my $fault (
 	[ { kind => 'forbidden' }, 'HTTP 403: Your account cannot be authenticated' ])
 {
 	my ($rule, $words) = @$fault;
-	my $name = "purge: $rule->{kind}";
+	my $name = join ' ', grep { !ref } 'purge:', $rule->{kind}, $rule->{status} // ();
 	$imagekit->fault(%$rule, path => '/purge$', method => 'POST', count => 0);
 	$stages->one;
 	eventually { $t->sql('SELECT attempts, last_error FROM imagekit.purges') } qr/\A1\|$words/, "$name: waits, and says why";
@@ -173,6 +194,16 @@ for my $fault (
 	$t->sql('UPDATE imagekit.purges SET due_at = now()');
 	$stages->one;
 	eventually { $stages->state . $t->sql('SELECT count(*) FROM imagekit.purges') } '0 ' . $stages->rest . '0', "$name: and is purged then";
+}
+for my $rule ({ kind => 'wrong_content_type' }, { kind => 'wrong_content_type', content_type => 'application/octet-stream' })
+{
+	$imagekit->forget;
+	$imagekit->fault(%$rule, path => '/purge$', method => 'POST', count => 0);
+	my $round = $stages->one;
+	eventually { $stages->state . $t->sql('SELECT count(*) FROM imagekit.purges') } '0 ' . $stages->rest . '0', 'purge: an answer that is called something else is one';
+	is((join ' ', map { "$_->{fault} $_->{path} " . ($_->{body} =~ /$round/ ? 1 : 0) } grep { $_->{path} =~ /purge/ } $imagekit->journal),
+		'wrong_content_type /v1/files/purge 1', 'purge: and is not asked for again');
+	$imagekit->no_faults;
 }
 $imagekit->fault(kind => 'status', status => 400, json => { message => 'No.' }, path => '/purge$', method => 'POST', count => 0);
 $t->node->restart;    # what may be said is not used up by what was said above

@@ -79,6 +79,51 @@ for my $case (
 	is($t->sql(q{SELECT count(*) FROM imagekit.history WHERE outcome NOT IN ('deleted', 'kept')}), '0', "$name: nothing is taken for not being there");
 }
 
+# Several in a row --------------------------------------------------------------------------------------------------------
+
+# At the delete of one file, and at the question whose library it is: with another key it has to be asked anew, and nothing is found
+# that could tell. Each refusal pauses anew, and is no attempt: there would be too many.
+$t->sql(q{ALTER SERVER acme OPTIONS (ADD allow_missing 'true')});
+$t->setting('imagekit_cleanup.max_attempts', 2);
+wait_for { $t->sql('SHOW imagekit_cleanup.max_attempts') eq '2' } 'the reload';
+# Milliseconds between a refusal and what came next, where they are fewer than WAIT.
+sub too_close
+{
+	my ($wait, @all) = @_;
+	return join ' ', grep { $_ < $wait } map { $all[ $_ + 1 ]{ms} - $all[$_]{ms} } grep { $all[$_]{status} == 429 } 0 .. $#all - 1;
+}
+for my $case ([ 'delete', 'writes' ], [ 'probe', 'reads' ])
+{
+	my ($name, $class) = @$case;
+	my $round;
+	$imagekit->forget;
+	if ($name eq 'delete')
+	{
+		$imagekit->fault(kind => 'rate_limited', reset => 500, path => '^/v1/files/[0-9a-f]+$', method => 'DELETE', count => 4);
+		$round = $stages->one;
+	}
+	else
+	{
+		$imagekit->accounts(account => 'acme', add_keys => ['private_anew']);
+		$t->sql(q{ALTER USER MAPPING FOR PUBLIC SERVER acme OPTIONS (SET private_key 'private_anew')});
+		# The probe is the only one without a name in it.
+		$imagekit->fault(kind => 'headers', contains => 'name ', method => 'GET', count => 0);
+		$imagekit->fault(kind => 'rate_limited', reset => 500, method => 'GET', count => 4);
+		$round = 'nowhere';
+		$t->sql('INSERT INTO patches VALUES (8000, ARRAY[' . join(', ', map { "'$ENDPOINT/$round/$_-$round.jpg'" } 1 .. 12) . ']); DELETE FROM patches WHERE id = 8000');
+	}
+	wait_for { refused($class{$class}) } 'it is refused';
+	is($stages->outcomes($round), '', "$name: refused again and again: all waits");
+	eventually { $stages->state } '0 ' . $stages->rest, "$name: all goes in the end";
+	is($stages->outcomes($round), $name eq 'probe' ? '12 not_found' : '1 deleted', "$name: each once");
+	is((join ' ', map { ImageKit::Stages::kind($_) } grep { $_->{status} == 429 } $imagekit->journal), join(' ', ($name) x 4), "$name: it was refused four times");
+	is(too_close(500, grep { ImageKit::Stages::kind($_) eq $name } $imagekit->journal), '', "$name: and not asked for before any of the four times was over");
+	is(too_early($class{$class}, 500), '', "$name: nor was anything else of its class");
+	$imagekit->no_faults;
+}
+$t->sql(q{ALTER SERVER acme OPTIONS (DROP allow_missing)});
+$t->setting('imagekit_cleanup.max_attempts', 20);
+
 # The CDN ---------------------------------------------------------------------------------------------------------------
 
 # Purges have a budget of their own: deletes go on, and purges wait, whoever sends them.
@@ -99,6 +144,23 @@ my ($told, @later) = grep { $_->{path} =~ /purge/ } $imagekit->journal;
 is(join(', ', grep { $_ < 4000 } map { $_->{ms} - $told->{ms} } @later), '', 'no worker of any database purges before the time is over');
 cmp_ok(scalar @later, '>=', 6, 'then all do');
 
+# Several in a row: each of six is refused, and pauses those behind it.
+$imagekit->forget;
+$imagekit->fault(kind => 'rate_limited', reset => 500, path => '/purge$', count => 6);
+my @six = map { "six/$_.jpg" } 1 .. 6;
+$t->insert(9010, @six);
+$t->sql('DELETE FROM patches WHERE id = 9010');
+eventually { $t->sql(q{SELECT string_agg(DISTINCT attempts || ' ' || last_error, E'\n'), count(*) FROM imagekit.purges WHERE last_error IS NOT NULL}) } qr/\A(1 HTTP 429[^\n|]*\n?){6}\|6\z/, 'purges that are refused one after the other all wait';
+is($stages->state, '0 ' . $stages->rest, 'the files are deleted all the same');
+isnt($t->status, 'stopped', 'and the account goes on');
+$t->sql('UPDATE imagekit.purges SET due_at = now()');
+$stages->one;
+eventually { purges_left() } '0+0', 'and all are purged later';
+my @purges = grep { $_->{path} =~ /purge/ } $imagekit->journal;
+is((join ' ', map { $_->{status} } @purges), join(' ', (429) x 6, (201) x 7), 'each once');
+# Two are sent at once: of every other one the next but one had to wait.
+is(too_close(500, @purges[ 0, 2, 4, 6 ]) . too_close(500, @purges[ 1, 3, 5, 6 ]), '', 'none before the time was over');
+
 # A service that counts ------------------------------------------------------------------------------------------------
 
 # It refuses what is more than it allows, which is less than what the account is configured for.
@@ -115,35 +177,43 @@ $imagekit->limits(read_rate => 0, write_rate => 0);
 
 # The account's own pace ------------------------------------------------------------------------------------------------
 
-# Two databases and a session at once, which would be ten times faster.
+# Two databases and a session at once, which would be ten times faster. The session drains the first database, whose worker has to
+# wait for it; then it deletes by hand.
 my %pace = (read_rate => 10, read_burst => 5, write_rate => 5, write_burst => 3);
-my %whose;
-for my $db ('postgres', 'second')
+$t->sql('ALTER SERVER acme OPTIONS (' . join(', ', map { "SET $_ '$pace{$_}'" } sort keys %pace) . ", SET search_size '2')", $_) for 'postgres', 'second';
+$t->sql(q{ALTER SERVER acme OPTIONS (DROP purge_cache, ADD bulk_size '4')}, 'second');
+sub by_hand { my $done = 0; $done += $t->sql("SELECT imagekit.delete_file('$ENDPOINT/by-hand/$_.jpg')") eq 't' for 1 .. 4; return "$done deleted"; }
+for my $case (
+	[ 'drain()', sub { return $t->messages('DELETE FROM patches; CALL imagekit.drain()'); }, qr/NOTICE:  imagekit_cleanup: \d+ deleted/ ],
+	[ 'delete_file()', sub { $t->sql('DELETE FROM patches'); return by_hand(); }, qr/\A4 deleted\z/ ])
 {
-	$t->sql('ALTER SERVER acme OPTIONS (' . join(', ', map { "SET $_ '$pace{$_}'" } sort keys %pace) . ", SET search_size '2')", $db);
-	my @files = map { "$db-paced/$_.jpg" } 1 .. 40;
-	$whose{$_} = $db for $imagekit->seed(map { "/$_" } @files);
-	$t->sql('INSERT INTO patches VALUES (9001, ARRAY[' . join(', ', map { "'$ENDPOINT/$_'" } @files) . '])', $db);
+	my ($name, $session, $says) = @$case;
+	my %whose;
+	for my $db ('postgres', 'second')
+	{
+		my @files = map { "$db-paced/$_.jpg" } 1 .. 40;
+		$whose{$_} = $db for $imagekit->seed(map { "/$_" } @files);
+		$t->sql('INSERT INTO patches VALUES (9001, ARRAY[' . join(', ', map { "'$ENDPOINT/$_'" } @files) . '])', $db);
+	}
+	$imagekit->seed(map { "/by-hand/$_.jpg" } 1 .. 4) if $name eq 'delete_file()';
+	# Last, as purges keep a worker there for long: they are sent at the pace of writes too.
+	$t->sql(q{ALTER SERVER acme OPTIONS (ADD purge_cache 'true')}, 'second') if $name eq 'delete_file()';
+	wait_for { $t->worker eq '' && $t->worker('second') eq '' } 'the workers have left';
+	$imagekit->forget;
+	$t->sql('DELETE FROM patches', 'second');
+	like($session->(), $says, "$name has its turn");
+	eventually { $stages->state . $t->pending('second') } '0 ' . $stages->rest . '0', "$name: all goes in the end", 40;
+	my %when;
+	for my $entry (grep { $_->{deleted} } $imagekit->journal)
+	{
+		push @{ $when{ $whose{$_} } }, $entry->{ms} for grep { $whose{$_} } @{ $entry->{removed} };
+	}
+	cmp_ok($when{second}[0], '<', $when{postgres}[-1], "$name: neither database waits for the other");
+	cmp_ok($when{postgres}[0], '<', $when{second}[-1], "$name: nor the other way round");
+	my $rates = $imagekit->_get('rates', window_ms => 1000);
+	cmp_ok($rates->{reads}{busiest}, '<=', $pace{read_rate} + $pace{read_burst}, "$name: together they keep to read_rate in every second");
+	cmp_ok($rates->{writes}{busiest}, '<=', $pace{write_rate} + $pace{write_burst}, "$name: and to write_rate");
 }
-$t->sql(q{ALTER SERVER acme OPTIONS (ADD bulk_size '4')}, 'second');
-$imagekit->seed(map { "/by-hand/$_.jpg" } 1 .. 4);
-wait_for { $t->worker eq '' && $t->worker('second') eq '' } 'the workers have left';
-$imagekit->forget;
-$t->sql('DELETE FROM patches', $_) for 'postgres', 'second';
-my $hand = 0;
-$hand += $t->sql("SELECT imagekit.delete_file('$ENDPOINT/by-hand/$_.jpg')") eq 't' for 1 .. 4;
-is($hand, 4, 'delete_file() has its turn');
-eventually { $stages->state . $t->pending('second') } '0 ' . $stages->rest . '0', 'all goes in the end', 40;
-my %when;
-for my $entry (grep { $_->{deleted} } $imagekit->journal)
-{
-	push @{ $when{ $whose{$_} } }, $entry->{ms} for grep { $whose{$_} } @{ $entry->{removed} };
-}
-cmp_ok($when{second}[0], '<', $when{postgres}[-1], 'neither database waits for the other');
-cmp_ok($when{postgres}[0], '<', $when{second}[-1], 'nor the other way round');
-my $rates = $imagekit->_get('rates', window_ms => 1000);
-cmp_ok($rates->{reads}{busiest}, '<=', $pace{read_rate} + $pace{read_burst}, 'together they keep to read_rate in every second');
-cmp_ok($rates->{writes}{busiest}, '<=', $pace{write_rate} + $pace{write_burst}, 'and to write_rate');
 
 # A server that is being worked on ------------------------------------------------------------------------------------------
 

@@ -58,7 +58,7 @@ sub start_tls
 	if ($pid == 0)
 	{
 		open(STDIN, '<', '/dev/null') && open(STDOUT, '>', 'server.log') && open(STDERR, '>&', \*STDOUT)
-		  && exec('openssl', 's_server', '-accept', "127.0.0.1:$free", '-cert', 'certificate', '-key', 'key', '-www');
+		  && exec('stdbuf', '-oL', 'openssl', 's_server', '-accept', "127.0.0.1:$free", '-cert', 'certificate', '-key', 'key', '-www', '-alpn', 'http/1.1');
 		POSIX::_exit(127);
 	}
 	$tls_server = $pid;
@@ -112,6 +112,10 @@ is($t->sql(q{SELECT DISTINCT outcome FROM imagekit.history}), 'deleted', 'all is
 my $port = (split /:/, $imagekit->url)[2];
 sub api_url { my ($url) = @_; $t->sql("ALTER SERVER acme OPTIONS (SET api_url '$url')"); return; }
 my $tls = start_tls();
+sub purges { return $t->sql('SELECT attempts, last_error FROM imagekit.purges'); }
+# Those that wait are due at once; enable() wakes the worker.
+sub purge_now { $t->sql('UPDATE imagekit.purges SET due_at = now()'); $t->sql('SELECT imagekit.enable()'); return; }
+$t->sql(q{ALTER SERVER acme OPTIONS (ADD purge_cache 'true')});
 for my $case (
 	[ 'a name that cannot be resolved', 'https://name.invalid', 'retrying', 'the name in name\.invalid could not be resolved' ],
 	[ 'a port where nobody listens', 'https://127.0.0.1:1', 'retrying', 'connection refused by 127\.0\.0\.1:1' ],
@@ -121,7 +125,15 @@ for my $case (
 	my ($name, $url, $state, $words) = @$case;
 	next unless defined $url;
 	$t->mark_log;
+	# One that is deleted already, and is still to be purged.
+	$imagekit->fault(kind => 'text_500', path => '/purge$');
+	$t->insert(++$id, "purged$id.jpg");
+	$t->sql("DELETE FROM patches WHERE id = $id");
+	eventually { purges() } qr/\A1\|HTTP 500: /, "$name: a file is deleted, its purge waits";
 	api_url($url);
+	purge_now();
+	eventually { purges() } qr/\A2\|$words/i, "$name: the purge that cannot be sent is tried again later, and says why";
+	isnt($t->status, 'stopped', "$name: and the account is not stopped for it");
 	stream(0.5);
 	eventually { $t->sql(q{SELECT string_agg(DISTINCT state || ' ' || last_error, E'\n') FROM imagekit.pending}) } qr/\A($state $words[^\n]*\n?)+\z/i, "$name: all waits, and says why";
 	cmp_ok(scalar(my @lines = complaints()), '<=', 7, "$name: few words");
@@ -131,11 +143,38 @@ for my $case (
 		is($t->sql('SELECT sum(attempts) FROM imagekit.pending WHERE due_at > now()') || 0, '0', "$name: without an attempt");
 		$t->setting('imagekit_cleanup.ca_file', "'$tls_directory/certificate'");
 		eventually { $t->cause } qr/\AHTTP 200: an HTML page/, "$name: with ca_file it is trusted, and is still not ImageKit";
+		eventually { slurp_file("$tls_directory/server.log") } qr{^ALPN protocols advertised by the client: h2, http/1\.1$}m, "$name: HTTP/2 is offered";
 		$t->setting('imagekit_cleanup.ca_file', "''");
 	}
 	api_url($imagekit->url);
 	eventually { $t->pending . $t->files } '0', "$name: with the right address all goes";
+	purge_now();
+	eventually { purges() } '', "$name: and is purged";
 }
+is($t->sql(q{SELECT DISTINCT outcome FROM imagekit.history}), 'deleted', 'each was deleted by us');
+
+# Midway: the file was found, and its delete is under way, when the way is lost.
+for my $case (
+	[ 'a name that cannot be resolved', 'https://name.invalid', 't', 'the name in name\.invalid could not be resolved' ],
+	[ 'a certificate that nobody has signed', $tls, 'f', '.*certificate.*127\.0\.0\.1' ])
+{
+	my ($name, $url, $counted, $words) = @$case;
+	next unless defined $url;
+	$imagekit->fault(kind => 'stall', method => 'DELETE', count => 0);
+	$t->insert(++$id, "midway$id.jpg");
+	$t->sql("DELETE FROM patches WHERE id = $id");
+	wait_for { $imagekit->stalled } 'a delete hangs';
+	api_url($url);
+	# One attempt is the delete's.
+	eventually { $t->sql(q{SELECT state, attempts > 1, last_error FROM imagekit.pending}) } qr/\Aretrying\|$counted\|$words/i, "$name: after a delete that nobody has heard of: it waits, and says why";
+	eventually { $t->cause } qr/\A$words/i, "$name: and the account stops" if $counted eq 'f';
+	$imagekit->no_faults;
+	$imagekit->release;
+	api_url($imagekit->url);
+	eventually { $t->pending . $t->files } '0', "$name: with the right address it goes";
+	is($t->sql("SELECT outcome FROM imagekit.history WHERE url ~ 'midway$id\\M'"), 'deleted', "$name: it was not taken for being gone");
+}
+$t->sql(q{ALTER SERVER acme OPTIONS (DROP purge_cache)});
 
 # Another key while requests hang ---------------------------------------------------------------------------------------
 
@@ -143,35 +182,87 @@ $t->setting('imagekit_cleanup.request_timeout', "'30s'");
 wait_for { $t->sql('SHOW imagekit_cleanup.request_timeout') eq '30s' } 'the reload';
 stream(0.1);
 eventually { $t->pending . $t->files } '0', 'all is well';
-$imagekit->forget;
-$imagekit->fault(kind => 'stall', method => 'DELETE');
-$t->insert(++$id, 'hangs1.jpg', 'hangs2.jpg');
-$t->sql('DELETE FROM patches');
-wait_for { $imagekit->stalled == 1 } 'a delete hangs';
-$imagekit->accounts(account => 'acme', revoke_keys => [$KEY], add_keys => ['private_rotated']);
-$t->insert(++$id, 'revoked.jpg');
-$t->sql('DELETE FROM patches');
-eventually { $t->sql('SELECT cause FROM imagekit.account_state') } qr/\AHTTP 403: /, 'the old key is good no more: the account stops';
-$t->sql(q{ALTER USER MAPPING FOR PUBLIC SERVER acme OPTIONS (SET private_key 'private_rotated')});
-$imagekit->release;
-eventually { $t->pending . $t->files } '0', 'with the new one it goes on by itself, with what hung too';
-is($t->sql(q{SELECT DISTINCT outcome FROM imagekit.history}), 'deleted', 'nothing was taken for not being there');
+$t->sql(q{ALTER SERVER acme OPTIONS (ADD purge_cache 'true', ADD allow_missing 'true')});
+my $key = $KEY;
+for my $case (
+	[ 'a look-up', { method => 'GET' } ],
+	# The only one without a name in it. With another key it is asked for anew, when nothing is found that could tell.
+	[ 'a probe', { method => 'GET' }, 'private_unknown' ],
+	[ 'a delete', { method => 'DELETE' } ],
+	[ 'a purge', { path => '/purge$' } ])
+{
+	my ($name, $rule, $missing) = @$case;
+	$imagekit->forget;
+	$imagekit->fault(kind => 'headers', contains => 'name ', count => 0) if $missing;
+	$imagekit->fault(kind => 'stall', %$rule);
+	if ($missing)
+	{
+		$imagekit->accounts(account => 'acme', add_keys => [$missing]);
+		$t->sql("ALTER USER MAPPING FOR PUBLIC SERVER acme OPTIONS (SET private_key '$missing')");
+		$key = $missing;
+		$t->sql("INSERT INTO patches VALUES (@{[ ++$id ]}, ARRAY[" . join(', ', map { "'$ENDPOINT/nowhere$_.jpg'" } 1 .. 12) . '])');
+	}
+	else { $t->insert(++$id, 'hangs1.jpg', 'hangs2.jpg'); }
+	$t->sql('DELETE FROM patches');
+	wait_for { $imagekit->stalled == 1 } "$name hangs";
+	my $rotated = 'private_rotated_' . $name =~ s/\W/_/gr;
+	$imagekit->accounts(account => 'acme', revoke_keys => [$key], add_keys => [$rotated]);
+	$t->insert(++$id, 'revoked.jpg');
+	$t->sql('DELETE FROM patches');
+	eventually { $t->sql('SELECT cause FROM imagekit.account_state') } qr/\AHTTP 403: /, "$name hangs, the old key is good no more: the account stops";
+	$t->sql("ALTER USER MAPPING FOR PUBLIC SERVER acme OPTIONS (SET private_key '$rotated')");
+	$key = $rotated;
+	$imagekit->no_faults;
+	$imagekit->release;
+	eventually { $t->pending . $t->files } '0', "$name: with the new one it goes on by itself, with what hung too";
+	purge_now();
+	eventually { purges() } '', "$name: nothing waits to be purged";
+	is($t->sql(q{SELECT string_agg(DISTINCT outcome, ' ') FROM imagekit.history WHERE url !~ 'nowhere'}), 'deleted', "$name: nothing was taken for not being there");
+	is($t->sql(q{SELECT count(*), min(outcome) FROM imagekit.history WHERE url ~ 'nowhere'}), '12|not_found', "$name: but for what is not") if $missing;
+	# One that hung may have been done when it was given up.
+	my %purged = map { $_->{body} =~ /(\w+\.jpg)/ => 1 } grep { $_->{status} == 201 } $imagekit->journal(path => '/v1/files/purge');
+	is((join ' ', sort keys %purged), $missing ? 'revoked.jpg' : 'hangs1.jpg hangs2.jpg revoked.jpg', "$name: all that was deleted is purged");
+}
+$t->sql(q{ALTER SERVER acme OPTIONS (DROP purge_cache, DROP allow_missing)});
 unlike($t->log, qr/private_/, 'and no key is in the log');
 
 # ImageKit is started again ---------------------------------------------------------------------------------------------
 
-$imagekit->fault(kind => 'stall', method => 'GET', count => 0);
-my @left = map { "left$_.jpg" } 1 .. 60;
-$t->insert(++$id, @left);
+for my $case ([ 'look-ups', 'GET' ], [ 'deletes', 'DELETE' ])
+{
+	my ($name, $method) = @$case;
+	$imagekit->fault(kind => 'stall', method => $method, count => 0);
+	my @left = map { "$name$_.jpg" } 1 .. 60;
+	$t->insert(++$id, @left);
+	$t->sql('DELETE FROM patches');
+	wait_for { $imagekit->stalled >= 2 } "$name hang";
+	$imagekit->stop;
+	eventually { $t->sql(q{SELECT DISTINCT state || ' ' || last_error FROM imagekit.pending}) } qr/\A(retrying [^\n]*127\.0\.0\.1[^\n]*\n?)+\z/, "$name: nobody there: all is tried again, and says why";
+	$imagekit->restart;
+	# It knows the key only when its library is there again.
+	$imagekit->seed({ filePath => '/stays.jpg' }, map { { filePath => "/$_", createdAt => '2020-01-01T00:00:00.000Z', updatedAt => '2020-01-01T00:00:00.000Z' } } @left);
+	$imagekit->accounts(account => 'acme', add_keys => [$key]);
+	eventually { $t->pending . $t->files } '0/stays.jpg', "$name: there again: all goes, and nothing else";
+	is($t->sql(qq{SELECT count(*) FROM imagekit.history WHERE url ~ '$name' AND outcome = 'deleted'}), '60', "$name: each once");
+}
+
+# Two purges are under way, of the six that are to be sent.
+$t->sql(q{ALTER SERVER acme OPTIONS (ADD purge_cache 'true')});
+$imagekit->fault(kind => 'stall', path => '/purge$', count => 0);
+my @purged = map { "purged$_.jpg" } 1 .. 6;
+$t->insert(++$id, @purged);
 $t->sql('DELETE FROM patches');
-wait_for { $imagekit->stalled >= 2 } 'look-ups hang';
+wait_for { $imagekit->stalled == 2 } 'purges hang';
+wait_for { $t->pending . $t->files eq '0/stays.jpg' } 'the files are deleted';
 $imagekit->stop;
-eventually { $t->sql(q{SELECT DISTINCT state || ' ' || last_error FROM imagekit.pending}) } qr/\A(retrying [^\n]*127\.0\.0\.1[^\n]*\n?)+\z/, 'nobody there: all is tried again, and says why';
+eventually { $t->sql(q{SELECT count(*), bool_and(attempts = 1 AND last_error ~ '127\.0\.0\.1') FROM imagekit.purges}) } '6|t', 'purges: nobody there: all wait, and say why';
+isnt($t->status, 'stopped', 'purges: the account goes on');
 $imagekit->restart;
-# It knows the key only when its library is there again.
-$imagekit->seed({ filePath => '/stays.jpg' }, map { { filePath => "/$_", createdAt => '2020-01-01T00:00:00.000Z', updatedAt => '2020-01-01T00:00:00.000Z' } } @left);
-$imagekit->accounts(account => 'acme', add_keys => ['private_rotated']);
-eventually { $t->pending . $t->files } '0/stays.jpg', 'there again: all goes, and nothing else';
-is($t->sql(q{SELECT count(*) FROM imagekit.history WHERE url ~ 'left' AND outcome = 'deleted'}), '60', 'each once');
+$imagekit->seed('/stays.jpg');
+$imagekit->accounts(account => 'acme', add_keys => [$key]);
+purge_now();
+eventually { join ' ', sort map { $_->{url} } $imagekit->purges } join(' ', map { "$ENDPOINT/$_*" } @purged), 'purges: there again: all are purged, each once';
+eventually { purges() } '', 'purges: and nothing is left';
+is((join ' ', $imagekit->requests) =~ s{POST /v1/files/purge ?}{}gr, '', 'purges: nothing is looked up or deleted again');
 
 done_testing();
