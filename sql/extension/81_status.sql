@@ -63,14 +63,16 @@ CROSS JOIN LATERAL (
         FROM imagekit.backlog b WHERE b.state = 'held' AND b.server = s.oid GROUP BY b.relation) t) h
 CROSS JOIN LATERAL (
   SELECT CASE WHEN count(*) > 0
-              THEN format('%s files wait: %s. Nothing is deleted until that table can be searched: call imagekit.watch() again '
-                          'with its sources as they are now, or imagekit.unwatch()', count(*), min(b.last_error)) END AS cause
+              THEN format('%s: %s. Nothing is deleted until that table can be searched: call imagekit.watch() again '
+                          'with its sources as they are now, or imagekit.unwatch()',
+                          CASE WHEN count(*) = 1 THEN '1 file waits' ELSE format('%s files wait', count(*)) END, min(b.last_error)) END AS cause
   FROM imagekit.backlog b
   WHERE b.last_error LIKE 'cannot tell whether table %' AND b.state IN ('waiting', 'retrying') AND b.server = s.oid) u
 CROSS JOIN LATERAL (
   SELECT CASE WHEN min(b.captured_at) < now() - interval '10 minutes'
-              THEN format('%s files wait since %s for transactions that are not over: see pg_stat_activity.xact_start and '
-                          'pg_prepared_xacts, and last_error in imagekit.pending', count(*), min(b.captured_at)) END AS cause
+              THEN format('%s since %s for transactions that are not over: see pg_stat_activity.xact_start and '
+                          'pg_prepared_xacts, and last_error in imagekit.pending',
+                          CASE WHEN count(*) = 1 THEN '1 file waits' ELSE format('%s files wait', count(*)) END, min(b.captured_at)) END AS cause
   FROM imagekit.backlog b WHERE b.last_error LIKE 'waits: a row of %' AND b.server = s.oid) l;
 COMMENT ON VIEW imagekit.status IS 'One row per account: is it being worked for, and if not, why not.';
 COMMENT ON COLUMN imagekit.status.server IS 'Account (foreign server).';

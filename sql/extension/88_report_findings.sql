@@ -162,14 +162,15 @@ BEGIN
            || imagekit.html_sql('When the reason is mended, try all of them again', format('SELECT imagekit.retry(server => %s);', account))
     FROM (SELECT count(*) AS files FROM imagekit.backlog b WHERE b.state = 'failed' AND b.server = report_tasks.server) f WHERE f.files > 0;
   RETURN QUERY
-    SELECT format('<b>%s wait:</b> %s Nothing is deleted until that table can be searched: call imagekit.watch() again with its sources as they are now, or '
-                  'imagekit.unwatch().', imagekit.html_files(u.files), imagekit.html_sentence(u.because))
+    SELECT format('<b>%s %s:</b> %s Nothing is deleted until that table can be searched: call imagekit.watch() again with its sources as they are now, or '
+                  'imagekit.unwatch().', imagekit.html_files(u.files), CASE WHEN u.files = 1 THEN 'waits' ELSE 'wait' END, imagekit.html_sentence(u.because))
            || imagekit.html_sql('See what is watched', 'SELECT relation, sources, problem FROM imagekit.watched;')
     FROM (SELECT count(*) AS files, min(b.last_error) AS because FROM imagekit.backlog b
           WHERE b.last_error LIKE 'cannot tell whether table %' AND b.state IN ('waiting', 'retrying') AND b.server = report_tasks.server) u
     WHERE u.files > 0;
   RETURN QUERY
-    SELECT format('<b>%s wait since %s</b> for transactions that are not over.', imagekit.html_files(l.files), imagekit.html_time(l.since))
+    SELECT format('<b>%s %s since %s</b> for transactions that are not over.', imagekit.html_files(l.files), CASE WHEN l.files = 1 THEN 'waits' ELSE 'wait' END,
+                  imagekit.html_time(l.since))
            || imagekit.html_sql('See which', 'SELECT pid, xact_start, state, query FROM pg_stat_activity WHERE xact_start < now() - interval ''10 minutes'';')
     FROM (SELECT count(*) AS files, min(b.captured_at) AS since FROM imagekit.backlog b
           WHERE b.last_error LIKE 'waits: a row of %' AND b.server = report_tasks.server) l

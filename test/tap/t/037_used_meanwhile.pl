@@ -86,7 +86,7 @@ eventually
 	$t->sql(q{UPDATE imagekit.backlog SET captured_at = captured_at - interval '1 hour' WHERE captured_at > now() - interval '30 minutes'});
 	$t->cause
 }
-qr/^1 files wait since .* for transactions that are not over: see pg_stat_activity\.xact_start and pg_prepared_xacts/, 'but of a long one';
+qr/^1 file waits since .* for transactions that are not over: see pg_stat_activity\.xact_start and pg_prepared_xacts/, 'but of a long one';
 isnt($t->status, 'stopped', 'which stops nothing else');
 $session->query_safe('COMMIT');
 eventually { $t->sql("SELECT outcome FROM imagekit.history WHERE url LIKE '%/open_row.jpg'") } 'kept', 'committed, it keeps the file';
