@@ -39,6 +39,8 @@ void End(Step *step) {
   } else {
     PopActiveSnapshot();
     CommitTransactionCommand();
+    // At most once a second. Autovacuum is to know what a drain of millions leaves dead, and not at its end.
+    pgstat_report_stat(false);
   }
 }
 

@@ -106,12 +106,14 @@ sub set_options
 }
 
 # FILES files in the library and in the rows of a table (patches, own.patches, queued.patches or photos), beside those
-# that stay; nothing queued, no request counted. OPTIONS: staying => rows that stay; others as of Bench::Emulator::renew.
+# that stay; nothing queued, no request counted. OPTIONS: staying => rows that stay; in_rows => 0: only those that stay are in rows; others
+# as of Bench::Emulator::renew.
 sub fill
 {
 	my ($self, $table, $files, %options) = @_;
 	my $emulator = $self->{emulator};
 	my $staying = delete $options{staying} // $STAYING_ROWS;
+	my $in_rows = delete $options{in_rows} // 1;
 	$emulator->renew(%options);
 	$emulator->fill('/bulk', 0, $files, $FOLDERS);
 	$emulator->fill('/stay', 4 * $FIRST_STAYING, 4 * $staying, $FOLDERS);
@@ -121,6 +123,10 @@ sub fill
 		TRUNCATE patches, photos, own.patches, queued.patches;
 	});
 	if ($table eq 'photos') { $self->_fill_photos; }
+	elsif (!$in_rows)
+	{
+		$self->{server}->sql("INSERT INTO $table SELECT * FROM made($FIRST_STAYING, $staying, '/stay')");
+	}
 	else
 	{
 		my $rows = int($files / 4);
@@ -169,14 +175,24 @@ sub delete_sql
 
 # Deletes the rows of FILES files in one transaction, and waits until the worker has settled all. Nothing less than all
 # counts. OPTIONS: meanwhile => called several times a second; bucket_ms; part => only this one of fill_parts(); first => only until so
-# many have gone, what waits then is given up, and {files} are those that went.
+# many have gone, what waits then is given up, and {files} are those that went; enqueue => the number of the first of the files, which no
+# row has: they are queued by name.
 # Returns the emulator's rates with {files, seconds, rate, requests_per_file} added: seconds from the first request to the
 # last one's answer, or to the last file's entry in the history, whichever is later.
 sub drain
 {
 	my ($self, $table, $files, %options) = @_;
 	my $part = $options{part};
-	if (defined $part)
+	my $there = $self->{emulator}->count('/bulk');
+	if (defined $options{enqueue})
+	{
+		my ($from, $to) = ($options{enqueue}, $options{enqueue} + $files - 1);
+		$self->{server}->sql('TRUNCATE imagekit.history');
+		$self->{emulator}->forget_requests;
+		$self->{server}->sql(qq{DO \$\$ BEGIN PERFORM sum(imagekit.enqueue(ARRAY(SELECT image_url(f, '/bulk') FROM generate_series(b, least(b + 9999, $to)) f)))
+			FROM generate_series($from, $to, 10000) b; END \$\$});
+	}
+	elsif (defined $part)
 	{
 		my $first = $FIRST_OF_PARTS + $part * int($files / 4);
 		$self->{server}->sql('TRUNCATE imagekit.history');
@@ -184,9 +200,9 @@ sub drain
 		$self->{server}->sql("DELETE FROM $table WHERE id BETWEEN $first AND $first + $files / 4 - 1");
 	}
 	else { $self->{server}->sql($self->delete_sql($table)); }
-	my $left = defined $options{first} ? $files - $options{first} : 0;
+	my $left = defined $part ? 0 : $there - ($options{first} // $files);
 	$self->wait_until_gone(defined $part ? "/part$part/" : '/bulk', $options{meanwhile}, $left);
-	$files -= $self->_give_up('/bulk') if $left > 0;
+	$files = $there - $self->_give_up('/bulk') if defined $options{first};
 	my $last_settled = $self->_settled($files);
 	my $rates = $self->{emulator}->rates($options{bucket_ms});
 	my $ended = $rates->{all}{ended_us} / 1e6;
