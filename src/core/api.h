@@ -48,8 +48,9 @@ struct AccountAccess {
 struct TransportOptions {
   int connect_timeout_ms = 5000;
   int request_timeout_ms = 30000;  // from the start of one request to the end of its answer
-  int max_in_flight = 8;           // requests on the wire at once; reads leave a quarter of them to deletes, purges have a
-                                   // quarter as many places beside these, and one at least
+  /// Requests on the wire at once; reads leave a quarter of them to deletes. Purges have a quarter as many places beside these, and
+  /// one at least.
+  int max_in_flight = 8;
   size_t max_body_bytes = 8u << 20;
   std::string ca_file;  // PEM bundle; empty: libcurl's default. TLS verification cannot be switched off.
   std::string proxy;    // URL of a proxy, as CURLOPT_PROXY takes it; empty: none, whatever the environment says
