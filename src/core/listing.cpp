@@ -96,6 +96,7 @@ Listing::Step Listing::TakeBySecond(const ReplyBody& page, std::string* words) {
   last_id_ = files.back().file_id;
   back_s_ = SecondOf(files.front());
   SetAnchors(files);
+  AskForMore();
   if (until_s_ >= 0 && SecondOf(files.back()) > until_s_) return Step::kEnd;
   const int64_t overlap_s = SecondOf(files[files.size() - std::min(kOverlap, files.size())]);
   if (overlap_s > place_.from_s) {
@@ -169,8 +170,17 @@ void Listing::SetAnchors(const std::vector<FoundFile>& files) {
   for (size_t i = 0; i < spread; ++i) place_.anchors.push_back(files[i * before / spread].file_id);
 }
 
+/// What was too much while the service was in trouble may be right afterwards: it would be forty times as many pages for ever.
+void Listing::AskForMore() {
+  if (limit_ >= kMostEntries || ++pages_at_limit_ < kMoreAfter) return;
+  pages_at_limit_ = 0;
+  limit_ = std::min(limit_ * 2, kMostEntries);
+  most_seen_ = 0;
+}
+
 bool Listing::AskForLess() {
   if (limit_ <= kLeastEntries) return false;
+  pages_at_limit_ = 0;
   limit_ = std::max(limit_ / 2, kLeastEntries);
   most_seen_ = 0;
   if (by_offset_) {

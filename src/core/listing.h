@@ -50,7 +50,8 @@ class Listing {
   /// Takes an answer that JudgeAnswer() has called kFound. `words` gets the reason of kAgain and kLost.
   Step Take(const ReplyBody& page, std::string* words);
 
-  /// Fewer entries a page, as an answer was too large or too slow. False when there are few already.
+  /// Fewer entries a page, as an answer was too large or too slow; after some that were good it asks for more again. False when
+  /// there are few already.
   bool AskForLess();
 
   const Place& place() const noexcept { return place_; }
@@ -59,16 +60,19 @@ class Listing {
   static constexpr size_t kMostEntries = 1000;  // section 2.1
   static constexpr size_t kLeastEntries = 25;   // more than kAnchors
   static constexpr size_t kOverlap = 10;        // entries of the last page that the next one repeats
+  static constexpr int kMoreAfter = 10;         // pages
   static constexpr int kMostRestarts = 5;
 
   Step TakeBySecond(const ReplyBody& page, std::string* words);
   Step TakeByOffset(const ReplyBody& page, std::string* words);
   Step Restart(std::string* words, std::string_view why);
+  void AskForMore();
   void SetAnchors(const std::vector<FoundFile>& files);
 
   Place place_;
   int64_t until_s_;
   size_t limit_ = kMostEntries;
+  int pages_at_limit_ = 0;  // since it was last changed, where it is below the most
   int restarts_ = 0;
   int64_t back_s_ = kBeginning;  // the second in which the last page began
   std::string last_id_;          // of the last page

@@ -282,6 +282,24 @@ TEST(Listing, AsksForLessWhenToldTo) {
   EXPECT_EQ(result.ids.size(), 3000u);
 }
 
+TEST(Listing, AsksForMoreAgainOnceItGoesWell) {
+  Library library;
+  for (size_t i = 0; i < 60000; ++i) library.Add(Id(i), (kStart + static_cast<int64_t>(i)) * 1000);
+  Listing listing = FromTheBeginning();
+  while (listing.AskForLess()) {
+  }
+  int pages = 0;
+  std::string last;
+  const Result result = ReadAll(&library, listing, [&](int page, Listing* now) {
+    pages = page;
+    last = now->Target();
+  });
+  EXPECT_TRUE(result.complete) << result.words;
+  EXPECT_EQ(result.ids.size(), 60000u);
+  EXPECT_NE(last.find("&limit=1000"), std::string::npos) << last;
+  EXPECT_LT(pages, 130) << "sixty pages of a thousand, and ten of each size below";
+}
+
 // Files are removed and added while it is read, processes die, and what was there all the time must have been seen.
 TEST(Listing, MissesNothingThatWasThereAllTheTime) {
   const char* rounds = std::getenv("IMAGEKIT_LISTING_ROUNDS");
