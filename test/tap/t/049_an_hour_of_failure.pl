@@ -13,7 +13,6 @@ my $speed = 120;
 my $t = ImageKit::Test->new(ready => 0, settings => { 'imagekit_cleanup.request_timeout' => ($speed * 5) . 's', 'imagekit_cleanup.connect_timeout' => ($speed * 5) . 's',
 	'imagekit_cleanup.max_workers' => '8', 'imagekit_cleanup.search_lag' => '0', 'max_worker_processes' => '24',
 	'log_line_prefix' => "'%m [%b] '", 'shared_preload_libraries' => "'imagekit_cleanup, pg_stat_statements'", 'pg_stat_statements.track' => 'all' });
-my $imagekit = $t->imagekit;
 ImageKit::Shim->new($t, speed => $speed) or plan skip_all => 'the server shim cannot be built';
 
 # Each in a database and an account of its own. The text of a refusal that is another each time is one and the same failure.

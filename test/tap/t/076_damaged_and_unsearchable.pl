@@ -49,14 +49,7 @@ $t->sql('DELETE FROM imagekit.outbox');
 
 # A table that cannot be searched ---------------------------------------------------------------------------------------
 
-$t->sql(q{
-	CREATE TABLE parted (id int, image text) PARTITION BY LIST (id);
-	CREATE TABLE part1 PARTITION OF parted FOR VALUES IN (1);
-	SELECT imagekit.watch('parted', '{image}');
-	CREATE FOREIGN DATA WRAPPER nothing;
-	CREATE SERVER nowhere FOREIGN DATA WRAPPER nothing;
-	SET client_min_messages = error;
-	CREATE FOREIGN TABLE far PARTITION OF parted FOR VALUES IN (2) SERVER nowhere});
+$t->watch_unsearchable;
 $t->mark_log;
 $imagekit->forget;
 $t->insert(9, 'unproven1.jpg', 'unproven2.jpg');

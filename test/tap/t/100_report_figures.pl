@@ -282,14 +282,8 @@ $session->quit;
 eventually { task(qr/not over/) } '', 'until the transaction is over';
 # For a table that cannot be searched.
 seed('acme', map { { filePath => "/unproven$_.jpg", size => 1, @old } } 1 .. 3);
+$t->watch_unsearchable;
 $t->sql(qq{
-	CREATE TABLE parted (id int, image text) PARTITION BY LIST (id);
-	CREATE TABLE part1 PARTITION OF parted FOR VALUES IN (1);
-	SELECT imagekit.watch('parted', '{image}');
-	CREATE FOREIGN DATA WRAPPER nothing;
-	CREATE SERVER nowhere FOREIGN DATA WRAPPER nothing;
-	SET client_min_messages = error;
-	CREATE FOREIGN TABLE far PARTITION OF parted FOR VALUES IN (2) SERVER nowhere;
 	INSERT INTO patches VALUES (201, '{$ENDPOINT/unproven1.jpg, $ENDPOINT/unproven2.jpg, $ENDPOINT/unproven3.jpg}');
 	DELETE FROM patches WHERE id = 201});
 eventually { task(qr/cannot tell/) } qr/^\{3\} files wait: cannot tell whether table public\.parted still uses it: .*\. Nothing is deleted until that table can be searched: call imagekit\.watch\(\) again with its sources as they are now, or imagekit\.unwatch\(\)\. See what is watched$/,

@@ -123,17 +123,11 @@ sub fill
 		TRUNCATE patches, photos, own.patches, queued.patches;
 	});
 	if ($table eq 'photos') { $self->_fill_photos; }
-	elsif (!$in_rows)
-	{
-		$self->{server}->sql("INSERT INTO $table SELECT * FROM made($FIRST_STAYING, $staying, '/stay')");
-	}
 	else
 	{
 		my $rows = int($files / 4);
-		$self->{server}->sql(qq{
-			INSERT INTO $table SELECT * FROM made(0, $rows, '/bulk');
-			INSERT INTO $table SELECT * FROM made($FIRST_STAYING, $staying, '/stay');
-		});
+		$self->{server}->sql("INSERT INTO $table SELECT * FROM made(0, $rows, '/bulk')") if $in_rows;
+		$self->{server}->sql("INSERT INTO $table SELECT * FROM made($FIRST_STAYING, $staying, '/stay')");
 	}
 	$self->{server}->sql("VACUUM (ANALYZE) $table; CHECKPOINT;");
 	$emulator->forget_requests;
@@ -184,19 +178,21 @@ sub drain
 	my ($self, $table, $files, %options) = @_;
 	my $part = $options{part};
 	my $there = $self->{emulator}->count('/bulk');
+	# After fill() there is nothing to forget; others come one after the other.
+	if (defined $part || defined $options{enqueue})
+	{
+		$self->{server}->sql('TRUNCATE imagekit.history');
+		$self->{emulator}->forget_requests;
+	}
 	if (defined $options{enqueue})
 	{
 		my ($from, $to) = ($options{enqueue}, $options{enqueue} + $files - 1);
-		$self->{server}->sql('TRUNCATE imagekit.history');
-		$self->{emulator}->forget_requests;
 		$self->{server}->sql(qq{DO \$\$ BEGIN PERFORM sum(imagekit.enqueue(ARRAY(SELECT image_url(f, '/bulk') FROM generate_series(b, least(b + 9999, $to)) f)))
 			FROM generate_series($from, $to, 10000) b; END \$\$});
 	}
 	elsif (defined $part)
 	{
 		my $first = $FIRST_OF_PARTS + $part * int($files / 4);
-		$self->{server}->sql('TRUNCATE imagekit.history');
-		$self->{emulator}->forget_requests;
 		$self->{server}->sql("DELETE FROM $table WHERE id BETWEEN $first AND $first + $files / 4 - 1");
 	}
 	else { $self->{server}->sql($self->delete_sql($table)); }

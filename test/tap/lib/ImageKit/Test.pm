@@ -104,6 +104,21 @@ sub prepare
 	return;
 }
 
+# A watched table, parted, that cannot be searched: nobody can reach the server of one of its partitions.
+sub watch_unsearchable
+{
+	my ($self) = @_;
+	$self->sql(q{
+		CREATE TABLE parted (id int, image text) PARTITION BY LIST (id);
+		CREATE TABLE part1 PARTITION OF parted FOR VALUES IN (1);
+		SELECT imagekit.watch('parted', '{image}');
+		CREATE FOREIGN DATA WRAPPER nothing;
+		CREATE SERVER nowhere FOREIGN DATA WRAPPER nothing;
+		SET client_min_messages = error;
+		CREATE FOREIGN TABLE far PARTITION OF parted FOR VALUES IN (2) SERVER nowhere});
+	return;
+}
+
 # Runs SQL that must not fail; returns what it printed. Several statements are one connection, not one transaction.
 sub sql
 {
