@@ -327,6 +327,8 @@ TEST(Listing, MissesNothingThatWasThereAllTheTime) {
         }
         library.Add(Id(static_cast<size_t>(next++)), (kStart + span + page) * 1000);
       }
+      // A crowded second is read in one go. Broken off every few pages for ever, it would never be read.
+      if (page > 1000) return;
       if (below(10) == 0) *listing = Listing(listing->place(), Listing::kBeginning);
       if (below(20) == 0) static_cast<void>(listing->AskForLess());
     });
