@@ -2,6 +2,7 @@
 
 #include "outbox/backlog.h"
 #include "outbox/claims.h"
+#include "outbox/first_due.h"
 #include "outbox/take_in.h"
 #include "pg/sql.h"
 
@@ -24,7 +25,7 @@ LOCKTAG Tag(uint32 number) {
 LOCKTAG DrainLockTag() { return Tag(1); }
 LOCKTAG QueueLockTag() { return Tag(2); }
 
-// $1 limit, $2 account
+// $1 limit, $2 account, $3 and $4 its place
 #define CLAIM(OF_ACCOUNT)                                                                                   \
   "DELETE FROM imagekit.backlog WHERE id OPERATOR(pg_catalog.=) ANY (ARRAY("                                \
   "  SELECT b.id FROM imagekit.backlog b"                                                                   \
@@ -35,12 +36,11 @@ LOCKTAG QueueLockTag() { return Tag(2); }
   "          in_doubt, approved, last_error"
 
 constexpr char kClaim[] = CLAIM("b.server OPERATOR(pg_catalog.=) $2");
+constexpr char kClaimFromPlace[] =
+    CLAIM("b.server OPERATOR(pg_catalog.=) $2 AND ROW(b.due_at, b.id) OPERATOR(pg_catalog.>) ROW($3, $4)");
 constexpr char kClaimOfNone[] = CLAIM("b.server IS NULL");
 
 #undef CLAIM
-
-constexpr char kFirstDue[] =
-    "SELECT server, due_at, due_at OPERATOR(pg_catalog.<=) pg_catalog.now() FROM imagekit.first_due";
 
 // While the journal is small, what others have in their hands is looked for as well: nobody says when they let it go. In a
 // large one the next look from the beginning finds it.
@@ -103,32 +103,6 @@ Servers SortServers(const Sender &sender) {
   return servers;
 }
 
-// When the first of an account's files in the backlog is due.
-struct FirstDue {
-  Oid server;  // InvalidOid: of no account
-  TimestampTz at;
-  bool now;
-};
-
-struct FirstDues {
-  FirstDue *of;
-  int count;
-};
-
-FirstDues ReadFirstDue() {
-  FirstDues dues;
-  dues.count = static_cast<int>(pg::RunSql(kFirstDue, SPI_OK_SELECT));
-  dues.of = static_cast<FirstDue *>(palloc(sizeof(FirstDue) * (dues.count + 1)));
-  for (int i = 0; i < dues.count; i++) {
-    bool null;
-    const Oid server = DatumGetObjectId(pg::Field(i, 1, &null));
-    dues.of[i].server = null ? InvalidOid : server;
-    dues.of[i].at = DatumGetTimestampTz(pg::Field(i, 2, &null));
-    dues.of[i].now = DatumGetBool(pg::Field(i, 3, &null));
-  }
-  return dues;
-}
-
 // Those that are decided only wait to be settled, with others of their claim that may be waiting for what is claimed next.
 int RoomOf(const Batch &batch, const SenderAccount *entry) {
   int open = 0;
@@ -142,9 +116,12 @@ struct Claiming {
   worker::Claim *claim;
   Servers servers;
   List *open;  // accounts that may have any number of files claimed, as far as there is room
+  // Of what the last statement claimed from the backlog, the last in the order of due_at and id:
+  TimestampTz last_due;
+  int64 last_id;
 };
 
-void ReadFile(Claiming *claiming, uint64 row) {
+const QueuedFile *ReadFile(Claiming *claiming, uint64 row) {
   bool null;
   MemoryContext memory = claiming->claim->context;
   QueuedFile *file = AddFile(claiming->batch, claiming->claim);
@@ -163,20 +140,50 @@ void ReadFile(Claiming *claiming, uint64 row) {
   file->in_doubt = DatumGetBool(pg::Field(row, 12, &null));
   file->approved = DatumGetBool(pg::Field(row, 13, &null));
   file->last_error = pg::FieldText(row, 14, memory);
+  return file;
 }
 
-int ClaimFromBacklog(Claiming *claiming, Oid server, int limit) {
+int ClaimBy(const char *sql, Claiming *claiming, const pg::Param *params, int count) {
+  const uint64 files = pg::RunSql(sql, SPI_OK_DELETE_RETURNING, params, count);
+  claiming->last_due = DT_NOBEGIN;
+  for (uint64 i = 0; i < files; i++) {
+    const QueuedFile *file = ReadFile(claiming, i);
+    if (file->due_at < claiming->last_due || (file->due_at == claiming->last_due && file->id < claiming->last_id))
+      continue;
+    claiming->last_due = file->due_at;
+    claiming->last_id = file->id;
+  }
+  return static_cast<int>(files);
+}
+
+// From the beginning. Without a server: of those that are of no account.
+int ClaimFirst(Claiming *claiming, Oid server, int limit) {
   const pg::Param params[] = {{INT4OID, Int32GetDatum(limit)}, {OIDOID, ObjectIdGetDatum(server)}};
-  const bool none = !OidIsValid(server);
-  const uint64 count = pg::RunSql(none ? kClaimOfNone : kClaim, SPI_OK_DELETE_RETURNING, params, none ? 1 : 2);
-  for (uint64 i = 0; i < count; i++) ReadFile(claiming, i);
-  return static_cast<int>(count);
+  return OidIsValid(server) ? ClaimBy(kClaim, claiming, params, 2) : ClaimBy(kClaimOfNone, claiming, params, 1);
+}
+
+// From the account's place, and when that is the end of it, from the beginning.
+int ClaimNext(Claiming *claiming, SenderAccount *entry, int limit) {
+  const Oid server = entry->account->server;
+  int got = 0;
+  if (entry->place.until != 0) {
+    const pg::Param params[] = {{INT4OID, Int32GetDatum(limit)},
+                                {OIDOID, ObjectIdGetDatum(server)},
+                                {TIMESTAMPTZOID, TimestampTzGetDatum(entry->place.due_at)},
+                                {INT8OID, Int64GetDatum(entry->place.id)}};
+    got = ClaimBy(kClaimFromPlace, claiming, params, 4);
+    if (got < limit) BeginAtBeginning(entry);
+  }
+  if (got < limit) got += ClaimFirst(claiming, server, limit - got);
+  if (got == limit) BeginAt(entry, claiming->last_due, claiming->last_id);
+  return got;
 }
 
 // What may be claimed of those that are due first: of each account an equal part of the room, so that one with millions leaves
 // some for the others. Those of no account need no room: they are parked at once. `more`: somebody had more than his part.
 int ClaimDue(Claiming *claiming, const Sender &sender, int room, int slots, bool *more) {
-  const FirstDues dues = ReadFirstDue();
+  ForgetOldPlaces(sender);
+  const FirstDues dues = ReadFirstDue(sender);
   int sharing = 0, claimed = 0;
   const auto known = [&](Oid server) { return list_member_oid(claiming->servers.all, server); };
   for (int i = 0; i < dues.count; i++) sharing += dues.of[i].now && list_member_oid(claiming->open, dues.of[i].server);
@@ -185,16 +192,18 @@ int ClaimDue(Claiming *claiming, const Sender &sender, int room, int slots, bool
     const bool open = list_member_oid(claiming->open, due.server);
     if (!due.now || (!open && known(due.server))) continue;
     int limit = slots - claimed;
+    SenderAccount *entry = nullptr;
     if (open) {
       const int part = (room - claimed) / sharing;
       sharing--;
-      limit = Min(limit, Min(Max(part, 1), worker::FindAccount(&sender, due.server)->room));
+      entry = worker::FindAccount(&sender, due.server);
+      limit = Min(limit, Min(Max(part, 1), entry->room));
     }
     if (limit <= 0) {
       *more |= open;
       continue;
     }
-    const int got = ClaimFromBacklog(claiming, due.server, limit);
+    const int got = entry != nullptr ? ClaimNext(claiming, entry, limit) : ClaimFirst(claiming, due.server, limit);
     *more |= got == limit;
     claimed += got;
   }
@@ -306,7 +315,7 @@ bool HasRoom(const Batch &batch, const Sender &sender, bool starved) {
 }
 
 Intake Claim(Batch *batch, Sender *sender, int64 limit, worker::JournalPlace *place) {
-  Claiming claiming = {batch, MakeClaim(batch), {}, NIL};
+  Claiming claiming = {batch, MakeClaim(batch), {}, NIL, DT_NOBEGIN, 0};
   List *one_each = NIL;
   const int64 slots = Min(limit, int64{FreeSlots(*batch)});
   int room = static_cast<int>(Min(int64{ShareRoom(&claiming, sender, &one_each)}, slots));
@@ -314,7 +323,7 @@ Intake Claim(Batch *batch, Sender *sender, int64 limit, worker::JournalPlace *pl
   int claimed = ClaimDue(&claiming, *sender, room, static_cast<int>(slots), &intake.more);
   ListCell *cell;
   foreach (cell, one_each)
-    if (claimed < slots) claimed += ClaimFromBacklog(&claiming, lfirst_oid(cell), 1);
+    if (claimed < slots) claimed += ClaimFirst(&claiming, lfirst_oid(cell), 1);
   const JournalRoom journal = {claiming.open, claiming.servers.all, room - claimed, static_cast<int>(slots) - claimed,
                                one_each != NIL};
   TakeFromJournal(batch, claiming.claim, journal, place, &intake);
@@ -342,7 +351,7 @@ TimestampTz NextDue(const Batch &batch, const Sender &sender, const worker::Jour
     if (entry->starved || (entry->tried && InHand(batch, entry) > 0))
       servers.usable = list_delete_oid(servers.usable, entry->account->server);
   }
-  const FirstDues dues = ReadFirstDue();
+  const FirstDues dues = ReadFirstDue(sender);
   TimestampTz due = DT_NOEND;
   for (int i = 0; i < dues.count; i++)
     if (list_member_oid(servers.usable, dues.of[i].server) || !list_member_oid(servers.all, dues.of[i].server))

@@ -13,6 +13,13 @@ namespace imagekit::worker {
 enum class Library { kUnknown, kOurs, kEmpty };
 
 /// One account the sender knows. `number` is ApiClient's; -1 while the account has a problem.
+/// How far an account's part of imagekit.backlog has been claimed, in the order of due_at and id.
+struct BacklogPlace {
+  TimestampTz due_at;
+  int64 id;
+  Ticks until;  // so long claims begin here; 0: at the beginning
+};
+
 struct SenderAccount {
   const account::Account *account;
   int number;
@@ -25,10 +32,11 @@ struct SenderAccount {
   bool limited;            // by max_deletes_per_hour
   int64 deletes_left;      // of it
   int64 deletes_in_doubt;  // that may have been done: leave as much of it to them
-  int room;                // how many of its files may be claimed
-  bool starved;            // more might have been claimed
-  bool tried;              // with one file, after a stop
-  Ticks answered_at;       // when ImageKit last answered, or first had reason to
+  BacklogPlace place;
+  int room;           // how many of its files may be claimed
+  bool starved;       // more might have been claimed
+  bool tried;         // with one file, after a stop
+  Ticks answered_at;  // when ImageKit last answered, or first had reason to
   Library library;
   bool probing;          // any file of the library is being asked for
   uint64 identity;       // fingerprint of what decides which library is meant: key, api_url, prefixes

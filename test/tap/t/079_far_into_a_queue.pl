@@ -1,0 +1,68 @@
+# A claim from a long queue does not walk past what went before it, though PostgreSQL keeps that for as long as an old transaction may
+# see it; and what comes in before the place where claims begin is not forgotten.
+
+use strict;
+use warnings;
+
+use ImageKit::Test;
+use Test::More;
+
+my $t = ImageKit::Test->new;
+my ($node, $imagekit) = ($t->node, $t->imagekit);
+$t->sql(q{ALTER SERVER acme OPTIONS (ADD allow_missing 'true')});
+
+# That many wait, all of them due; ImageKit does not have them.
+sub many
+{
+	my ($name, $many) = @_;
+	$t->sql(qq{INSERT INTO imagekit.backlog (url, server, transaction, relation, role, origin, captured_at, due_at)
+		SELECT '$ENDPOINT/$name/' || i || '.jpg', s.oid, pg_current_xact_id(), 0, 10, 'E', now() - interval '1 day', now() - interval '1 hour' + i * interval '1 ms'
+		FROM generate_series(1, $many) i, pg_foreign_server s WHERE s.srvname = 'acme'});
+	return;
+}
+# Entries of the index that were found, those of deleted rows among them; of a process that has left all are counted.
+sub walked
+{
+	wait_for { $t->worker eq '' } 'the worker has left';
+	return $t->sql(q{SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'backlog_due'});
+}
+
+# Far in --------------------------------------------------------------------------------------------------------------------
+
+my $MANY = 60_000;
+my $old = $node->background_psql('postgres');
+$old->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
+my $before = walked();
+many('many', $MANY);
+$t->sql("SELECT imagekit.enqueue('{$ENDPOINT/last.jpg}')");
+eventually { $t->sql('SELECT count(*) FROM imagekit.pending') } '0', 'a long queue becomes empty', 100;
+my $walked = walked() - $before;
+# At each claim all of those before it would be 30 times the queue, three times over. At the end it is walked some times.
+cmp_ok($walked, '<', 25 * $MANY, 'claims do not walk past what went before them');
+note "$walked entries, of $MANY files";
+$old->query_safe('COMMIT');
+$old->quit;
+
+# Before the place ----------------------------------------------------------------------------------------------------------
+
+# So slow that the queue lasts longer than the test.
+$t->sql(q{ALTER SERVER acme OPTIONS (SET read_rate '20', SET read_burst '1', ADD search_size '10')});
+$imagekit->seed('/late.jpg', '/locked.jpg');
+$t->sql('SELECT imagekit.disable()');
+many('slow', $MANY);
+$t->sql(qq{INSERT INTO imagekit.backlog (url, server, transaction, relation, role, origin, captured_at, due_at)
+	SELECT '$ENDPOINT/locked.jpg', s.oid, pg_current_xact_id(), 0, 10, 'E', now(), now() - interval '2 hours'
+	FROM pg_foreign_server s WHERE s.srvname = 'acme'});
+my $holder = $node->background_psql('postgres');
+$holder->query_safe(qq{BEGIN; SELECT id FROM imagekit.backlog WHERE url = '$ENDPOINT/locked.jpg' FOR UPDATE});
+$t->sql('SELECT imagekit.enable()');
+wait_for { $t->sql(q{SELECT count(*) FROM imagekit.history WHERE url ~ '/slow/'}) > 1000 } 'the queue is worked at';
+is(join(' ', $imagekit->files), '/late.jpg /locked.jpg', 'what another session has locked is passed over');
+$t->sql(qq{INSERT INTO imagekit.backlog (url, server, transaction, relation, role, origin, captured_at, due_at)
+	SELECT '$ENDPOINT/late.jpg', s.oid, pg_current_xact_id(), 0, 10, 'E', now(), now() - interval '2 hours'
+	FROM pg_foreign_server s WHERE s.srvname = 'acme'});
+$holder->query_safe('COMMIT');
+$holder->quit;
+eventually { join ' ', $imagekit->files } '', 'it is claimed when it is let go, and so is what came in before the place', 60;
+cmp_ok($t->sql('SELECT count(*) FROM imagekit.pending'), '>', $MANY / 2, 'long before the queue is at its end');
+done_testing();
