@@ -103,7 +103,7 @@ CROSS JOIN LATERAL (SELECT b.due_at FROM imagekit.backlog b
                     WHERE b.state IN ('waiting', 'retrying') AND b.server = w.server ORDER BY b.due_at, b.id LIMIT 1) d
 UNION ALL
 (SELECT NULL, b.due_at FROM imagekit.backlog b
- WHERE b.state IN ('waiting', 'retrying') AND b.server IS NULL ORDER BY b.due_at, b.id LIMIT 1);
+ WHERE b.state IN ('waiting', 'retrying') AND b.server IS NULL ORDER BY b.server, b.due_at, b.id LIMIT 1);
 COMMENT ON VIEW imagekit.first_due IS 'When the first of each account''s files in imagekit.backlog is due. Internal.';
 COMMENT ON COLUMN imagekit.first_due.server IS 'Account (foreign server), as in imagekit.backlog; NULL: none any more.';
 COMMENT ON COLUMN imagekit.first_due.due_at IS 'Of its first one.';

@@ -150,7 +150,7 @@ HttpMulti::HttpMulti(const TransportOptions& options, int more) : options_(optio
     throw std::invalid_argument("the user agent must be one line");
   }
   StartLibcurl();
-  const auto most = static_cast<size_t>(options_.max_in_flight + more);
+  const auto most = static_cast<size_t>(options_.max_in_flight) + static_cast<size_t>(more);
   sockets_.reserve(most * kSocketsPerTransfer);
   transfers_.reserve(most);
   multi_ = curl_multi_init();

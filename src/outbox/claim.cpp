@@ -31,7 +31,7 @@ LOCKTAG QueueLockTag() { return Tag(2); }
   "  SELECT b.id FROM imagekit.backlog b"                                                                   \
   "  WHERE b.state IN ('waiting', 'retrying') AND b.due_at OPERATOR(pg_catalog.<=) pg_catalog.now()"        \
   "  AND " OF_ACCOUNT                                                                                       \
-  "  ORDER BY b.due_at, b.id LIMIT $1 FOR UPDATE SKIP LOCKED)) "                                            \
+  "  ORDER BY b.server, b.due_at, b.id LIMIT $1 FOR UPDATE SKIP LOCKED)) "                                  \
   "RETURNING id, url, file_id, server, transaction, relation, role, origin, captured_at, due_at, attempts," \
   "          in_doubt, approved, last_error"
 
@@ -146,6 +146,7 @@ const QueuedFile *ReadFile(Claiming *claiming, uint64 row) {
 int ClaimBy(const char *sql, Claiming *claiming, const pg::Param *params, int count) {
   const uint64 files = pg::RunSql(sql, SPI_OK_DELETE_RETURNING, params, count);
   claiming->last_due = DT_NOBEGIN;
+  claiming->last_id = 0;
   for (uint64 i = 0; i < files; i++) {
     const QueuedFile *file = ReadFile(claiming, i);
     if (file->due_at < claiming->last_due || (file->due_at == claiming->last_due && file->id < claiming->last_id))
@@ -174,16 +175,18 @@ int ClaimNext(Claiming *claiming, SenderAccount *entry, int limit) {
     got = ClaimBy(kClaimFromPlace, claiming, params, 4);
     if (got < limit) BeginAtBeginning(entry);
   }
+  const worker::Ticks begun = worker::NowTicks();
   if (got < limit) got += ClaimFirst(claiming, server, limit - got);
-  if (got == limit) BeginAt(entry, claiming->last_due, claiming->last_id);
+  if (got == limit) BeginAt(entry, claiming->last_due, claiming->last_id, worker::NowTicks() - begun);
   return got;
 }
 
 // What may be claimed of those that are due first: of each account an equal part of the room, so that one with millions leaves
-// some for the others. Those of no account need no room: they are parked at once. `more`: somebody had more than his part.
-int ClaimDue(Claiming *claiming, const Sender &sender, int room, int slots, bool *more) {
+// some for the others. Those of no account need no room, as they are parked at once, and leave most of the slots.
+// `more`: somebody had more than his part.
+int ClaimDue(Claiming *claiming, Sender *sender, int room, int slots, bool *more) {
   ForgetOldPlaces(sender);
-  const FirstDues dues = ReadFirstDue(sender);
+  const FirstDues dues = ReadFirstDue(*sender);
   int sharing = 0, claimed = 0;
   const auto known = [&](Oid server) { return list_member_oid(claiming->servers.all, server); };
   for (int i = 0; i < dues.count; i++) sharing += dues.of[i].now && list_member_oid(claiming->open, dues.of[i].server);
@@ -194,10 +197,12 @@ int ClaimDue(Claiming *claiming, const Sender &sender, int room, int slots, bool
     int limit = slots - claimed;
     SenderAccount *entry = nullptr;
     if (open) {
-      const int part = (room - claimed) / sharing;
+      const int part = room / sharing;
       sharing--;
-      entry = worker::FindAccount(&sender, due.server);
+      entry = worker::FindAccount(sender, due.server);
       limit = Min(limit, Min(Max(part, 1), entry->room));
+    } else {
+      limit = Max(limit / 4, Min(limit, 1));
     }
     if (limit <= 0) {
       *more |= open;
@@ -206,6 +211,7 @@ int ClaimDue(Claiming *claiming, const Sender &sender, int room, int slots, bool
     const int got = entry != nullptr ? ClaimNext(claiming, entry, limit) : ClaimFirst(claiming, due.server, limit);
     *more |= got == limit;
     claimed += got;
+    if (open) room -= got;
   }
   return claimed;
 }
@@ -320,7 +326,7 @@ Intake Claim(Batch *batch, Sender *sender, int64 limit, worker::JournalPlace *pl
   const int64 slots = Min(limit, int64{FreeSlots(*batch)});
   int room = static_cast<int>(Min(int64{ShareRoom(&claiming, sender, &one_each)}, slots));
   Intake intake = {};
-  int claimed = ClaimDue(&claiming, *sender, room, static_cast<int>(slots), &intake.more);
+  int claimed = ClaimDue(&claiming, sender, room, static_cast<int>(slots), &intake.more);
   ListCell *cell;
   foreach (cell, one_each)
     if (claimed < slots) claimed += ClaimFirst(&claiming, lfirst_oid(cell), 1);

@@ -1,9 +1,11 @@
-// When the first of each account's files in the backlog is due, and where its next claim begins.
+// When the first of each account's files in the backlog is due, and where its next claim begins. (The view imagekit.first_due
+// says the former to those who do not claim.)
 //
 // PostgreSQL keeps the index entries of deleted rows until a vacuum comes, which in a table of millions is after some hundred
-// thousand. A claim that began at the beginning of the index would walk past all of them, each time more. So for some seconds
-// claims begin where the last one ended. What comes in before that place (a file given back, a grace that is over) waits for
-// the next claim from the beginning: that comes after those seconds, or as soon as nothing behind the place is due.
+// thousand, or until an old transaction ends. A claim from the beginning of the index would walk past all of them, each time
+// more. So for some seconds claims begin at the account's place, behind the last file of the claim before. What comes in before the
+// place (a file given back, one whose grace is over) waits for the next claim from the beginning: that comes after those seconds, or
+// as soon as a claim from the place gets less than it asked for.
 
 #ifndef IMAGEKIT_OUTBOX_FIRST_DUE_H
 #define IMAGEKIT_OUTBOX_FIRST_DUE_H
@@ -13,9 +15,10 @@
 namespace imagekit::outbox {
 
 struct FirstDue {
-  Oid server;      // InvalidOid: of no account
-  TimestampTz at;  // of the first file; where there is one behind the account's place that is due, of that
-  bool now;
+  Oid server;  // InvalidOid: of no account
+  bool now;    // something is due
+  // Of the first file. While the account has a place and something behind it is due, of the first behind it: a time that is over.
+  TimestampTz at;
 };
 
 struct FirstDues {
@@ -23,15 +26,16 @@ struct FirstDues {
   int count;
 };
 
-/// One for each of the sender's accounts that has anything waiting. Of those that are no account any more, at least one for
-/// as long as there are any. Needs an open SqlSession.
+/// One for each server that has anything waiting: those that are no account any more first, then the sender's accounts. Needs an
+/// open SqlSession.
 FirstDues ReadFirstDue(const worker::Sender &sender);
 
-/// The place lasts some seconds.
-void BeginAt(worker::SenderAccount *entry, TimestampTz due_at, int64 id);
+/// The place from now on. It lasts for some seconds from when the account was given one after it had none, however often it moves
+/// meanwhile; for longer when it took long (ms) to walk to it.
+void BeginAt(worker::SenderAccount *entry, TimestampTz due_at, int64 id, worker::Ticks walked);
 void BeginAtBeginning(worker::SenderAccount *entry);
-/// Forgets the places that have lasted.
-void ForgetOldPlaces(const worker::Sender &sender);
+/// The places that have lasted.
+void ForgetOldPlaces(worker::Sender *sender);
 
 }  // namespace imagekit::outbox
 

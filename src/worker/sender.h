@@ -12,14 +12,14 @@ namespace imagekit::worker {
 /// Whose library the key opens.
 enum class Library { kUnknown, kOurs, kEmpty };
 
-/// One account the sender knows. `number` is ApiClient's; -1 while the account has a problem.
-/// How far an account's part of imagekit.backlog has been claimed, in the order of due_at and id.
+/// Behind which file of imagekit.backlog, in the order of due_at and id, an account's next claim begins: outbox/first_due.h.
 struct BacklogPlace {
   TimestampTz due_at;
   int64 id;
-  Ticks until;  // so long claims begin here; 0: at the beginning
+  Ticks until;  // 0: at the beginning
 };
 
+/// One account the sender knows. `number` is ApiClient's; -1 while the account has a problem.
 struct SenderAccount {
   const account::Account *account;
   int number;

@@ -65,4 +65,21 @@ $holder->query_safe('COMMIT');
 $holder->quit;
 eventually { join ' ', $imagekit->files } '', 'it is claimed when it is let go, and so is what came in before the place', 60;
 cmp_ok($t->sql('SELECT count(*) FROM imagekit.pending'), '>', $MANY / 2, 'long before the queue is at its end');
+
+# Of servers that are no more -----------------------------------------------------------------------------------------------
+
+# The one with the lower number has nothing that is due, and an account has more than there is room for.
+sub of_server
+{
+	my ($number, $name, $due) = @_;
+	$t->sql(qq{INSERT INTO imagekit.backlog (url, server, transaction, relation, role, origin, captured_at, due_at)
+		VALUES ('https://nobody.example/$name.jpg', $number, pg_current_xact_id(), 0, 10, 'E', now(), now() + $due)});
+	return;
+}
+sub parked { return $t->sql(q{SELECT string_agg(substring(url from '[a-z_]+(?=.jpg)'), ' ' ORDER BY url) FROM imagekit.pending WHERE url ~ 'nobody' AND last_error ~ '^no account'}); }
+of_server(4294967290, 'high_later', q{interval '1 day'});
+of_server(4294967291, 'high_due', q{interval '-1 day'});
+of_server(10, 'low_later', q{interval '1 day'});
+of_server(11, 'low_due', q{interval '-1 day'});
+eventually { parked() } 'high_due low_due', 'what was queued for a server that is gone is looked at when it is due, whatever waits for others';
 done_testing();
