@@ -3,6 +3,7 @@
 #include "worker/shared_pace.h"
 
 #include "worker/shared_memory.h"
+#include "worker/shared_state.h"
 
 namespace imagekit::worker {
 
@@ -19,14 +20,23 @@ struct NamedPace {
 
 struct PaceTable {
   LWLock *lock;
+  int64 made_us;  // when, on the monotonic clock
   NamedPace names[kMostNames];
 };
 
 PaceTable *table = nullptr;
 
-void Attach(void *memory, LWLock *lock, bool) {
-  table = static_cast<PaceTable *>(memory);  // zeroed: full buckets
+void Attach(void *memory, LWLock *lock, bool fresh) {
+  table = static_cast<PaceTable *>(memory);
   table->lock = lock;
+  if (fresh) table->made_us = NowTicks() * 1000;
+}
+
+// What was used before a crash or a restart is not known any more. The buckets are empty when the table is made, as after a
+// pause, or a second burst could follow right after the first.
+void EmptyBuckets(AccountPace *pace) {
+  pace->reads.paused_until_us = table->made_us;
+  pace->writes.paused_until_us = table->made_us;
 }
 
 // Those that find no room are left out.
@@ -47,7 +57,10 @@ AccountPace *FindAccountPace(uint64 name) {
   AccountPace *pace = nullptr;
   LWLockAcquire(table->lock, LW_EXCLUSIVE);
   for (NamedPace &named : table->names) {
-    if (named.name == 0) named.name = name;
+    if (named.name == 0) {
+      named.name = name;
+      EmptyBuckets(&named.pace);
+    }
     if (named.name != name) continue;
     pace = &named.pace;
     NoteDatabase(&named);
