@@ -3,12 +3,7 @@
 // One request's way: Find, Probe and Purge put it into a queue of its account; StartDue takes requests off the queues
 // whose account has a token while there is room on the wire; Delete goes at once, with the token and the place that were
 // reserved for it; Collect hands what came back to api_answers.h. It must never send more than the pace and the wire
-// allow, and never answer a ticket twice.
-//
-// The wire: max_in_flight places. Reads use at most three quarters of them, so that a delete, which has just been proven
-// right, finds one. Where there are so few places that no quarter can be left free, a reservation that found none has the
-// next one that becomes free: reads wait for it for a moment. Purges have a few places beside these: one that hangs must
-// hold up neither.
+// allow (wire_places.h), and never answer a ticket twice.
 
 #include "core/api.h"
 
@@ -26,14 +21,12 @@
 #include "core/api_request.h"
 #include "core/api_text.h"
 #include "core/http_multi.h"
+#include "core/wire_places.h"
 #include "core/core_only.h"
 
 namespace imagekit {
 
 namespace {
-
-// How long reads leave a place to a delete that was refused one. The owner comes again within a turn of its loop.
-constexpr int64_t kHoldUs = 100000;
 
 // A purge takes the last token of the writes only when no delete was wanted for so long.
 constexpr int64_t kQuietUs = 1000000;
@@ -63,15 +56,16 @@ HttpHeaders MakeHeaders(const MaskedSecret& key, HttpRequest::Method method) {
 
 int CeilMs(int64_t us) noexcept { return static_cast<int>((us + 999) / 1000); }
 
+WirePlaces::Kind KindOf(const Sent& sent) noexcept {
+  if (sent.is_delete()) return WirePlaces::kDelete;
+  return sent.request == Request::kPurge ? WirePlaces::kPurge : WirePlaces::kRead;
+}
+
 }  // namespace
 
 class ApiClient::Impl {
  public:
-  explicit Impl(const TransportOptions& options)
-      : most_(static_cast<size_t>(std::max(options.max_in_flight, 0))),
-        most_reads_(most_ - most_ / 4),
-        most_purges_(std::max<size_t>(most_ / 4, 1)),
-        http_(options, static_cast<int>(most_purges_)) {}
+  explicit Impl(const TransportOptions& options) : places_(options.max_in_flight), http_(options, places_.extra()) {}
 
   int AddAccount(const AccountAccess& access);
   void Find(uint64_t ticket, int account, const LibraryPath& path, const std::string& known_id, int most_together);
@@ -103,9 +97,6 @@ class ApiClient::Impl {
 
  private:
   Account& Checked(int account) const;
-  /// Of max_in_flight: purges have their own.
-  size_t PlacesTaken() const noexcept { return on_wire_.size() - purges_on_wire_ + reserved_; }
-  bool RoomForRead(int64_t now_us) const noexcept;
   bool MayPurge(const Account& account, int64_t now_us) const noexcept;
   int64_t InquiryWaitUs(const Account& account, int64_t now_us) const noexcept;
   void StartDue();
@@ -113,26 +104,15 @@ class ApiClient::Impl {
   bool StartPurge(int number, int64_t now_us);
   void Start(Sent sent, HttpRequest::Method method, const std::string& target, std::string body = "");
   void Release(Account* account, int deletes) noexcept;
-  /// Where requests of its kind are counted; deletes are the rest.
-  size_t* CountOf(const Sent& sent) noexcept {
-    if (sent.is_delete()) return nullptr;
-    return sent.request == Request::kPurge ? &purges_on_wire_ : &reads_on_wire_;
-  }
   void Refuse(uint64_t ticket, Operation operation, const std::string& why);
 
   void Collect();
 
-  const size_t most_;
-  const size_t most_reads_;
-  const size_t most_purges_;
+  WirePlaces places_;
   std::vector<std::unique_ptr<Account>> accounts_;
   size_t next_account_ = 0;  // where StartDue goes on, so that accounts take turns
 
   std::unordered_map<uint64_t, Sent> on_wire_;  // by request id
-  size_t reads_on_wire_ = 0;                    // all but deletes and purges
-  size_t purges_on_wire_ = 0;
-  size_t reserved_ = 0;
-  int64_t held_until_us_ = 0;  // one place is left free until then
   uint64_t last_request_ = 0;
   std::deque<Answer> answers_;
   HttpMulti http_;
@@ -203,12 +183,11 @@ int ApiClient::Impl::ReserveDeletes(int account, int most) {
   if (most <= 0) return 0;
   const int64_t now = MonotonicUs();
   from.deletes_wanted_us = now;
-  const size_t used = PlacesTaken();
-  held_until_us_ = used >= most_ && most_reads_ == most_ ? now + kHoldUs : 0;
+  places_.WantDelete(now);
   int taken = 0;
-  while (taken < most && used + static_cast<size_t>(taken) < most_ && from.writes.TryTake(now)) ++taken;
+  for (; taken < most && places_.RoomForDelete() && from.writes.TryTake(now); ++taken)
+    places_.Take(WirePlaces::kReserved);
   from.reserved += taken;
-  reserved_ += static_cast<size_t>(taken);
   return taken;
 }
 
@@ -221,7 +200,7 @@ void ApiClient::Impl::ReturnDeletes(int account, int count) {
 
 void ApiClient::Impl::Release(Account* account, int deletes) noexcept {
   account->reserved -= deletes;
-  reserved_ -= static_cast<size_t>(deletes);
+  places_.GiveBack(WirePlaces::kReserved, deletes);
 }
 
 void ApiClient::Impl::Delete(int account, const std::vector<FileToDelete>& files) {
@@ -287,14 +266,9 @@ void ApiClient::Impl::Abandon() noexcept {
     accounts_[static_cast<size_t>(sent.account)]->statistics.Add(sent.request, 0, now - sent.sent_us);
   }
   on_wire_.clear();
-  reads_on_wire_ = 0;
-  purges_on_wire_ = 0;
-  held_until_us_ = 0;
+  places_.GiveBackAll();
   for (const auto& account : accounts_) {
-    while (account->reserved > 0) {
-      account->writes.GiveBack();
-      Release(account.get(), 1);
-    }
+    for (; account->reserved > 0; --account->reserved) account->writes.GiveBack();
     account->probes.clear();
     account->look_ups.Clear();
     account->purges.clear();
@@ -308,15 +282,15 @@ int ApiClient::Impl::TimeoutMs() const {
   int wait = http_.TimeoutMs();
   const auto at_most = [&](int64_t us) { wait = wait < 0 ? CeilMs(us) : std::min(wait, CeilMs(us)); };
   const int64_t now = MonotonicUs();
-  const bool room = RoomForRead(now);
-  if (!room && held_until_us_ > now) at_most(held_until_us_ - now);
+  const bool room = places_.RoomForRead(now);
+  if (!room && places_.HeldUs(now) > 0) at_most(places_.HeldUs(now));
   for (const auto& account : accounts_) {
     if (account->look_ups.Waiting() || !account->probes.empty()) {
       if (room) at_most(account->reads.WaitUs(now));
       continue;
     }
     if (room && !account->inquiries.empty()) at_most(InquiryWaitUs(*account, now));
-    if (purges_on_wire_ < most_purges_ && !account->purges.empty()) {
+    if (places_.RoomForPurge() && !account->purges.empty()) {
       const int64_t quiet_us = account->deletes_wanted_us + kQuietUs;
       at_most(MayPurge(*account, now)
                   ? 0
@@ -324,11 +298,6 @@ int ApiClient::Impl::TimeoutMs() const {
     }
   }
   return wait;
-}
-
-bool ApiClient::Impl::RoomForRead(int64_t now_us) const noexcept {
-  const size_t held = held_until_us_ > now_us ? 1 : 0;
-  return PlacesTaken() + held < most_ && reads_on_wire_ < most_reads_;
 }
 
 /// A purge is for later: it must not cost a delete its token.
@@ -348,12 +317,12 @@ int64_t ApiClient::Impl::InquiryWaitUs(const Account& account, int64_t now_us) c
 void ApiClient::Impl::StartDue() {
   const int64_t now = MonotonicUs();
   size_t passed = 0;  // accounts without anything to start, in a row
-  while (passed < accounts_.size() && RoomForRead(now)) {
+  while (passed < accounts_.size() && places_.RoomForRead(now)) {
     const size_t account = next_account_;
     next_account_ = (next_account_ + 1) % accounts_.size();
     passed = StartRead(static_cast<int>(account), now) ? 0 : passed + 1;
   }
-  for (size_t account = 0; account < accounts_.size() && purges_on_wire_ < most_purges_;) {
+  for (size_t account = 0; account < accounts_.size() && places_.RoomForPurge();) {
     if (!StartPurge(static_cast<int>(account), now)) ++account;
   }
 }
@@ -414,7 +383,7 @@ void ApiClient::Impl::Start(Sent sent, HttpRequest::Method method, const std::st
   request.plain_http = account.base.plain;
   request.headers = MakeHeaders(account.key, method);
   request.urgent = sent.is_delete();
-  if (size_t* kind = CountOf(sent)) ++*kind;
+  places_.Take(KindOf(sent));
   sent.sent_us = MonotonicUs();
   on_wire_.emplace(request.id, std::move(sent));
   http_.Start(std::move(request));
@@ -426,7 +395,7 @@ void ApiClient::Impl::Collect() {
     const auto found = on_wire_.find(reply.id);
     Sent sent = std::move(found->second);
     on_wire_.erase(found);
-    if (size_t* kind = CountOf(sent)) --*kind;
+    places_.GiveBack(KindOf(sent));
     Account* account = accounts_[static_cast<size_t>(sent.account)].get();
     const int status = reply.transport == Transport::kComplete ? reply.status : 0;
     account->statistics.Add(sent.request, status, MonotonicUs() - sent.sent_us);
