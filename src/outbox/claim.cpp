@@ -43,11 +43,11 @@ constexpr char kClaimOfNone[] = CLAIM("b.server IS NULL");
 #undef CLAIM
 
 // While the journal is small, what others have in their hands is looked for as well: nobody says when they let it go. In a
-// large one the next look from the beginning finds it.
+// large one the next look from the beginning finds it. Its size is asked for once, and not for each tuple, as it is volatile.
 constexpr char kInJournal[] =
     "SELECT COALESCE(pg_catalog.bool_or(o.origin OPERATOR(pg_catalog.<>) 'M'), false),"
     "       COALESCE(pg_catalog.bool_or(o.origin OPERATOR(pg_catalog.=) 'M'), false) FROM imagekit.outbox o "
-    "WHERE pg_catalog.pg_relation_size('imagekit.outbox') OPERATOR(pg_catalog.<) 4194304";
+    "WHERE (SELECT pg_catalog.pg_relation_size('imagekit.outbox')) OPERATOR(pg_catalog.<) 4194304";
 
 constexpr char kPaused[] = "SELECT server FROM imagekit.pauses";
 

@@ -19,6 +19,13 @@ Oid ReadExtensionOwner() {
   return owner;
 }
 
+constexpr const char *kForLittle[][2] = {{"max_parallel_workers_per_gather", "0"}, {"jit", "off"}};
+
+// Until CloseSql().
+void Set(const char *name, const char *value) {
+  (void)set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
 }  // namespace
 
 Oid ExtensionOwner() {
@@ -48,10 +55,8 @@ void OpenSql(SqlSession *session) {
   GetUserIdAndSecContext(&session->saved_role, &session->saved_context);
   SetUserIdAndSecContext(owner, session->saved_context | SECURITY_LOCAL_USERID_CHANGE);
   session->settings_level = NewGUCNestLevel();
-  (void)set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
-                          false);
-  // GIN must not leave anything out at random.
-  (void)set_config_option("gin_fuzzy_search_limit", "0", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+  Set("search_path", "pg_catalog, pg_temp");
+  Set("gin_fuzzy_search_limit", "0");  // GIN must not leave anything out at random
   if (SPI_connect() != SPI_OK_CONNECT) elog(ERROR, "SPI_connect failed");
 }
 
@@ -59,8 +64,15 @@ void WriteAlike() {
   static constexpr const char *kSettings[][2] = {{"datestyle", "ISO"},    {"intervalstyle", "postgres"},
                                                  {"timezone", "UTC"},     {"extra_float_digits", "1"},
                                                  {"bytea_output", "hex"}, {"lc_monetary", "C"}};
-  for (const auto &setting : kSettings)
-    (void)set_config_option(setting[0], setting[1], PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+  for (const auto &setting : kSettings) Set(setting[0], setting[1]);
+}
+
+void PlanForLittle() {
+  for (const auto &setting : kForLittle) Set(setting[0], setting[1]);
+}
+
+void AlwaysPlanForLittle() {
+  for (const auto &setting : kForLittle) SetConfigOption(setting[0], setting[1], PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 void CloseSql(SqlSession *session) {

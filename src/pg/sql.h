@@ -20,6 +20,10 @@ struct SqlSession {
 void OpenSql(SqlSession *session);
 /// Until CloseSql(), values are written as text the same way whoever calls, and any session reads them back as they were.
 void WriteAlike();
+/// Until CloseSql(), statements start no parallel workers and compile nothing: for short ones, to which either costs more than it saves.
+void PlanForLittle();
+/// The same for all that this process will ever run. Outside of a transaction.
+void AlwaysPlanForLittle();
 /// Undoes all of it.
 void CloseSql(SqlSession *session);
 

@@ -30,6 +30,7 @@ void Begin(Step *step, const Drain *drain) {
   }
   (void)pg::HoldExtension();  // OpenSql() says when it is gone
   pg::OpenSql(&step->sql);
+  if (drain->procedure) pg::PlanForLittle();  // the worker always does
 }
 
 void End(Step *step) {

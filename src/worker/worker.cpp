@@ -250,6 +250,7 @@ void imagekit_worker_main(Datum database) {
   HideShutdownIf(WasSetAside);
   pgstat_report_appname(kWorkerType);
   PinSettings();
+  imagekit::pg::AlwaysPlanForLittle();
 
   // An error ends the process, but its message is all that the log needs: exit status 1 would be a second one.
   PG_TRY();
