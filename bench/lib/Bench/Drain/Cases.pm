@@ -43,6 +43,8 @@ my @cases = (
 		from => 'many', figure => 'memory', judge => 'most', bar => 64 },
 	{ id => 'ten_million', title => 'rate of the first of ten million files waiting, of that with a thousand (%)',
 		from => 'most', figure => 'waiting', judge => 'least', bar => 90, goal => 98 },
+	{ id => 'ten_million_named', title => 'the same, all of them queued by name (%)',
+		from => 'most', figure => 'named', judge => 'least', bar => 90, goal => 98 },
 	{ id => 'idle', title => 'SQL statements in an idle hour',
 		from => 'idle', figure => 'statements', judge => 'most', bar => 120, goal => 0 },
 	{ id => 'busiest_second', title => "requests in any second, of rate + burst, two databases on one account (%)",
