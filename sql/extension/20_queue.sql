@@ -233,7 +233,7 @@ CREATE TABLE imagekit.history (
   captured_at timestamptz NOT NULL,
   settled_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
 );
-CREATE INDEX history_settled_at ON imagekit.history USING brin (settled_at);
+CREATE INDEX history_settled_at ON imagekit.history (settled_at);
 COMMENT ON TABLE imagekit.history IS 'What became of each URL. Append-only.';
 COMMENT ON SEQUENCE imagekit.history_id_seq IS 'Numbers imagekit.history.';
 COMMENT ON COLUMN imagekit.history.url IS 'As the row held it.';

@@ -19,6 +19,9 @@ namespace {
 // burst was written by a broken clock, or by a sender so slow that the others need not wait for it, and is cut too.
 constexpr int64_t kLongestWaitUs = 24LL * 3600 * 1000000;
 
+// What was used longer ago than this cannot be followed by a second burst in the same second.
+constexpr int64_t kForgottenUs = 10 * 1000000;
+
 // Rates of less than one request in thirty years, and bursts of thirty thousand years, are taken as that: all sums below
 // then fit.
 constexpr double kLongestIntervalUs = 1e15;
@@ -44,6 +47,8 @@ Reading Read(PaceState* state, int64_t burst_us, int64_t now_us) noexcept {
   reading.paused_until = Bounded(&state->paused_until_us, now_us + kLongestWaitUs);
   reading.stored = Bounded(&state->full_at_us, now_us + burst_us + kLongestWaitUs);
   reading.full_at = std::max(reading.stored, now_us);
+  if (const int64_t began_us = state->began_us.load(std::memory_order_relaxed); began_us != 0)
+    reading.full_at = std::max(reading.full_at, std::min(began_us, now_us) + std::min(burst_us, kForgottenUs));
   // A pause leaves each sender an empty bucket, and their bursts differ: so it is written down as a time, and each works
   // out what it means for itself.
   if (reading.paused_until != 0) reading.full_at = std::max(reading.full_at, reading.paused_until + burst_us);

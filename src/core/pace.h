@@ -14,8 +14,11 @@
 
 namespace imagekit {
 
-/// Zeroed memory is a full bucket. Times are microseconds of CLOCK_MONOTONIC, which is one for all processes of a machine.
+/// Zeroed memory is a full bucket. Times are microseconds of MonotonicUs(), whose clock is one for all processes of a machine.
 struct PaceState {
+  /// When what was used before was forgotten; 0: nothing was. Nothing is saved up from before then. Of a bucket that takes longer to
+  /// fill than some seconds only these are missing: what others with a smaller one take from would be empty for as long.
+  std::atomic<int64_t> began_us;
   std::atomic<int64_t> full_at_us;       // when all that was taken will have been refilled
   std::atomic<int64_t> paused_until_us;  // nothing goes before this
 };

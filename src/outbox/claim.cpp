@@ -3,6 +3,7 @@
 #include "outbox/backlog.h"
 #include "outbox/claims.h"
 #include "outbox/first_due.h"
+#include "outbox/hold.h"
 #include "outbox/take_in.h"
 #include "pg/sql.h"
 
@@ -25,19 +26,20 @@ LOCKTAG Tag(uint32 number) {
 LOCKTAG DrainLockTag() { return Tag(1); }
 LOCKTAG QueueLockTag() { return Tag(2); }
 
-// $1 limit, $2 account, $3 and $4 its place
-#define CLAIM(OF_ACCOUNT)                                                                                   \
-  "DELETE FROM imagekit.backlog WHERE id OPERATOR(pg_catalog.=) ANY (ARRAY("                                \
-  "  SELECT b.id FROM imagekit.backlog b"                                                                   \
-  "  WHERE b.state IN ('waiting', 'retrying') AND b.due_at OPERATOR(pg_catalog.<=) pg_catalog.now()"        \
-  "  AND " OF_ACCOUNT                                                                                       \
-  "  ORDER BY b.server, b.due_at, b.id LIMIT $1 FOR UPDATE SKIP LOCKED)) "                                  \
-  "RETURNING id, url, file_id, server, transaction, relation, role, origin, captured_at, due_at, attempts," \
-  "          in_doubt, approved, last_error"
+// $1 limit, $2 whether anything is held, $3 account, $4 and $5 its place
+#define CLAIM(OF_ACCOUNT)                                                                                            \
+  "DELETE FROM imagekit.backlog WHERE id OPERATOR(pg_catalog.=) ANY (ARRAY("                                         \
+  "  SELECT b.id FROM imagekit.backlog b"                                                                            \
+  "  WHERE b.state IN ('waiting', 'retrying') AND b.due_at OPERATOR(pg_catalog.<=) pg_catalog.now()"                 \
+  "  AND (NOT $2 OR b.approved OR NOT EXISTS (SELECT FROM imagekit.removals r WHERE " IMAGEKIT_HELD_REMOVAL_OF(      \
+      "b") ")) AND " OF_ACCOUNT                                                                                      \
+           "  ORDER BY b.server, b.due_at, b.id LIMIT $1 FOR UPDATE SKIP LOCKED)) "                                  \
+           "RETURNING id, url, file_id, server, transaction, relation, role, origin, captured_at, due_at, attempts," \
+           "          in_doubt, approved, last_error"
 
-constexpr char kClaim[] = CLAIM("b.server OPERATOR(pg_catalog.=) $2");
+constexpr char kClaim[] = CLAIM("b.server OPERATOR(pg_catalog.=) $3");
 constexpr char kClaimFromPlace[] =
-    CLAIM("b.server OPERATOR(pg_catalog.=) $2 AND ROW(b.due_at, b.id) OPERATOR(pg_catalog.>) ROW($3, $4)");
+    CLAIM("b.server OPERATOR(pg_catalog.=) $3 AND ROW(b.due_at, b.id) OPERATOR(pg_catalog.>) ROW($4, $5)");
 constexpr char kClaimOfNone[] = CLAIM("b.server IS NULL");
 
 #undef CLAIM
@@ -115,7 +117,9 @@ struct Claiming {
   Batch *batch;
   worker::Claim *claim;
   Servers servers;
-  List *open;  // accounts that may have any number of files claimed, as far as there is room
+  bool any_held;
+  List *open;       // accounts that may have any number of files claimed, as far as there is room
+  int room, slots;  // how many more may be claimed of these, and of all
   // Of what the last statement claimed from the backlog, the last in the order of due_at and id:
   TimestampTz last_due;
   int64 last_id;
@@ -159,8 +163,9 @@ int ClaimBy(const char *sql, Claiming *claiming, const pg::Param *params, int co
 
 // From the beginning. Without a server: of those that are of no account.
 int ClaimFirst(Claiming *claiming, Oid server, int limit) {
-  const pg::Param params[] = {{INT4OID, Int32GetDatum(limit)}, {OIDOID, ObjectIdGetDatum(server)}};
-  return OidIsValid(server) ? ClaimBy(kClaim, claiming, params, 2) : ClaimBy(kClaimOfNone, claiming, params, 1);
+  const pg::Param params[] = {
+      {INT4OID, Int32GetDatum(limit)}, {BOOLOID, BoolGetDatum(claiming->any_held)}, {OIDOID, ObjectIdGetDatum(server)}};
+  return OidIsValid(server) ? ClaimBy(kClaim, claiming, params, 3) : ClaimBy(kClaimOfNone, claiming, params, 2);
 }
 
 // From the account's place, and when that is the end of it, from the beginning.
@@ -169,10 +174,11 @@ int ClaimNext(Claiming *claiming, SenderAccount *entry, int limit) {
   int got = 0;
   if (entry->place.until != 0) {
     const pg::Param params[] = {{INT4OID, Int32GetDatum(limit)},
+                                {BOOLOID, BoolGetDatum(claiming->any_held)},
                                 {OIDOID, ObjectIdGetDatum(server)},
                                 {TIMESTAMPTZOID, TimestampTzGetDatum(entry->place.due_at)},
                                 {INT8OID, Int64GetDatum(entry->place.id)}};
-    got = ClaimBy(kClaimFromPlace, claiming, params, 4);
+    got = ClaimBy(kClaimFromPlace, claiming, params, 5);
     if (got < limit) BeginAtBeginning(entry);
   }
   const worker::Ticks begun = worker::NowTicks();
@@ -182,46 +188,42 @@ int ClaimNext(Claiming *claiming, SenderAccount *entry, int limit) {
 }
 
 // What may be claimed of those that are due first: of each account an equal part of the room, so that one with millions leaves
-// some for the others. Those of no account need no room, as they are parked at once, and leave most of the slots.
-// `more`: somebody had more than his part.
-int ClaimDue(Claiming *claiming, Sender *sender, int room, int slots, bool *more) {
+// some for the others. Those of no account need no room, as they are parked at once, and have a quarter of the slots.
+// Returns whether somebody had more than his part.
+bool ClaimDue(Claiming *claiming, Sender *sender) {
   ForgetOldPlaces(sender);
   const FirstDues dues = ReadFirstDue(*sender);
-  int sharing = 0, claimed = 0;
   const auto known = [&](Oid server) { return list_member_oid(claiming->servers.all, server); };
+  bool more = false;
+  int sharing = 0, of_none = (claiming->slots + 3) / 4;
   for (int i = 0; i < dues.count; i++) sharing += dues.of[i].now && list_member_oid(claiming->open, dues.of[i].server);
   for (int i = 0; i < dues.count; i++) {
     const FirstDue &due = dues.of[i];
-    const bool open = list_member_oid(claiming->open, due.server);
-    if (!due.now || (!open && known(due.server))) continue;
-    int limit = slots - claimed;
-    SenderAccount *entry = nullptr;
-    if (open) {
-      const int part = room / sharing;
+    if (!due.now) continue;
+    if (list_member_oid(claiming->open, due.server)) {
+      SenderAccount *entry = worker::FindAccount(sender, due.server);
+      const int part = Max(claiming->room / sharing, 1);
       sharing--;
-      entry = worker::FindAccount(sender, due.server);
-      limit = Min(limit, Min(Max(part, 1), entry->room));
-    } else {
-      limit = Max(limit / 4, Min(limit, 1));
+      const int limit = Min(claiming->slots, Min(part, entry->room));
+      const int got = limit <= 0 ? 0 : ClaimNext(claiming, entry, limit);
+      more |= got >= limit;
+      claiming->room -= got;
+      claiming->slots -= got;
+    } else if (!known(due.server) && of_none > 0) {
+      const int got = ClaimFirst(claiming, due.server, of_none);
+      more |= got == of_none;
+      of_none -= got;
+      claiming->slots -= got;
     }
-    if (limit <= 0) {
-      *more |= open;
-      continue;
-    }
-    const int got = entry != nullptr ? ClaimNext(claiming, entry, limit) : ClaimFirst(claiming, due.server, limit);
-    *more |= got == limit;
-    claimed += got;
-    if (open) room -= got;
   }
-  return claimed;
+  return more;
 }
 
 // Which accounts may have files claimed now, and how many. Those that are being tried again after a stop: one file is enough
 // to find out.
-int ShareRoom(Claiming *claiming, Sender *sender, List **one_each) {
+void ShareRoom(Claiming *claiming, Sender *sender, List **one_each) {
   claiming->servers = SortServers(*sender);
   List *probing = ServersIn(kProbing);
-  int room = 0;
   ListCell *cell;
   foreach (cell, sender->accounts) {
     auto *entry = static_cast<SenderAccount *>(lfirst(cell));
@@ -241,9 +243,9 @@ int ShareRoom(Claiming *claiming, Sender *sender, List **one_each) {
     entry->starved = entry->room == 0;
     if (entry->starved) continue;
     claiming->open = lappend_oid(claiming->open, server);
-    room += entry->room;
+    claiming->room += entry->room;
   }
-  return room;
+  claiming->room = Min(claiming->room, claiming->slots);
 }
 
 // On the wall's clock; not before now.
@@ -321,17 +323,16 @@ bool HasRoom(const Batch &batch, const Sender &sender, bool starved) {
 }
 
 Intake Claim(Batch *batch, Sender *sender, int64 limit, worker::JournalPlace *place) {
-  Claiming claiming = {batch, MakeClaim(batch), {}, NIL, DT_NOBEGIN, 0};
+  Claiming claiming = {batch, MakeClaim(batch), {}, AnyHeld(), NIL, 0, 0, DT_NOBEGIN, 0};
   List *one_each = NIL;
-  const int64 slots = Min(limit, int64{FreeSlots(*batch)});
-  int room = static_cast<int>(Min(int64{ShareRoom(&claiming, sender, &one_each)}, slots));
+  claiming.slots = static_cast<int>(Min(limit, int64{FreeSlots(*batch)}));
+  ShareRoom(&claiming, sender, &one_each);
   Intake intake = {};
-  int claimed = ClaimDue(&claiming, sender, room, static_cast<int>(slots), &intake.more);
+  intake.more = ClaimDue(&claiming, sender);
   ListCell *cell;
   foreach (cell, one_each)
-    if (claimed < slots) claimed += ClaimFirst(&claiming, lfirst_oid(cell), 1);
-  const JournalRoom journal = {claiming.open, claiming.servers.all, room - claimed, static_cast<int>(slots) - claimed,
-                               one_each != NIL};
+    if (claiming.slots > 0) claiming.slots -= ClaimFirst(&claiming, lfirst_oid(cell), 1);
+  const JournalRoom journal = {claiming.open, claiming.servers.all, claiming.room, claiming.slots, one_each != NIL};
   TakeFromJournal(batch, claiming.claim, journal, place, &intake);
   foreach (cell, sender->accounts) {
     auto *entry = static_cast<SenderAccount *>(lfirst(cell));
@@ -372,7 +373,7 @@ TimestampTz NextDue(const Batch &batch, const Sender &sender, const worker::Jour
   bool null;
   pg::RunSql(kInJournal, SPI_OK_SELECT);
   if (DatumGetBool(pg::Field(0, 2, &null))) due = Min(due, At(moves_at));
-  if (DatumGetBool(pg::Field(0, 1, &null)) && !place.left) due = Min(due, GetCurrentTimestamp());
+  if (DatumGetBool(pg::Field(0, 1, &null)) && !place.left && place.again_at == 0) due = Min(due, GetCurrentTimestamp());
   return due;
 }
 

@@ -9,6 +9,7 @@
 #include "capture/remaining.h"
 #include "capture/watch_config.h"
 #include "pg/sql.h"
+#include "worker/shared_state.h"
 
 namespace imagekit::outbox {
 
@@ -70,20 +71,11 @@ constexpr char kHoldAgain[] =
     "  SELECT b.id, b.relation, b.transaction, b.captured_at FROM imagekit.backlog b"
     "  WHERE b.state IN ('waiting', 'retrying') AND NOT b.approved"
     "  AND b.due_at OPERATOR(pg_catalog.<=) pg_catalog.now()"
-    "  AND EXISTS (SELECT FROM imagekit.removals r"
-    "    WHERE r.relation OPERATOR(pg_catalog.=) b.relation AND r.held_because IS NOT NULL"
-    "    AND CASE WHEN r.transaction IS NULL THEN b.captured_at OPERATOR(pg_catalog.>=) r.since"
-    "             AND b.captured_at OPERATOR(pg_catalog.<) (r.since OPERATOR(pg_catalog.+) '1 "
-    "minute'::pg_catalog.interval)"
-    "        ELSE b.transaction OPERATOR(pg_catalog.=) r.transaction END)"
+    "  AND EXISTS (SELECT FROM imagekit.removals r WHERE " IMAGEKIT_HELD_REMOVAL_OF("b") ")"
     "  FOR UPDATE OF b SKIP LOCKED) "
     "UPDATE imagekit.backlog b SET state = 'held', last_error = "
     "  (SELECT pg_catalog.min(r.held_because) FROM imagekit.removals r"
-    "   WHERE r.relation OPERATOR(pg_catalog.=) l.relation AND r.held_because IS NOT NULL"
-    "   AND CASE WHEN r.transaction IS NULL THEN l.captured_at OPERATOR(pg_catalog.>=) r.since"
-    "            AND l.captured_at OPERATOR(pg_catalog.<) (r.since OPERATOR(pg_catalog.+) '1 "
-    "minute'::pg_catalog.interval)"
-    "       ELSE l.transaction OPERATOR(pg_catalog.=) r.transaction END) "
+    "   WHERE " IMAGEKIT_HELD_REMOVAL_OF("l") ") "
     "FROM loose l WHERE b.id OPERATOR(pg_catalog.=) l.id";
 
 constexpr char kForgetSettled[] =
@@ -294,8 +286,15 @@ void Judge(Removal *removals, int count, List **trips) {
   for (int i = 0; i < count; i++) removals[i].cause = group_of[i]->cause;
 }
 
+bool AnyHeld() { return pg::RunSql(kAnyHeld, SPI_OK_SELECT) > 0; }
+
 void HoldAgain() {
-  if (pg::RunSql(kAnyHeld, SPI_OK_SELECT) > 0) pg::RunSql(kHoldAgain, SPI_OK_UPDATE);
+  constexpr worker::Ticks kShare = 20;
+  static worker::Ticks again_at = 0;
+  const worker::Ticks begun = worker::NowTicks();
+  if (begun < again_at || !AnyHeld()) return;
+  pg::RunSql(kHoldAgain, SPI_OK_UPDATE);
+  again_at = begun + (worker::NowTicks() - begun) * kShare;
 }
 
 void HoldWaiting(List *trips) {

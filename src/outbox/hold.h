@@ -50,8 +50,18 @@ void Judge(Removal *removals, int count, List **trips);
 /// Holds what still waits of the windows that were found to be beyond their limit.
 void HoldWaiting(List *trips);
 
-/// Before a claim: holds what HoldWaiting() had to pass by, as somebody had it in his hands.
+/// Before a claim: holds what HoldWaiting() had to pass by, as somebody had it in his hands. Reads all that waits, so it takes a
+/// twentieth of the time at most; no claim may take anything that it has not come to yet.
 void HoldAgain();
+bool AnyHeld();
+
+/// SQL: `r` is a removal that is held (imagekit.removals), and the file `b` (imagekit.backlog) is of it.
+#define IMAGEKIT_HELD_REMOVAL_OF(B)                                                                      \
+  "r.relation OPERATOR(pg_catalog.=) " B                                                                 \
+  ".relation AND r.held_because IS NOT NULL"                                                             \
+  " AND CASE WHEN r.transaction IS NULL THEN " B ".captured_at OPERATOR(pg_catalog.>=) r.since AND " B   \
+  ".captured_at OPERATOR(pg_catalog.<) (r.since OPERATOR(pg_catalog.+) '1 minute'::pg_catalog.interval)" \
+  " ELSE " B ".transaction OPERATOR(pg_catalog.=) r.transaction END"
 
 /// After an operator's word: where nothing is held any more, counting begins anew, so that what was approved is not held
 /// against what comes next.

@@ -19,7 +19,7 @@ constexpr char kWrite[] =
     "INSERT INTO imagekit.missing_runs (server, lookups, deletes) VALUES ($1, $2, $3) "
     "ON CONFLICT (server) DO UPDATE SET lookups = excluded.lookups, deletes = excluded.deletes";
 
-// Or perhaps: whose delete was never answered. By path, as rows may spell one file in many ways. A month: who drains a queue again does it soon, and the BRIN index
+// Or perhaps: whose delete was never answered. By path, as rows may spell one file in many ways. A month: who drains a queue again does it soon, and the index
 // keeps the rest of a long history out.
 constexpr char kDeletedBefore[] =
     "SELECT DISTINCT p.path FROM imagekit.history h CROSS JOIN LATERAL imagekit.library_path(h.url) AS p(path) "

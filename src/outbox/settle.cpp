@@ -75,8 +75,8 @@ constexpr char kResume[] = "DELETE FROM imagekit.account_state WHERE server OPER
 constexpr char kPrune[] =
     "DELETE FROM imagekit.history WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
     "  SELECT h.ctid FROM imagekit.history h WHERE h.settled_at OPERATOR(pg_catalog.<) "
-    "  (pg_catalog.now() OPERATOR(pg_catalog.-) pg_catalog.make_interval(0, 0, 0, $1)) LIMIT $2 FOR UPDATE SKIP "
-    "LOCKED))";
+    "  (pg_catalog.now() OPERATOR(pg_catalog.-) pg_catalog.make_interval(0, 0, 0, $1)) "
+    "  ORDER BY h.settled_at LIMIT $2 FOR UPDATE SKIP LOCKED))";
 
 int64 RetryWait(const QueuedFile &file) {
   uint64 random = pg_prng_uint64(&pg_global_prng_state);
@@ -135,6 +135,7 @@ void Pause(const SenderAccount &entry, const char *cause, bool retry_later) {
     char *before = pg::FieldText(0, 2, CurrentMemoryContext);
     known = strcmp(TellingPart(before), TellingPart(cause)) == 0;
     if (known) cause = before;
+    if (known && !retry_later) return;  // it stands there, and would be written at each claim
   }
   constexpr int64 kLongest = 15 * 60 * 1000;
   int64 wait = !retry_later ? 0
@@ -229,7 +230,7 @@ void Settle(const Batch &batch, List *claims, Sender *sender) {
   WriteCounters();
 }
 
-// The history grows at one end and is cut at the other: its BRIN index knows which pages hold what is old.
+// The history grows at one end of its index and is cut at the other.
 bool PruneHistory() {
   constexpr int kAtOnce = 5000;
   if (settings::history_retention <= 0) return false;

@@ -215,6 +215,9 @@ void ClaimTuple(Batch *batch, worker::Claim *claim, const Tuple &tuple) {
   }
 }
 
+// A twentieth of the time at most goes into looking from the beginning when there is nothing further on.
+constexpr worker::Ticks kShareOfBeginnings = 20;
+
 // As many of the tuples as there is room for; the first goes into the backlog rather than being in the way. Those that are
 // damaged are left out.
 int Choose(Look *look, const JournalRoom &room, ItemPointer passed) {
@@ -239,13 +242,12 @@ int Choose(Look *look, const JournalRoom &room, ItemPointer passed) {
 // Where the next look begins.
 void MovePlace(worker::JournalPlace *place, const Look &look, const ItemPointerData &passed, bool from_beginning) {
   constexpr worker::Ticks kSoonest = 1000;  // ms
-  constexpr worker::Ticks kShare = 20;
   place->after = passed;
   if (!look.end) return;
   if (from_beginning) {
     place->again_at = 0;
   } else if (place->again_at == 0) {
-    place->again_at = worker::NowTicks() + Max(kSoonest, place->took * kShare);
+    place->again_at = worker::NowTicks() + Max(kSoonest, place->took * kShareOfBeginnings);
   }
 }
 
@@ -292,9 +294,18 @@ void TakeFromJournal(Batch *batch, worker::Claim *claim, const JournalRoom &room
     from_beginning = !OffsetNumberIsValid(place->after.ip_posid);
     const worker::Ticks begun = worker::NowTicks();
     look = LookInto(tuples, &place->after);
-    if (from_beginning) place->took = worker::NowTicks() - begun;
+    if (from_beginning) {
+      place->began_at = begun;
+      place->took = worker::NowTicks() - begun;
+    }
     if (look.count > 0 || from_beginning) break;
-    place->after = {};  // it may have come into room that was freed
+    // It may have come into room that was freed. What has gone is read again, all of it while an old transaction may see it.
+    const worker::Ticks again_at = place->began_at + place->took * kShareOfBeginnings;
+    if (worker::NowTicks() < again_at) {
+      place->again_at = again_at;
+      return;
+    }
+    place->after = {};
   }
   if (look.count == 0) {
     place->again_at = 0;

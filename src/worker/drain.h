@@ -22,7 +22,7 @@ struct MovesPlace {
 struct JournalPlace {
   ItemPointerData after;  // zero: at the beginning
   Ticks again_at;         // from the beginning then; 0: no need
-  Ticks took;             // the last look from the beginning
+  Ticks began_at, took;   // the last look from the beginning
   bool left;              // it was not looked into, for want of room, or of an account that can be sent to
 };
 

@@ -2,8 +2,8 @@
 
 #include "worker/shared_pace.h"
 
+#include "core/http_multi.h"
 #include "worker/shared_memory.h"
-#include "worker/shared_state.h"
 
 namespace imagekit::worker {
 
@@ -20,7 +20,7 @@ struct NamedPace {
 
 struct PaceTable {
   LWLock *lock;
-  int64 made_us;  // when, on the monotonic clock
+  int64 made_us;  // when
   NamedPace names[kMostNames];
 };
 
@@ -29,14 +29,13 @@ PaceTable *table = nullptr;
 void Attach(void *memory, LWLock *lock, bool fresh) {
   table = static_cast<PaceTable *>(memory);
   table->lock = lock;
-  if (fresh) table->made_us = NowTicks() * 1000;
+  if (fresh) table->made_us = MonotonicUs();
 }
 
-// What was used before a crash or a restart is not known any more. The buckets are empty when the table is made, as after a
-// pause, or a second burst could follow right after the first.
-void EmptyBuckets(AccountPace *pace) {
-  pace->reads.paused_until_us = table->made_us;
-  pace->writes.paused_until_us = table->made_us;
+// What was used before a crash or a restart is not known any more: a second burst could follow right after the first.
+void BeginWithoutBurst(AccountPace *pace) {
+  pace->reads.began_us = table->made_us;
+  pace->writes.began_us = table->made_us;
 }
 
 // Those that find no room are left out.
@@ -59,7 +58,7 @@ AccountPace *FindAccountPace(uint64 name) {
   for (NamedPace &named : table->names) {
     if (named.name == 0) {
       named.name = name;
-      EmptyBuckets(&named.pace);
+      BeginWithoutBurst(&named.pace);
     }
     if (named.name != name) continue;
     pace = &named.pace;

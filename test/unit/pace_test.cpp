@@ -34,6 +34,28 @@ struct Bucket {
   Pace pace;
 };
 
+TEST(Pace, HasNothingSavedUpFromBeforeItBegan) {
+  Bucket bucket(4, 8);
+  const int64_t began = 100 * kSecond;
+  bucket.state.began_us = began;
+  EXPECT_FALSE(bucket.TryTake(began));
+  EXPECT_EQ(bucket.WaitUs(began), kSecond / 4);
+  EXPECT_TRUE(bucket.TryTake(began + kSecond / 4));
+  EXPECT_FALSE(bucket.TryTake(began + kSecond / 4));
+  EXPECT_EQ(bucket.Ready(began + kSecond), 3) << "what came since, less what was taken";
+  EXPECT_EQ(bucket.Ready(began + kDay), 8) << "and never more than its burst";
+}
+
+TEST(Pace, ALargeBurstThatBeganHoldsUpNoSmallerOne) {
+  Bucket large(1, 1000);
+  large.state.began_us = 100 * kSecond;
+  const Pace small(8, 16);
+  const int64_t now = 102 * kSecond;
+  EXPECT_TRUE(large.TryTake(now));
+  EXPECT_LE(small.WaitUs(&large.states, 1, now), 10 * kSecond);
+  EXPECT_GE(large.Ready(now), 980) << "some seconds of it are missing, and no more";
+}
+
 TEST(Pace, StartsFullAndThenGivesOneRequestPerPeriod) {
   Bucket bucket(4, 3);
   const int64_t now = kSecond;

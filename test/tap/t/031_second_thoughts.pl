@@ -13,7 +13,7 @@ my $imagekit = $t->imagekit;
 # Beside a drain that has claimed ---------------------------------------------------------------------------------------
 
 # One delete at a time, and as many files in hand as go into two.
-$t->sql(q{ALTER SERVER acme OPTIONS (ADD bulk_size '1', SET write_rate '0.1')});
+$t->sql(q{ALTER SERVER acme OPTIONS (ADD bulk_size '1', SET write_rate '0.4')});
 $imagekit->fault(kind => 'stall', method => 'DELETE', count => 2);
 $t->insert(1, 'claimed.jpg', 'claimed2.jpg');
 $t->insert(2, 'later.jpg', 'latest.jpg');

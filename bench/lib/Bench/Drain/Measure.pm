@@ -14,7 +14,7 @@ use Bench::Drain::Client;
 use Bench::Drain::Watch;
 use Bench::Statistics qw(median);
 use Exporter 'import';
-use List::Util qw(max min shuffle);
+use List::Util qw(max min shuffle sum);
 
 our @EXPORT_OK = qw(measure measurements);
 
@@ -176,24 +176,27 @@ sub _many
 	$client->run('COMMIT');
 	$client->close;
 
-	my @tenths = map { [ _tenths($_) ] } $plain, $pinned;
-	my $few = median(map { $_->{rate} } @few);
-	my $last = $tenths[1][-1] / $tenths[0][-1];
+	# Again without, so that a machine that becomes slower or faster meanwhile is taken for what it is.
+	$progress->("$scale->{many} files again");
+	$stage->fill('patches', $scale->{many});
+	my $again = $stage->drain('patches', $scale->{many}, %drain);
+
+	my ($few, $many) = (median(map { $_->{rate} } @few), ($plain->{rate} + $again->{rate}) / 2);
+	my $last = _last_third($pinned) / ((_last_third($plain) + _last_third($again)) / 2);
 	my %figures = (
-		few => $few, many => $plain->{rate}, pinned => $pinned->{rate},
-		waiting => 100 * $plain->{rate} / $few,
-		old_snapshot => 100 * min($pinned->{rate} / $plain->{rate}, $last),
+		few => $few, many => $many, pinned => $pinned->{rate},
+		waiting => 100 * $many / $few,
+		old_snapshot => 100 * min($pinned->{rate} / $many, $last),
 		memory => $memory->last_mb);
 	return {
 		figures => \%figures,
-		runs => { few => \@few, many => [$plain], pinned => [$pinned], memory => $memory->samples },
+		runs => { few => \@few, many => [ $plain, $again ], pinned => [$pinned], memory => $memory->samples },
 		broken => { $memory->strays_mb > 4 ? (memory => 1) : () },
 		notes => [
-			sprintf('%.0f files/s with 1000 waiting (median of %d), %.0f with %d, %.0f beside an old snapshot',
-				$few, scalar @few, $plain->{rate}, $scale->{many}, $pinned->{rate}),
-			'files/s by tenths: ' . join(' ', map { sprintf '%.0f', $_ } @{ $tenths[0] }),
-			'beside an old snapshot: ' . join(' ', map { sprintf '%.0f', $_ } @{ $tenths[1] })
-			  . sprintf('; the last against the last %.0f %%', 100 * $last),
+			sprintf('%.0f files/s with 1000 waiting (median of %d), %.0f and %.0f with %d, %.0f beside an old snapshot',
+				$few, scalar @few, $plain->{rate}, $again->{rate}, $scale->{many}, $pinned->{rate}),
+			'files/s by tenths: ' . _words($plain) . '; ' . _words($again),
+			'beside an old snapshot: ' . _words($pinned) . sprintf('; the last third of that without: %.0f %%', 100 * $last),
 			$memory->words ] };
 }
 
@@ -227,8 +230,18 @@ sub _most
 		notes => [ map {
 			my ($what, $few, $run) = @{ $of[$_] };
 			sprintf('%s: %.0f files/s with 1000 waiting (median of %d), %.0f for the first %d of %d', $what, $rates[$_], scalar @$few, $run->{rate}, $first{first}, $files),
-			'files/s by tenths of these: ' . join(' ', map { sprintf '%.0f', $_ } _tenths($run))
+			'files/s by tenths of these: ' . _words($run)
 		} 0 .. $#of ] };
+}
+
+sub _words { my ($run) = @_; return join ' ', map { sprintf '%.0f', $_ } _tenths($run); }
+
+# Files a second while the last three tenths went.
+sub _last_third
+{
+	my ($run) = @_;
+	my @tenths = _tenths($run);
+	return 3 / sum(map { 1 / $_ } @tenths[ -3 .. -1 ]);
 }
 
 # Files a second while each tenth of the files went.
