@@ -287,7 +287,10 @@ void TakeFromJournal(Batch *batch, worker::Claim *claim, const JournalRoom &room
   place->left = room.files <= 0 && !room.one;
   if (place->left) return;
   const int tuples = Min(Max(room.files, 0) / kUsualFiles + 1, kMostTuples);
-  if (place->again_at != 0 && place->again_at <= worker::NowTicks()) place->after = {};
+  if (place->again_at != 0 && place->again_at <= worker::NowTicks()) {
+    place->after = {};
+    place->again_at = 0;
+  }
   Look look = {};
   bool from_beginning;
   for (;;) {
