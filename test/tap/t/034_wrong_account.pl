@@ -95,6 +95,8 @@ eventually { $t->files . $t->pending } '/x.jpg0', 'and with the right prefix the
 
 # Answers that tell nothing ---------------------------------------------------------------------------------------------
 
+# Long enough that no second request meets the answer: a look-up that is refused with it is for good.
+$t->setting('imagekit_cleanup.retry_delay', '1s');
 for my $fault ({ kind => 'html_404' }, { kind => 'truncated_json' }, { kind => 'status', status => 301, headers => { Location => 'https://example.com/' } },
 	{ kind => 'status', status => 400, json => { message => 'no' } }, { kind => 'status', status => 200, json => [ { type => 'folder', name => 'x' } ] })
 {
@@ -110,6 +112,8 @@ for my $fault ({ kind => 'html_404' }, { kind => 'truncated_json' }, { kind => '
 	$imagekit->no_faults;
 	eventually { $t->files . $t->pending } '/x.jpg0', "$name: resumes by itself";
 }
+
+$t->setting('imagekit_cleanup.retry_delay', '50ms');
 
 # An empty library ------------------------------------------------------------------------------------------------------
 
