@@ -323,7 +323,7 @@ bool HasRoom(const Batch &batch, const Sender &sender, bool starved) {
 }
 
 Intake Claim(Batch *batch, Sender *sender, int64 limit, worker::JournalPlace *place) {
-  Claiming claiming = {batch, MakeClaim(batch), {}, AnyHeld(), NIL, 0, 0, DT_NOBEGIN, 0};
+  Claiming claiming = {batch, MakeClaim(batch), {}, HoldAgain(), NIL, 0, 0, DT_NOBEGIN, 0};
   List *one_each = NIL;
   claiming.slots = static_cast<int>(Min(limit, int64{FreeSlots(*batch)}));
   ShareRoom(&claiming, sender, &one_each);

@@ -286,15 +286,15 @@ void Judge(Removal *removals, int count, List **trips) {
   for (int i = 0; i < count; i++) removals[i].cause = group_of[i]->cause;
 }
 
-bool AnyHeld() { return pg::RunSql(kAnyHeld, SPI_OK_SELECT) > 0; }
-
-void HoldAgain() {
+bool HoldAgain() {
   constexpr worker::Ticks kShare = 20;
   static worker::Ticks again_at = 0;
+  if (pg::RunSql(kAnyHeld, SPI_OK_SELECT) == 0) return false;
   const worker::Ticks begun = worker::NowTicks();
-  if (begun < again_at || !AnyHeld()) return;
+  if (begun < again_at) return true;
   pg::RunSql(kHoldAgain, SPI_OK_UPDATE);
   again_at = begun + (worker::NowTicks() - begun) * kShare;
+  return true;
 }
 
 void HoldWaiting(List *trips) {

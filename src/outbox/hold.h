@@ -51,9 +51,8 @@ void Judge(Removal *removals, int count, List **trips);
 void HoldWaiting(List *trips);
 
 /// Before a claim: holds what HoldWaiting() had to pass by, as somebody had it in his hands. Reads all that waits, so it takes a
-/// twentieth of the time at most; no claim may take anything that it has not come to yet.
-void HoldAgain();
-bool AnyHeld();
+/// twentieth of the time at most. True while anything is held: then no claim may take what it has not come to yet.
+bool HoldAgain();
 
 /// SQL: `r` is a removal that is held (imagekit.removals), and the file `b` (imagekit.backlog) is of it.
 #define IMAGEKIT_HELD_REMOVAL_OF(B)                                                                      \

@@ -1,7 +1,6 @@
 // The drain's claims: what comes into its hands, and what is looked after in the same transaction.
 
 #include "outbox/backlog.h"
-#include "outbox/hold.h"
 #include "pg/settings.h"
 #include "worker/arming.h"
 #include "worker/hand.h"
@@ -126,7 +125,6 @@ bool ClaimFiles(Hand *hand, bool first) {
     outbox::NoteProblems(drain->sender);
     outbox::TryChangedAccounts(drain->sender);
     outbox::LimitDeletes(&drain->sender, *batch);
-    outbox::HoldAgain();
     intake = outbox::Claim(batch, &drain->sender, hand->limit, &drain->journal_place);
     if (first || drain->sender.client != client) outbox::ReadMissingRuns(&drain->sender);
     moved = ReviewMovesInTurn(drain);
