@@ -10,7 +10,8 @@ use Test::More;
 
 my $t = ImageKit::Test->new(
 	ready => 0,
-	settings => { 'imagekit_cleanup.retry_delay_max' => '300ms', 'imagekit_cleanup.request_timeout' => '1s',
+	# Long enough that what a first answer did is seen before the one file that tries again after a stop has met another.
+	settings => { 'imagekit_cleanup.retry_delay' => '300ms', 'imagekit_cleanup.retry_delay_max' => '300ms', 'imagekit_cleanup.request_timeout' => '1s',
 		'imagekit_cleanup.worker_idle_timeout' => '60s' });
 $t->prepare(server => { search_size => 4, hold_above => 0, hold_fraction => 0 });
 my $imagekit = $t->imagekit;
