@@ -41,8 +41,9 @@ struct TakenBack {
   bool more;
 };
 
-/// Gives back what a dead drain left claimed: all that is not of the drain's own claims. Waits for nobody.
-TakenBack TakeBackOrphans(List *in_hand);
+/// Gives back what a dead drain left claimed: all that is not of the drain's own claims. Waits for nobody. A place of zeros looks
+/// at all there are.
+TakenBack TakeBackOrphans(List *in_hand, worker::ClaimsPlace *place);
 
 /// The same for who drains nothing, unless a drain is at work.
 TakenBack TakeBackOrphansOfNobody();
@@ -103,9 +104,10 @@ void Record(const worker::Batch &batch);
 /// Forgets a part of what is older than imagekit_cleanup.history_retention. True when there may be more.
 bool PruneHistory();
 
-/// When there will be work next; DT_NOEND when nothing waits. Moved rows are not due before `moves_at`.
-TimestampTz NextDue(const worker::Batch &batch, const worker::Sender &sender, const worker::JournalPlace &place,
-                    worker::Ticks moves_at);
+/// When there will be work next; DT_NOEND when nothing waits. Moved rows are not due before `moves_at`. `thorough`: the backlog
+/// is looked through, however long it takes, so that nothing is due when this says so.
+TimestampTz NextDue(const worker::Batch &batch, worker::Sender *sender, const worker::JournalPlace &place,
+                    worker::Ticks moves_at, bool thorough);
 
 }  // namespace imagekit::outbox
 

@@ -37,9 +37,9 @@ LOCKTAG QueueLockTag() { return Tag(2); }
            "RETURNING id, url, file_id, server, transaction, relation, role, origin, captured_at, due_at, attempts," \
            "          in_doubt, approved, last_error"
 
-constexpr char kClaim[] = CLAIM("b.server OPERATOR(pg_catalog.=) $3");
-constexpr char kClaimFromPlace[] =
-    CLAIM("b.server OPERATOR(pg_catalog.=) $3 AND ROW(b.due_at, b.id) OPERATOR(pg_catalog.>) ROW($4, $5)");
+constexpr char kClaim[] =
+    CLAIM("b.server OPERATOR(pg_catalog.=) $3 AND ROW(b.due_at, b.id) OPERATOR(pg_catalog.>=) ROW($4, $5)");
+constexpr char kClaimOfUnknown[] = CLAIM("b.server OPERATOR(pg_catalog.=) $3");
 constexpr char kClaimOfNone[] = CLAIM("b.server IS NULL");
 
 #undef CLAIM
@@ -161,38 +161,34 @@ int ClaimBy(const char *sql, Claiming *claiming, const pg::Param *params, int co
   return static_cast<int>(files);
 }
 
-// From the beginning. Without a server: of those that are of no account.
-int ClaimFirst(Claiming *claiming, Oid server, int limit) {
+// Of what is no account's, from the beginning.
+int ClaimOfNobody(Claiming *claiming, Oid server, int limit) {
   const pg::Param params[] = {
       {INT4OID, Int32GetDatum(limit)}, {BOOLOID, BoolGetDatum(claiming->any_held)}, {OIDOID, ObjectIdGetDatum(server)}};
-  return OidIsValid(server) ? ClaimBy(kClaim, claiming, params, 3) : ClaimBy(kClaimOfNone, claiming, params, 2);
+  return OidIsValid(server) ? ClaimBy(kClaimOfUnknown, claiming, params, 3)
+                            : ClaimBy(kClaimOfNone, claiming, params, 2);
 }
 
-// From the account's place, and when that is the end of it, from the beginning.
-int ClaimNext(Claiming *claiming, SenderAccount *entry, int limit) {
-  const Oid server = entry->account->server;
-  int got = 0;
-  if (entry->place.until != 0) {
-    const pg::Param params[] = {{INT4OID, Int32GetDatum(limit)},
-                                {BOOLOID, BoolGetDatum(claiming->any_held)},
-                                {OIDOID, ObjectIdGetDatum(server)},
-                                {TIMESTAMPTZOID, TimestampTzGetDatum(entry->place.due_at)},
-                                {INT8OID, Int64GetDatum(entry->place.id)}};
-    got = ClaimBy(kClaimFromPlace, claiming, params, 5);
-    if (got < limit) BeginAtBeginning(entry);
-  }
-  const worker::Ticks begun = worker::NowTicks();
-  if (got < limit) got += ClaimFirst(claiming, server, limit - got);
-  if (got == limit) BeginAt(entry, claiming->last_due, claiming->last_id, worker::NowTicks() - begun);
+// From the account's place.
+int ClaimOf(SenderAccount *entry, Claiming *claiming, int limit) {
+  const pg::Param params[] = {{INT4OID, Int32GetDatum(limit)},
+                              {BOOLOID, BoolGetDatum(claiming->any_held)},
+                              {OIDOID, ObjectIdGetDatum(entry->account->server)},
+                              {TIMESTAMPTZOID, TimestampTzGetDatum(entry->place.due_at)},
+                              {INT8OID, Int64GetDatum(entry->place.id)}};
+  const int got = ClaimBy(kClaim, claiming, params, 5);
+  if (got > 0) MovePlace(entry, claiming->last_due, claiming->last_id);
   return got;
 }
 
 // What may be claimed of those that are due first: of each account an equal part of the room, so that one with millions leaves
 // some for the others. Those of no account need no room, as they are parked at once, and have a quarter of the slots.
 // Returns whether somebody had more than his part.
-bool ClaimDue(Claiming *claiming, Sender *sender) {
-  ForgetOldPlaces(sender);
-  const FirstDues dues = ReadFirstDue(*sender);
+bool ClaimDue(Claiming *claiming, Sender *sender, List *one_each) {
+  ListCell *cell;
+  foreach (cell, one_each)
+    ForgetPlace(worker::FindAccount(sender, lfirst_oid(cell)));  // what it had in hand was given back
+  const FirstDues dues = ReadFirstDue(sender, false);
   const auto known = [&](Oid server) { return list_member_oid(claiming->servers.all, server); };
   bool more = false;
   int sharing = 0, of_none = (claiming->slots + 3) / 4;
@@ -205,12 +201,12 @@ bool ClaimDue(Claiming *claiming, Sender *sender) {
       const int part = Max(claiming->room / sharing, 1);
       sharing--;
       const int limit = Min(claiming->slots, Min(part, entry->room));
-      const int got = limit <= 0 ? 0 : ClaimNext(claiming, entry, limit);
+      const int got = limit <= 0 ? 0 : ClaimOf(entry, claiming, limit);
       more |= got >= limit;
       claiming->room -= got;
       claiming->slots -= got;
     } else if (!known(due.server) && of_none > 0) {
-      const int got = ClaimFirst(claiming, due.server, of_none);
+      const int got = ClaimOfNobody(claiming, due.server, of_none);
       more |= got == of_none;
       of_none -= got;
       claiming->slots -= got;
@@ -286,7 +282,8 @@ bool DrainIsWanted() {
 TakenBack TakeBackOrphansOfNobody() {
   LOCKTAG tag = DrainLockTag();
   if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL) return {};
-  const TakenBack taken = TakeBackOrphans(NIL);
+  worker::ClaimsPlace place = {};
+  const TakenBack taken = TakeBackOrphans(NIL, &place);
   (void)LockRelease(&tag, ExclusiveLock, false);
   return taken;
 }
@@ -328,10 +325,10 @@ Intake Claim(Batch *batch, Sender *sender, int64 limit, worker::JournalPlace *pl
   claiming.slots = static_cast<int>(Min(limit, int64{FreeSlots(*batch)}));
   ShareRoom(&claiming, sender, &one_each);
   Intake intake = {};
-  intake.more = ClaimDue(&claiming, sender);
+  intake.more = ClaimDue(&claiming, sender, one_each);
   ListCell *cell;
   foreach (cell, one_each)
-    if (claiming.slots > 0) claiming.slots -= ClaimFirst(&claiming, lfirst_oid(cell), 1);
+    if (claiming.slots > 0) claiming.slots -= ClaimOf(worker::FindAccount(sender, lfirst_oid(cell)), &claiming, 1);
   const JournalRoom journal = {claiming.open, claiming.servers.all, claiming.room, claiming.slots, one_each != NIL};
   TakeFromJournal(batch, claiming.claim, journal, place, &intake);
   foreach (cell, sender->accounts) {
@@ -348,17 +345,17 @@ Intake Claim(Batch *batch, Sender *sender, int64 limit, worker::JournalPlace *pl
   return intake;
 }
 
-TimestampTz NextDue(const Batch &batch, const Sender &sender, const worker::JournalPlace &place,
-                    worker::Ticks moves_at) {
-  Servers servers = SortServers(sender);
+TimestampTz NextDue(const Batch &batch, Sender *sender, const worker::JournalPlace &place, worker::Ticks moves_at,
+                    bool thorough) {
+  Servers servers = SortServers(*sender);
   // Those that have all they may are asked for when there is room again.
   ListCell *cell;
-  foreach (cell, sender.accounts) {
+  foreach (cell, sender->accounts) {
     auto *entry = static_cast<SenderAccount *>(lfirst(cell));
     if (entry->starved || (entry->tried && InHand(batch, entry) > 0))
       servers.usable = list_delete_oid(servers.usable, entry->account->server);
   }
-  const FirstDues dues = ReadFirstDue(sender);
+  const FirstDues dues = ReadFirstDue(sender, thorough);
   TimestampTz due = DT_NOEND;
   for (int i = 0; i < dues.count; i++)
     if (list_member_oid(servers.usable, dues.of[i].server) || !list_member_oid(servers.all, dues.of[i].server))

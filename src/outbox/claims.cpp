@@ -6,6 +6,7 @@
 #include "outbox/backlog.h"
 #include "pg/settings.h"
 #include "pg/sql.h"
+#include "worker/shared_state.h"
 
 namespace imagekit::outbox {
 
@@ -28,10 +29,11 @@ constexpr char kForget[] = "DELETE FROM imagekit.claims WHERE id OPERATOR(pg_cat
 
 // The first orphaned attempt is repeated at once: its worker was most likely stopped by somebody. After that it may be the
 // file itself that kills workers, and in the end it is given up. Those that another session's open transaction is taking back
-// are left to it: nobody waits. $1: the longest wait, in milliseconds; $2: max_attempts; $3: the caller's own.
+// are left to it: nobody waits. $1: the longest wait, in milliseconds; $2: max_attempts; $3: the caller's own; $4: those after.
 constexpr char kTakeBackOrphans[] =
     "WITH orphaned AS (DELETE FROM imagekit.claims WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
-    "  SELECT c.ctid FROM imagekit.claims c WHERE c.id OPERATOR(pg_catalog.<>) ALL ($3) FOR UPDATE SKIP LOCKED))"
+    "  SELECT c.ctid FROM imagekit.claims c WHERE c.id OPERATOR(pg_catalog.<>) ALL ($3)"
+    "  AND c.id OPERATOR(pg_catalog.>) $4 FOR UPDATE SKIP LOCKED))"
     "  RETURNING *) "
     "INSERT INTO imagekit.backlog (id, url, file_id, server, transaction, relation, role, origin, captured_at, due_at,"
     "                              state, attempts, in_doubt, approved, last_error) OVERRIDING SYSTEM VALUE "
@@ -45,8 +47,10 @@ constexpr char kTakeBackOrphans[] =
     "       'the process that was working on it ended before it had an answer' "
     "FROM orphaned o CROSS JOIN LATERAL imagekit.files_of(o) f";
 
-// $1: the caller's own
-constexpr char kAnyOrphan[] = "SELECT FROM imagekit.claims WHERE id OPERATOR(pg_catalog.<>) ALL ($1) LIMIT 1";
+// In the order of the index, so that it is used. $1: the caller's own; $2: those after.
+constexpr char kAnyOrphan[] =
+    "SELECT FROM imagekit.claims WHERE id OPERATOR(pg_catalog.<>) ALL ($1) AND id OPERATOR(pg_catalog.>) $2 "
+    "ORDER BY id LIMIT 1";
 
 // $1: milliseconds
 constexpr char kMendDueTimes[] =
@@ -159,13 +163,20 @@ void FinishClaims(const Batch &batch, List *claims) {
   if (ids.values != nullptr) pg::RunSql(kForget, SPI_OK_DELETE, {pg::AsParam(ids, INT8ARRAYOID)});
 }
 
-TakenBack TakeBackOrphans(List *in_hand) {
-  const pg::Param own = {INT8ARRAYOID, IdsOf(in_hand)};
+TakenBack TakeBackOrphans(List *in_hand, worker::ClaimsPlace *place) {
+  const worker::Ticks begun = worker::NowTicks();
+  const bool all = place->again_at <= begun;
+  const pg::Param own = {INT8ARRAYOID, IdsOf(in_hand)}, after = {INT8OID, Int64GetDatum(all ? 0 : place->after)};
   TakenBack taken = {};
-  taken.files = pg::RunSql(
-      kTakeBackOrphans, SPI_OK_INSERT,
-      {{FLOAT8OID, Float8GetDatum(settings::retry_delay_max)}, {INT4OID, Int32GetDatum(settings::max_attempts)}, own});
-  taken.more = pg::RunSql(kAnyOrphan, SPI_OK_SELECT, {own}) > 0;
+  if (pg::RunSql(kAnyOrphan, SPI_OK_SELECT, {own, after}) > 0) {
+    taken.files = pg::RunSql(kTakeBackOrphans, SPI_OK_INSERT,
+                             {{FLOAT8OID, Float8GetDatum(settings::retry_delay_max)},
+                              {INT4OID, Int32GetDatum(settings::max_attempts)},
+                              own,
+                              after});
+    taken.more = pg::RunSql(kAnyOrphan, SPI_OK_SELECT, {own, after}) > 0;
+  }
+  if (all) place->again_at = worker::NowTicks() + worker::RestAfterLook(worker::NowTicks() - begun);
   return taken;
 }
 

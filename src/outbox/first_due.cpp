@@ -3,6 +3,7 @@
 #include "outbox/first_due.h"
 
 #include "pg/sql.h"
+#include "worker/shared_state.h"
 
 namespace imagekit::outbox {
 
@@ -11,11 +12,13 @@ namespace {
 using worker::SenderAccount;
 using worker::Ticks;
 
-// $1 accounts, $2 and $3 their places, NULL without one. Those that are no account any more are in the gaps between the numbers of
-// those that are, and are gone through from one to the next by the index: so nothing is walked that is an account's.
+// $1 accounts; $2 and $3 their places, NULL without one; $4 whether to look from the beginning when nothing behind the place is
+// due. Those that are no account any more are in the gaps between the numbers of those that are, and are gone through from one
+// to the next by the index: so nothing is walked that is an account's.
 constexpr char kFirstDue[] =
     "WITH RECURSIVE known AS (SELECT * FROM ROWS FROM ("
-    "  pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) AS k(server, due_at, id)), "
+    "  pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4)) "
+    "  AS k(server, due_at, id, again)), "
     "gaps AS ("
     "  SELECT g.server AS after, pg_catalog.lead(g.server) OVER (ORDER BY g.server) AS before"
     "  FROM (SELECT server FROM known UNION ALL VALUES (0::pg_catalog.oid), (4294967295::pg_catalog.oid)) g), "
@@ -27,71 +30,90 @@ constexpr char kFirstDue[] =
     "    WHERE b.state IN ('waiting', 'retrying') AND b.server OPERATOR(pg_catalog.>) u.server"
     "    AND b.server OPERATOR(pg_catalog.<) u.before ORDER BY b.server LIMIT 1) n), "
     "first AS ("
-    "  (SELECT NULL AS server, b.due_at FROM imagekit.backlog b"
+    "  (SELECT NULL AS server, b.due_at, b.id, true AS from_beginning FROM imagekit.backlog b"
     "   WHERE b.state IN ('waiting', 'retrying') AND b.server IS NULL ORDER BY b.server, b.due_at, b.id LIMIT 1)"
     "  UNION ALL"
-    "  SELECT u.server, d.due_at FROM unknown u CROSS JOIN LATERAL ("
-    "    SELECT b.due_at FROM imagekit.backlog b"
+    "  SELECT u.server, d.due_at, d.id, true FROM unknown u CROSS JOIN LATERAL ("
+    "    SELECT b.due_at, b.id FROM imagekit.backlog b"
     "    WHERE b.state IN ('waiting', 'retrying') AND b.server OPERATOR(pg_catalog.=) u.server"
     "    ORDER BY b.due_at, b.id LIMIT 1) d"
     "  WHERE NOT u.server OPERATOR(pg_catalog.=) ANY ($1)"
     "  UNION ALL"
-    "  SELECT k.server, d.due_at FROM known k CROSS JOIN LATERAL ("
-    "    (SELECT b.due_at FROM imagekit.backlog b"
+    "  SELECT k.server, d.due_at, d.id, COALESCE(d.from_beginning, k.again) FROM known k LEFT JOIN LATERAL ("
+    "    (SELECT b.due_at, b.id, false AS from_beginning FROM imagekit.backlog b"
     "     WHERE k.due_at IS NOT NULL AND b.state IN ('waiting', 'retrying')"
     "     AND b.server OPERATOR(pg_catalog.=) k.server"
-    "     AND ROW(b.due_at, b.id) OPERATOR(pg_catalog.>) ROW(k.due_at, k.id)"
-    "     AND b.due_at OPERATOR(pg_catalog.<=) pg_catalog.now() ORDER BY b.due_at, b.id LIMIT 1)"
-    "    UNION ALL"
-    "    (SELECT b.due_at FROM imagekit.backlog b"
-    "     WHERE b.state IN ('waiting', 'retrying') AND b.server OPERATOR(pg_catalog.=) k.server"
+    "     AND ROW(b.due_at, b.id) OPERATOR(pg_catalog.>=) ROW(k.due_at, k.id)"
+    "     AND b.due_at OPERATOR(pg_catalog.<=) CASE WHEN k.again THEN pg_catalog.now() ELSE 'infinity' END"
     "     ORDER BY b.due_at, b.id LIMIT 1)"
-    "    LIMIT 1) d) "
-    "SELECT server, due_at, due_at OPERATOR(pg_catalog.<=) pg_catalog.now() FROM first";
+    "    UNION ALL"
+    "    (SELECT b.due_at, b.id, true FROM imagekit.backlog b"
+    "     WHERE (k.due_at IS NULL OR k.again) AND b.state IN ('waiting', 'retrying')"
+    "     AND b.server OPERATOR(pg_catalog.=) k.server ORDER BY b.due_at, b.id LIMIT 1)"
+    "    LIMIT 1) d ON true) "
+    "SELECT server, due_at, id, due_at OPERATOR(pg_catalog.<=) pg_catalog.now(), from_beginning FROM first";
+
+constexpr Ticks kLeast = 5000;  // ms: so long a place lasts when there is always something behind it
+constexpr Ticks kCheap = 10;    // ms: a look from the beginning that takes less may be made each time
+
+// At the account's first file, after a look from the beginning. Not later than now: what comes in from here on is mostly behind.
+void BeginAt(SenderAccount *entry, TimestampTz due_at, int64 id, Ticks took) {
+  const TimestampTz now = GetCurrentTransactionStartTimestamp();
+  const bool due = due_at <= now;
+  entry->place.due_at = due ? due_at : now;
+  entry->place.id = due ? id : PG_INT64_MIN;
+  const Ticks ended = worker::NowTicks();
+  entry->place.again_at = took < kCheap ? ended : ended + worker::RestAfterLook(took);
+  entry->place.until = Max(ended + kLeast, entry->place.again_at);
+}
+
+// On the wall's clock.
+TimestampTz At(Ticks ticks) { return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ticks - worker::NowTicks()); }
 
 }  // namespace
 
-FirstDues ReadFirstDue(const worker::Sender &sender) {
+FirstDues ReadFirstDue(worker::Sender *sender, bool thorough) {
+  const Ticks begun = worker::NowTicks();
   pg::Column servers = {OIDOID, nullptr}, due = {TIMESTAMPTZOID, nullptr}, ids = {INT8OID, nullptr};
+  pg::Column again = {BOOLOID, nullptr};
   ListCell *cell;
-  foreach (cell, sender.accounts) {
-    const auto *entry = static_cast<SenderAccount *>(lfirst(cell));
-    const bool begun = entry->place.until != 0;
+  foreach (cell, sender->accounts) {
+    auto *entry = static_cast<SenderAccount *>(lfirst(cell));
+    if (entry->place.until <= begun) ForgetPlace(entry);
+    const bool has_place = entry->place.until != 0;
     pg::Add(&servers, ObjectIdGetDatum(entry->account->server));
-    pg::Add(&due, TimestampTzGetDatum(entry->place.due_at), !begun);
-    pg::Add(&ids, Int64GetDatum(entry->place.id), !begun);
+    pg::Add(&due, TimestampTzGetDatum(entry->place.due_at), !has_place);
+    pg::Add(&ids, Int64GetDatum(entry->place.id), !has_place);
+    pg::Add(&again, BoolGetDatum(thorough || !has_place || entry->place.again_at <= begun));
   }
   const pg::Param params[] = {pg::AsParam(servers, OIDARRAYOID), pg::AsParam(due, TIMESTAMPTZARRAYOID),
-                              pg::AsParam(ids, INT8ARRAYOID)};
-  FirstDues dues;
-  dues.count = static_cast<int>(pg::RunSql(kFirstDue, SPI_OK_SELECT, params, 3));
-  dues.of = static_cast<FirstDue *>(palloc(sizeof(FirstDue) * (dues.count + 1)));
-  for (int i = 0; i < dues.count; i++) {
-    bool null;
-    const Oid server = DatumGetObjectId(pg::Field(i, 1, &null));
-    dues.of[i].server = null ? InvalidOid : server;
-    dues.of[i].at = DatumGetTimestampTz(pg::Field(i, 2, &null));
-    dues.of[i].now = DatumGetBool(pg::Field(i, 3, &null));
+                              pg::AsParam(ids, INT8ARRAYOID), pg::AsParam(again, BOOLARRAYOID)};
+  const uint64 rows = pg::RunSql(kFirstDue, SPI_OK_SELECT, params, 4);
+  const Ticks took = worker::NowTicks() - begun;
+  FirstDues dues = {};
+  dues.of = static_cast<FirstDue *>(palloc(sizeof(FirstDue) * (rows + 1)));
+  for (uint64 i = 0; i < rows; i++) {
+    bool null, none;
+    const Datum server = pg::Field(i, 1, &null);
+    FirstDue first = {null ? InvalidOid : DatumGetObjectId(server), false, DT_NOEND};
+    const Datum at = pg::Field(i, 2, &none);
+    if (!none) first.at = DatumGetTimestampTz(at);
+    const int64 id = DatumGetInt64(pg::Field(i, 3, &null));
+    first.now = !none && DatumGetBool(pg::Field(i, 4, &null));
+    const bool from_beginning = DatumGetBool(pg::Field(i, 5, &null));
+    SenderAccount *entry = worker::FindAccount(sender, first.server);
+    if (entry != nullptr && from_beginning) BeginAt(entry, first.at, id, took);
+    if (entry != nullptr && !from_beginning) first.at = Min(first.at, At(entry->place.again_at));
+    if (first.at != DT_NOEND) dues.of[dues.count++] = first;
   }
   return dues;
 }
 
-void BeginAt(SenderAccount *entry, TimestampTz due_at, int64 id, Ticks walked) {
-  constexpr Ticks kLeast = 5000;  // ms
-  constexpr int kShare = 20;      // a twentieth of the time at most goes into claims from the beginning
+void MovePlace(SenderAccount *entry, TimestampTz due_at, int64 id) {
   entry->place.due_at = due_at;
   entry->place.id = id;
-  if (entry->place.until == 0) entry->place.until = worker::NowTicks() + Max(kLeast, walked * kShare);
 }
 
-void BeginAtBeginning(SenderAccount *entry) { entry->place.until = 0; }
-
-void ForgetOldPlaces(worker::Sender *sender) {
-  ListCell *cell;
-  foreach (cell, sender->accounts) {
-    auto *entry = static_cast<SenderAccount *>(lfirst(cell));
-    if (entry->place.until <= worker::NowTicks()) BeginAtBeginning(entry);
-  }
-}
+void ForgetPlace(SenderAccount *entry) { entry->place.until = 0; }
 
 }  // namespace imagekit::outbox

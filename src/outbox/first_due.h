@@ -2,10 +2,12 @@
 // says the former to those who do not claim.)
 //
 // PostgreSQL keeps the index entries of deleted rows until a vacuum comes, which in a table of millions is after some hundred
-// thousand, or until an old transaction ends. A claim from the beginning of the index would walk past all of them, each time
-// more. So for some seconds claims begin at the account's place, behind the last file of the claim before. What comes in before the
-// place (a file given back, one whose grace is over) waits for the next claim from the beginning: that comes after those seconds, or
-// as soon as a claim from the place gets less than it asked for.
+// thousand, or until an old transaction ends. A look from the beginning of the index walks past all of them, each time more. So
+// each account has a place: what was there when it was last looked for from the beginning lies behind it. Looks begin at the
+// place, and claims do, which take it along. What comes in before it (a file given back, one queued by a transaction that began
+// earlier) or was passed over, as another session had it locked, waits for the next look from the beginning. That comes when
+// nothing behind the place is due, but so that these looks take a twentieth of the time at most; and after some seconds
+// whatever is due, so that it is not behind a queue without end.
 
 #ifndef IMAGEKIT_OUTBOX_FIRST_DUE_H
 #define IMAGEKIT_OUTBOX_FIRST_DUE_H
@@ -17,7 +19,7 @@ namespace imagekit::outbox {
 struct FirstDue {
   Oid server;  // InvalidOid: of no account
   bool now;    // something is due
-  // Of the first file. While the account has a place and something behind it is due, of the first behind it: a time that is over.
+  // Of the first file, or a time that is over when something is due; or earlier, when the next look from the beginning is to be made.
   TimestampTz at;
 };
 
@@ -26,16 +28,14 @@ struct FirstDues {
   int count;
 };
 
-/// One for each server that has anything waiting: those that are no account any more first, then the sender's accounts. Needs an
-/// open SqlSession.
-FirstDues ReadFirstDue(const worker::Sender &sender);
+/// One for each server that has anything waiting: those that are no account any more first, then the sender's accounts, which
+/// all have a place from then on. `thorough`: nothing that is due is left out, however long that takes. Needs an open SqlSession.
+FirstDues ReadFirstDue(worker::Sender *sender, bool thorough);
 
-/// The place from now on. It lasts for some seconds from when the account was given one after it had none, however often it moves
-/// meanwhile; for longer when it took long (ms) to walk to it.
-void BeginAt(worker::SenderAccount *entry, TimestampTz due_at, int64 id, worker::Ticks walked);
-void BeginAtBeginning(worker::SenderAccount *entry);
-/// The places that have lasted.
-void ForgetOldPlaces(worker::Sender *sender);
+/// Behind what was claimed from there.
+void MovePlace(worker::SenderAccount *entry, TimestampTz due_at, int64 id);
+/// The next look is from the beginning.
+void ForgetPlace(worker::SenderAccount *entry);
 
 }  // namespace imagekit::outbox
 

@@ -287,13 +287,12 @@ void Judge(Removal *removals, int count, List **trips) {
 }
 
 bool HoldAgain() {
-  constexpr worker::Ticks kShare = 20;
   static worker::Ticks again_at = 0;
   if (pg::RunSql(kAnyHeld, SPI_OK_SELECT) == 0) return false;
   const worker::Ticks begun = worker::NowTicks();
   if (begun < again_at) return true;
   pg::RunSql(kHoldAgain, SPI_OK_UPDATE);
-  again_at = begun + (worker::NowTicks() - begun) * kShare;
+  again_at = worker::NowTicks() + worker::RestAfterLook(worker::NowTicks() - begun);
   return true;
 }
 
@@ -312,11 +311,15 @@ void HoldWaiting(List *trips) {
 void ForgetSettledHolds() { pg::RunSql(kForgetSettled, SPI_OK_DELETE); }
 
 void PruneRemovals() {
+  static worker::Ticks again_at = 0;
+  const worker::Ticks begun = worker::NowTicks();
+  if (begun < again_at) return;
   int64 longest = account::kHoldWindow;
   ListCell *cell;
   foreach (cell, account::LoadAccounts(CurrentMemoryContext))
     longest = Max(longest, static_cast<account::Account *>(lfirst(cell))->hold_window);
   pg::RunSql(kPrune, SPI_OK_DELETE, {TimeParam(GetCurrentTimestamp() - longest - USECS_PER_HOUR)});
+  again_at = worker::NowTicks() + worker::RestAfterLook(worker::NowTicks() - begun);
 }
 
 }  // namespace imagekit::outbox

@@ -12,6 +12,7 @@
 #include "outbox/pack.h"
 #include "pg/bridge.h"
 #include "pg/sql.h"
+#include "worker/shared_state.h"
 
 namespace imagekit::outbox {
 
@@ -215,9 +216,6 @@ void ClaimTuple(Batch *batch, worker::Claim *claim, const Tuple &tuple) {
   }
 }
 
-// A twentieth of the time at most goes into looking from the beginning when there is nothing further on.
-constexpr worker::Ticks kShareOfBeginnings = 20;
-
 // As many of the tuples as there is room for; the first goes into the backlog rather than being in the way. Those that are
 // damaged are left out.
 int Choose(Look *look, const JournalRoom &room, ItemPointer passed) {
@@ -247,7 +245,7 @@ void MovePlace(worker::JournalPlace *place, const Look &look, const ItemPointerD
   if (from_beginning) {
     place->again_at = 0;
   } else if (place->again_at == 0) {
-    place->again_at = worker::NowTicks() + Max(kSoonest, place->took * kShareOfBeginnings);
+    place->again_at = worker::NowTicks() + Max(kSoonest, worker::RestAfterLook(place->took));
   }
 }
 
@@ -303,7 +301,7 @@ void TakeFromJournal(Batch *batch, worker::Claim *claim, const JournalRoom &room
     }
     if (look.count > 0 || from_beginning) break;
     // It may have come into room that was freed. What has gone is read again, all of it while an old transaction may see it.
-    const worker::Ticks again_at = place->began_at + place->took * kShareOfBeginnings;
+    const worker::Ticks again_at = place->began_at + worker::RestAfterLook(place->took);
     if (worker::NowTicks() < again_at) {
       place->again_at = again_at;
       return;

@@ -26,6 +26,14 @@ struct JournalPlace {
   bool left;              // it was not looked into, for want of room, or of an account that can be sent to
 };
 
+/// Which claims a dead drain can have left: those after the drain's own last one, as when that was written, nothing else was
+/// left. PostgreSQL keeps the rows of all that were settled for as long as an old transaction may see them, a row a file where
+/// files come one by one; so all are looked through now and then only.
+struct ClaimsPlace {
+  int64 after;     // imagekit.claims.id
+  Ticks again_at;  // from the beginning then
+};
+
 struct Drain {
   bool procedure;        // in CALL imagekit.drain(): transactions are the procedure's
   MemoryContext parent;  // outlives every transaction
@@ -33,6 +41,7 @@ struct Drain {
   Ticks moves_at;  // the moved rows are reviewed then
   MovesPlace moves_place;
   JournalPlace journal_place;
+  ClaimsPlace claims_place;
   Purging purging;
   Ticks tended_at;  // when history and counts were last pruned
   Tally tally;      // of what was settled

@@ -12,7 +12,6 @@ namespace {
 
 // Of moved rows: each look reads all of the watched tables, so it is for as many as may be, and takes a twentieth of the time.
 constexpr int kMovesPerLook = 100;
-constexpr int kMovesShare = 20;
 
 constexpr Ticks kTendEvery = 10000;  // ms: the history is pruned
 
@@ -26,9 +25,9 @@ bool ReviewMovesInTurn(Drain *drain) {
   const MovesReview review = ReviewMoves(&drain->sender, kMovesPerLook, &drain->moves_place);
   const Ticks took = NowTicks() - begun + 1;
   drain->moves_at = begun + took +
-                    (review == MovesReview::kUndecided ? Max(kAgainAfter, took * kMovesShare)
+                    (review == MovesReview::kUndecided ? Max(kAgainAfter, RestAfterLook(took))
                      : review == MovesReview::kDone    ? took
-                                                       : took * kMovesShare);
+                                                       : RestAfterLook(took));
   return review == MovesReview::kDone;
 }
 
@@ -109,7 +108,8 @@ bool ClaimFiles(Hand *hand, bool first) {
   // row back after its file has gone. Our commit record comes after the user's.
   ForceSyncCommit();
   outbox::LockQueue();
-  if (first || hand->orphans_left) hand->orphans_left = outbox::TakeBackOrphans(hand->claims).more;
+  if (first || hand->orphans_left)
+    hand->orphans_left = outbox::TakeBackOrphans(hand->claims, &drain->claims_place).more;
   if (first) outbox::MendDueTimes();
   // In a procedure the operator's word may have come since the last time.
   const bool may_send = settings::enabled && WhyDisarmed() == nullptr;
@@ -126,6 +126,7 @@ bool ClaimFiles(Hand *hand, bool first) {
     outbox::TryChangedAccounts(drain->sender);
     outbox::LimitDeletes(&drain->sender, *batch);
     intake = outbox::Claim(batch, &drain->sender, hand->limit, &drain->journal_place);
+    if (intake.claim != nullptr && !hand->orphans_left) drain->claims_place.after = intake.claim->id;
     if (first || drain->sender.client != client) outbox::ReadMissingRuns(&drain->sender);
     moved = ReviewMovesInTurn(drain);
     Resolve(batch, &drain->sender);
@@ -135,7 +136,7 @@ bool ClaimFiles(Hand *hand, bool first) {
   const bool any = intake.claim != nullptr || intake.taken_in > 0 || moved;
   hand->dry = !intake.more && !moved;
   // With more, it is asked when there is room again.
-  hand->claim_at = outbox::NextDue(*batch, drain->sender, drain->journal_place, drain->moves_at);
+  hand->claim_at = outbox::NextDue(*batch, &drain->sender, drain->journal_place, drain->moves_at, drain->procedure);
   if (hand->dry && (drain->procedure || hand->orphans_left)) hand->claim_at = Min(hand->claim_at, In(kLookAgain));
   // What is due and not to be had is in another session's hands.
   if (!any && hand->claim_at <= GetCurrentTimestamp()) hand->claim_at = In(kLookAgain);

@@ -12,11 +12,12 @@ namespace imagekit::worker {
 /// Whose library the key opens.
 enum class Library { kUnknown, kOurs, kEmpty };
 
-/// Behind which file of imagekit.backlog, in the order of due_at and id, an account's next claim begins: outbox/first_due.h.
+/// Where in imagekit.backlog, in the order of due_at and id, an account's next claim begins: outbox/first_due.h.
 struct BacklogPlace {
   TimestampTz due_at;
   int64 id;
-  Ticks until;  // 0: at the beginning
+  Ticks again_at;  // from the beginning then, when nothing behind the place is due
+  Ticks until;     // and then in any case; 0: there is no place
 };
 
 /// One account the sender knows. `number` is ApiClient's; -1 while the account has a problem.

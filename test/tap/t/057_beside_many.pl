@@ -16,13 +16,7 @@ $t->sql(qq{
 	CREATE USER MAPPING FOR PUBLIC SERVER other OPTIONS (private_key 'private_other')});
 
 my $MANY = 100_000;
-sub many
-{
-	$t->sql(qq{INSERT INTO imagekit.backlog (url, server, transaction, relation, role, origin, captured_at, due_at)
-		SELECT '$OTHER/many/' || i || '.jpg', s.oid, pg_current_xact_id(), 0, 10, 'E', now() - interval '1 day', now() - interval '1 hour'
-		FROM generate_series(1, $MANY) i, pg_foreign_server s WHERE s.srvname = 'other'});
-	return;
-}
+sub many { $t->sql(many_waiting('other', "$OTHER/many/", $MANY, q{now() - interval '1 hour'})); return; }
 sub acme { return $t->sql(q{SELECT count(*) FROM imagekit.pending WHERE server = 'acme'}); }
 # Index entries and rows of the backlog that anybody has read; of a process that has left all are counted.
 sub read_of_backlog

@@ -12,14 +12,7 @@ my ($node, $imagekit) = ($t->node, $t->imagekit);
 $t->sql(q{ALTER SERVER acme OPTIONS (ADD allow_missing 'true')});
 
 # That many wait, all of them due; ImageKit does not have them.
-sub many
-{
-	my ($name, $many) = @_;
-	$t->sql(qq{INSERT INTO imagekit.backlog (url, server, transaction, relation, role, origin, captured_at, due_at)
-		SELECT '$ENDPOINT/$name/' || i || '.jpg', s.oid, pg_current_xact_id(), 0, 10, 'E', now() - interval '1 day', now() - interval '1 hour' + i * interval '1 ms'
-		FROM generate_series(1, $many) i, pg_foreign_server s WHERE s.srvname = 'acme'});
-	return;
-}
+sub many { my ($name, $many) = @_; $t->sql(many_waiting('acme', "$ENDPOINT/$name/", $many, q{now() - interval '1 hour'})); return; }
 # Entries of the index that were found, those of deleted rows among them; of a process that has left all are counted.
 sub walked
 {
@@ -47,20 +40,16 @@ $old->quit;
 
 # So slow that the queue lasts longer than the test.
 $t->sql(q{ALTER SERVER acme OPTIONS (SET read_rate '20', SET read_burst '1', ADD search_size '10')});
-$imagekit->seed('/late.jpg', '/locked.jpg');
+$imagekit->seed('/late1.jpg', '/locked1.jpg');
 $t->sql('SELECT imagekit.disable()');
 many('slow', $MANY);
-$t->sql(qq{INSERT INTO imagekit.backlog (url, server, transaction, relation, role, origin, captured_at, due_at)
-	SELECT '$ENDPOINT/locked.jpg', s.oid, pg_current_xact_id(), 0, 10, 'E', now(), now() - interval '2 hours'
-	FROM pg_foreign_server s WHERE s.srvname = 'acme'});
+$t->sql(many_waiting('acme', "$ENDPOINT/locked", 1, q{now() - interval '2 hours'}));
 my $holder = $node->background_psql('postgres');
-$holder->query_safe(qq{BEGIN; SELECT id FROM imagekit.backlog WHERE url = '$ENDPOINT/locked.jpg' FOR UPDATE});
+$holder->query_safe(qq{BEGIN; SELECT id FROM imagekit.backlog WHERE url = '$ENDPOINT/locked1.jpg' FOR UPDATE});
 $t->sql('SELECT imagekit.enable()');
 wait_for { $t->sql(q{SELECT count(*) FROM imagekit.history WHERE url ~ '/slow/'}) > 1000 } 'the queue is worked at';
-is(join(' ', $imagekit->files), '/late.jpg /locked.jpg', 'what another session has locked is passed over');
-$t->sql(qq{INSERT INTO imagekit.backlog (url, server, transaction, relation, role, origin, captured_at, due_at)
-	SELECT '$ENDPOINT/late.jpg', s.oid, pg_current_xact_id(), 0, 10, 'E', now(), now() - interval '2 hours'
-	FROM pg_foreign_server s WHERE s.srvname = 'acme'});
+is(join(' ', $imagekit->files), '/late1.jpg /locked1.jpg', 'what another session has locked is passed over');
+$t->sql(many_waiting('acme', "$ENDPOINT/late", 1, q{now() - interval '2 hours'}));
 $holder->query_safe('COMMIT');
 $holder->quit;
 eventually { join ' ', $imagekit->files } '', 'it is claimed when it is let go, and so is what came in before the place', 60;

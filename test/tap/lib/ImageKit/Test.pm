@@ -19,7 +19,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(wait_for eventually stays $ENDPOINT $KEY);
+our @EXPORT = qw(wait_for eventually stays many_waiting $ENDPOINT $KEY);
 
 our $ENDPOINT = 'https://ik.imagekit.io/acme';
 our $KEY = 'private_test_acme';
@@ -144,6 +144,16 @@ sub insert
 }
 
 sub url { return "$ENDPOINT/$_[0]"; }
+
+# MANY files, PREFIX1.jpg and so on, wait in the backlog: the first is due AT (SQL), and each a millisecond after the one before.
+# To be run as it is, or with more in the same transaction.
+sub many_waiting
+{
+	my ($server, $prefix, $many, $at) = @_;
+	return qq{INSERT INTO imagekit.backlog (url, server, transaction, relation, role, origin, captured_at, due_at)
+		SELECT '$prefix' || i || '.jpg', s.oid, pg_current_xact_id(), 0, 10, 'E', now(), $at + i * interval '1 ms'
+		FROM generate_series(1, $many) i, pg_foreign_server s WHERE s.srvname = '$server'};
+}
 
 # What tests ask again and again; each one text, so that it can be compared and shown.
 

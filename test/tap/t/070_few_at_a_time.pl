@@ -1,0 +1,109 @@
+# Files that come a few at a time, beside an old transaction for which PostgreSQL keeps all that went before them: each costs the
+# same, however many those are.
+
+use strict;
+use warnings;
+
+use ImageKit::Test;
+use Test::More;
+
+my $t = ImageKit::Test->new;
+my $imagekit = $t->imagekit;
+
+# Blocks of a table and its indexes that were read; of a process that has left all are counted.
+sub blocks
+{
+	wait_for { $t->worker eq '' } 'the worker has left';
+	return $t->sql(qq{SELECT sum(heap_blks_hit + heap_blks_read + idx_blks_hit + idx_blks_read) FROM pg_statio_user_tables WHERE relid = 'imagekit.$_[0]'::regclass});
+}
+
+my $FILES = 40;
+sub few
+{
+	my ($name) = @_;
+	$t->insert($_, "$name$_.jpg") for 1 .. $FILES;
+	for (1 .. $FILES)
+	{
+		$t->sql("DELETE FROM patches WHERE id = $_");
+		my $left = $FILES - $_;
+		wait_for { $imagekit->count <= $left } 'it goes';    # nobody but the worker reads the tables
+	}
+	is($imagekit->count, 0, "$name: all have gone");
+	return;
+}
+
+# What went before them was claimed and settled while somebody looked on. PostgreSQL has only to be told that it was there.
+sub told
+{
+	my ($insert, $table) = @_;
+	$t->sql("BEGIN; $insert; DELETE FROM imagekit.$table; COMMIT");
+	return;
+}
+sub looks_on
+{
+	my $psql = $t->node->background_psql('postgres');
+	$psql->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
+	return $psql;
+}
+my $old = looks_on();
+
+# Through the backlog -------------------------------------------------------------------------------------------------------
+
+my $MANY = 300_000;
+$t->sql(q{ALTER SERVER acme OPTIONS (ADD grace_period '50 ms')});
+few('before');
+told(many_waiting('acme', "$ENDPOINT/gone/", $MANY, q{now() - interval '1 hour'}), 'backlog');
+my $before = blocks('backlog');
+$t->sql("EXPLAIN ANALYZE SELECT FROM imagekit.first_due");
+my $walk = blocks('backlog') - $before;
+cmp_ok($walk, '>', $MANY / 100, 'whoever looks from the beginning reads all that went before');
+$before = blocks('backlog');
+few('graced');
+my $read = (blocks('backlog') - $before) / $walk;
+# Nine times a file, if each look was from the beginning.
+cmp_ok($read, '<', $FILES, 'files that come one by one through the backlog do not have all of that read');
+note sprintf '%.1f times for %d files', $read, $FILES;
+
+# Straight from the journal -------------------------------------------------------------------------------------------------
+
+$t->sql(q{ALTER SERVER acme OPTIONS (DROP grace_period)});
+my $SETTLED = 150_000;
+told(qq{INSERT INTO imagekit.claims (ids, urls, file_ids, servers, transactions, relations, roles, origins, captured, due, attempts, in_doubt, approved, last_errors)
+	SELECT '{NULL}', ARRAY['$ENDPOINT/gone/' || i || '.jpg'], '{NULL}', '{1}', '{1}', '{1}', '{10}', '{D}', ARRAY[now()], ARRAY[now()], '{1}', '{f}', '{f}', '{NULL}'
+	FROM generate_series(1, $SETTLED) i}, 'claims');
+$before = blocks('claims');
+$t->sql('SELECT count(*) FROM imagekit.claims');
+$walk = blocks('claims') - $before;
+cmp_ok($walk, '>', $SETTLED / 30, 'what was claimed and settled is kept');
+$before = blocks('claims');
+few('direct');
+$read = (blocks('claims') - $before) / $walk;
+# Twice a file, likewise.
+cmp_ok($read, '<', $FILES / 2, 'nor all that was claimed before them');
+note sprintf '%.1f times for %d files', $read, $FILES;
+
+$old->query_safe('COMMIT');
+$old->quit;
+
+# Until nothing is due ------------------------------------------------------------------------------------------------------
+
+# A drain by hand does not leave for later what came in before the place.
+$t->node->stop;
+$t = ImageKit::Test->new(name => 'by_hand', settings => { shared_preload_libraries => undef });
+$imagekit = $t->imagekit;
+$old = looks_on();
+told(many_waiting('acme', "$ENDPOINT/gone/", $MANY, q{now() - interval '3 hours'}), 'backlog');
+$imagekit->seed('/locked1.jpg', '/free1.jpg');
+$t->sql(many_waiting('acme', "$ENDPOINT/locked", 1, q{now() - interval '2 hours'}) . ';' . many_waiting('acme', "$ENDPOINT/free", 1, q{now() - interval '1 minute'}));
+my $holder = $t->node->background_psql('postgres');
+$holder->query_safe(qq{BEGIN; SELECT id FROM imagekit.backlog WHERE url = '$ENDPOINT/locked1.jpg' FOR UPDATE});
+$imagekit->fault(kind => 'stall');
+my $drain = $t->node->background_psql('postgres');
+$drain->query_until(qr/begun/, "\\echo begun\nCALL imagekit.drain();\n\\echo ended\n");
+wait_for { $imagekit->stalled } 'the drain looks for the other one';
+$holder->query_safe('COMMIT');
+$imagekit->release;
+$drain->query_until(qr/ended/, '');
+is($t->files, '', 'what another session let go meanwhile is done before the drain says that nothing is due');
+$_->quit for $drain, $holder, $old;
+done_testing();
