@@ -80,12 +80,15 @@ int InHand(const worker::Batch &batch, const worker::SenderAccount *entry);
 struct Intake {
   worker::Claim *claim;  // NULL: nothing was claimed
   uint64 taken_in;       // journal tuples that went into the backlog
+  List *of_due;          // accounts of which some were due,
+  TimestampTz due_from;  // not before this
   bool more;             // there may be more at this moment
 };
 
 /// Claims up to `limit` due files of accounts that can be sent to, or that no account knows any more: from the backlog, and
-/// straight from the journal. They are new in `batch`. Needs the queue lock.
-Intake Claim(worker::Batch *batch, worker::Sender *sender, int64 limit, worker::JournalPlace *place);
+/// straight from the journal. They are new in `batch`. `thorough`: nothing of the backlog that is due is left for later looks,
+/// however long this one takes. Needs the queue lock.
+Intake Claim(worker::Batch *batch, worker::Sender *sender, int64 limit, worker::JournalPlace *place, bool thorough);
 
 /// Writes down what became of each file that is settling, and of each account.
 void Settle(const worker::Batch &batch, List *claims, worker::Sender *sender);
@@ -104,10 +107,10 @@ void Record(const worker::Batch &batch);
 /// Forgets a part of what is older than imagekit_cleanup.history_retention. True when there may be more.
 bool PruneHistory();
 
-/// When there will be work next; DT_NOEND when nothing waits. Moved rows are not due before `moves_at`. `thorough`: the backlog
-/// is looked through, however long it takes, so that nothing is due when this says so.
+/// When there will be work next; DT_NOEND when nothing waits. Moved rows are not due before `moves_at`. Right after a
+/// Claim(), in the same transaction.
 TimestampTz NextDue(const worker::Batch &batch, worker::Sender *sender, const worker::JournalPlace &place,
-                    worker::Ticks moves_at, bool thorough);
+                    worker::Ticks moves_at);
 
 }  // namespace imagekit::outbox
 

@@ -184,11 +184,8 @@ int ClaimOf(SenderAccount *entry, Claiming *claiming, int limit) {
 // What may be claimed of those that are due first: of each account an equal part of the room, so that one with millions leaves
 // some for the others. Those of no account need no room, as they are parked at once, and have a quarter of the slots.
 // Returns whether somebody had more than his part.
-bool ClaimDue(Claiming *claiming, Sender *sender, List *one_each) {
-  ListCell *cell;
-  foreach (cell, one_each)
-    ForgetPlace(worker::FindAccount(sender, lfirst_oid(cell)));  // what it had in hand was given back
-  const FirstDues dues = ReadFirstDue(sender, false);
+bool ClaimDue(Claiming *claiming, Sender *sender, Look look) {
+  const FirstDues dues = ReadFirstDue(sender, look);
   const auto known = [&](Oid server) { return list_member_oid(claiming->servers.all, server); };
   bool more = false;
   int sharing = 0, of_none = (claiming->slots + 3) / 4;
@@ -319,13 +316,13 @@ bool HasRoom(const Batch &batch, const Sender &sender, bool starved) {
   return !any && !starved;
 }
 
-Intake Claim(Batch *batch, Sender *sender, int64 limit, worker::JournalPlace *place) {
+Intake Claim(Batch *batch, Sender *sender, int64 limit, worker::JournalPlace *place, bool thorough) {
   Claiming claiming = {batch, MakeClaim(batch), {}, HoldAgain(), NIL, 0, 0, DT_NOBEGIN, 0};
   List *one_each = NIL;
   claiming.slots = static_cast<int>(Min(limit, int64{FreeSlots(*batch)}));
   ShareRoom(&claiming, sender, &one_each);
   Intake intake = {};
-  intake.more = ClaimDue(&claiming, sender, one_each);
+  intake.more = ClaimDue(&claiming, sender, thorough ? Look::kThoroughly : Look::kAnew);
   ListCell *cell;
   foreach (cell, one_each)
     if (claiming.slots > 0) claiming.slots -= ClaimOf(worker::FindAccount(sender, lfirst_oid(cell)), &claiming, 1);
@@ -333,6 +330,7 @@ Intake Claim(Batch *batch, Sender *sender, int64 limit, worker::JournalPlace *pl
   TakeFromJournal(batch, claiming.claim, journal, place, &intake);
   foreach (cell, sender->accounts) {
     auto *entry = static_cast<SenderAccount *>(lfirst(cell));
+    if (list_member_oid(intake.of_due, entry->account->server)) IncludeFrom(entry, intake.due_from);
     entry->starved |= intake.more && entry->room > 0;
     if (entry->answered_at == 0) entry->answered_at = worker::NowTicks();
   }
@@ -345,8 +343,7 @@ Intake Claim(Batch *batch, Sender *sender, int64 limit, worker::JournalPlace *pl
   return intake;
 }
 
-TimestampTz NextDue(const Batch &batch, Sender *sender, const worker::JournalPlace &place, worker::Ticks moves_at,
-                    bool thorough) {
+TimestampTz NextDue(const Batch &batch, Sender *sender, const worker::JournalPlace &place, worker::Ticks moves_at) {
   Servers servers = SortServers(*sender);
   // Those that have all they may are asked for when there is room again.
   ListCell *cell;
@@ -355,7 +352,7 @@ TimestampTz NextDue(const Batch &batch, Sender *sender, const worker::JournalPla
     if (entry->starved || (entry->tried && InHand(batch, entry) > 0))
       servers.usable = list_delete_oid(servers.usable, entry->account->server);
   }
-  const FirstDues dues = ReadFirstDue(sender, thorough);
+  const FirstDues dues = ReadFirstDue(sender, Look::kFurther);
   TimestampTz due = DT_NOEND;
   for (int i = 0; i < dues.count; i++)
     if (list_member_oid(servers.usable, dues.of[i].server) || !list_member_oid(servers.all, dues.of[i].server))

@@ -176,7 +176,7 @@ TakenBack TakeBackOrphans(List *in_hand, worker::ClaimsPlace *place) {
                               after});
     taken.more = pg::RunSql(kAnyOrphan, SPI_OK_SELECT, {own, after}) > 0;
   }
-  if (all) place->again_at = worker::NowTicks() + worker::RestAfterLook(worker::NowTicks() - begun);
+  if (all) place->again_at = worker::NowTicks() + worker::ShortRestAfterLook(worker::NowTicks() - begun);
   return taken;
 }
 

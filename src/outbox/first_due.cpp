@@ -63,7 +63,8 @@ void BeginAt(SenderAccount *entry, TimestampTz due_at, int64 id, Ticks took) {
   entry->place.due_at = due ? due_at : now;
   entry->place.id = due ? id : PG_INT64_MIN;
   const Ticks ended = worker::NowTicks();
-  entry->place.again_at = took < kCheap ? ended : ended + worker::RestAfterLook(took);
+  entry->place.unsure = false;
+  entry->place.again_at = took < kCheap ? ended : ended + worker::ShortRestAfterLook(took);
   entry->place.until = Max(ended + kLeast, entry->place.again_at);
 }
 
@@ -72,19 +73,22 @@ TimestampTz At(Ticks ticks) { return TimestampTzPlusMilliseconds(GetCurrentTimes
 
 }  // namespace
 
-FirstDues ReadFirstDue(worker::Sender *sender, bool thorough) {
+FirstDues ReadFirstDue(worker::Sender *sender, Look look) {
   const Ticks begun = worker::NowTicks();
   pg::Column servers = {OIDOID, nullptr}, due = {TIMESTAMPTZOID, nullptr}, ids = {INT8OID, nullptr};
   pg::Column again = {BOOLOID, nullptr};
   ListCell *cell;
   foreach (cell, sender->accounts) {
     auto *entry = static_cast<SenderAccount *>(lfirst(cell));
-    if (entry->place.until <= begun) ForgetPlace(entry);
+    if (entry->place.until <= begun) entry->place.until = 0;
     const bool has_place = entry->place.until != 0;
+    entry->place.unsure |= look != Look::kFurther;  // others may have committed since
+    const bool from_beginning =
+        !has_place || (entry->place.unsure && (look == Look::kThoroughly || entry->place.again_at <= begun));
     pg::Add(&servers, ObjectIdGetDatum(entry->account->server));
     pg::Add(&due, TimestampTzGetDatum(entry->place.due_at), !has_place);
     pg::Add(&ids, Int64GetDatum(entry->place.id), !has_place);
-    pg::Add(&again, BoolGetDatum(thorough || !has_place || entry->place.again_at <= begun));
+    pg::Add(&again, BoolGetDatum(from_beginning));
   }
   const pg::Param params[] = {pg::AsParam(servers, OIDARRAYOID), pg::AsParam(due, TIMESTAMPTZARRAYOID),
                               pg::AsParam(ids, INT8ARRAYOID), pg::AsParam(again, BOOLARRAYOID)};
@@ -103,7 +107,7 @@ FirstDues ReadFirstDue(worker::Sender *sender, bool thorough) {
     const bool from_beginning = DatumGetBool(pg::Field(i, 5, &null));
     SenderAccount *entry = worker::FindAccount(sender, first.server);
     if (entry != nullptr && from_beginning) BeginAt(entry, first.at, id, took);
-    if (entry != nullptr && !from_beginning) first.at = Min(first.at, At(entry->place.again_at));
+    if (entry != nullptr && entry->place.unsure) first.at = Min(first.at, At(entry->place.again_at));
     if (first.at != DT_NOEND) dues.of[dues.count++] = first;
   }
   return dues;
@@ -112,8 +116,18 @@ FirstDues ReadFirstDue(worker::Sender *sender, bool thorough) {
 void MovePlace(SenderAccount *entry, TimestampTz due_at, int64 id) {
   entry->place.due_at = due_at;
   entry->place.id = id;
+  entry->place.unsure = true;  // what was locked has been passed over
 }
 
-void ForgetPlace(SenderAccount *entry) { entry->place.until = 0; }
+void IncludeFrom(SenderAccount *entry, TimestampTz due_at) {
+  if (entry->place.until == 0 || entry->place.due_at <= due_at) return;
+  entry->place.due_at = due_at;
+  entry->place.id = PG_INT64_MIN;
+}
+
+void ForgetPlaces(worker::Sender *sender) {
+  ListCell *cell;
+  foreach (cell, sender->accounts) static_cast<SenderAccount *>(lfirst(cell))->place.until = 0;
+}
 
 }  // namespace imagekit::outbox

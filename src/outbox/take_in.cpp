@@ -190,6 +190,20 @@ bool IsDue(const Tuple &tuple, List *due_before) {
   return true;
 }
 
+// Of what goes into the backlog: there it may lie before an account's place.
+void NoteDue(const Tuple &tuple, List *due_before, Intake *intake) {
+  if (tuple.due_at > GetCurrentTimestamp()) return;
+  if (intake->of_due == NIL) intake->due_from = tuple.written_at;
+  intake->due_from = Min(intake->due_from, tuple.written_at);
+  ListCell *cell;
+  foreach (cell, due_before) {
+    auto *due = static_cast<DueBefore *>(lfirst(cell));
+    if (!list_member_oid(tuple.servers, due->server)) continue;
+    if (tuple.due_at != DT_NOBEGIN || tuple.written_at <= due->written_at)
+      intake->of_due = list_append_unique_oid(intake->of_due, due->server);
+  }
+}
+
 bool MayBeClaimed(const Tuple &tuple, const Removal &removal, const JournalRoom &room, List *due_before) {
   if (removal.cause != nullptr || !IsDue(tuple, due_before)) return false;
   ListCell *cell;
@@ -326,6 +340,7 @@ void TakeFromJournal(Batch *batch, worker::Claim *claim, const JournalRoom &room
     tuple->direct = room.files > 0 && tuple->files <= left && MayBeClaimed(*tuple, removals[i], room, due_before);
     if (!tuple->direct) {
       intake->taken_in++;
+      NoteDue(*tuple, due_before, intake);
       continue;
     }
     left -= tuple->files;

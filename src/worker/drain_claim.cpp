@@ -1,6 +1,7 @@
 // The drain's claims: what comes into its hands, and what is looked after in the same transaction.
 
 #include "outbox/backlog.h"
+#include "outbox/first_due.h"
 #include "pg/settings.h"
 #include "worker/arming.h"
 #include "worker/hand.h"
@@ -23,6 +24,7 @@ bool ReviewMovesInTurn(Drain *drain) {
   const Ticks begun = NowTicks();
   if (begun < drain->moves_at) return false;
   const MovesReview review = ReviewMoves(&drain->sender, kMovesPerLook, &drain->moves_place);
+  if (review != MovesReview::kNone) outbox::ForgetPlaces(&drain->sender);  // what was queued may be due since long ago
   const Ticks took = NowTicks() - begun + 1;
   drain->moves_at = begun + took +
                     (review == MovesReview::kUndecided ? Max(kAgainAfter, RestAfterLook(took))
@@ -125,7 +127,8 @@ bool ClaimFiles(Hand *hand, bool first) {
     outbox::NoteProblems(drain->sender);
     outbox::TryChangedAccounts(drain->sender);
     outbox::LimitDeletes(&drain->sender, *batch);
-    intake = outbox::Claim(batch, &drain->sender, hand->limit, &drain->journal_place);
+    intake = outbox::Claim(batch, &drain->sender, hand->limit, &drain->journal_place,
+                           drain->procedure && hand->claims == NIL);
     if (intake.claim != nullptr && !hand->orphans_left) drain->claims_place.after = intake.claim->id;
     if (first || drain->sender.client != client) outbox::ReadMissingRuns(&drain->sender);
     moved = ReviewMovesInTurn(drain);
@@ -136,7 +139,7 @@ bool ClaimFiles(Hand *hand, bool first) {
   const bool any = intake.claim != nullptr || intake.taken_in > 0 || moved;
   hand->dry = !intake.more && !moved;
   // With more, it is asked when there is room again.
-  hand->claim_at = outbox::NextDue(*batch, &drain->sender, drain->journal_place, drain->moves_at, drain->procedure);
+  hand->claim_at = outbox::NextDue(*batch, &drain->sender, drain->journal_place, drain->moves_at);
   if (hand->dry && (drain->procedure || hand->orphans_left)) hand->claim_at = Min(hand->claim_at, In(kLookAgain));
   // What is due and not to be had is in another session's hands.
   if (!any && hand->claim_at <= GetCurrentTimestamp()) hand->claim_at = In(kLookAgain);

@@ -16,7 +16,8 @@ enum class Library { kUnknown, kOurs, kEmpty };
 struct BacklogPlace {
   TimestampTz due_at;
   int64 id;
-  Ticks again_at;  // from the beginning then, when nothing behind the place is due
+  bool unsure;     // something may lie before it
+  Ticks again_at;  // from the beginning then, when that is so and nothing behind the place is due
   Ticks until;     // and then in any case; 0: there is no place
 };
 

@@ -11,8 +11,10 @@ my $imagekit = $t->imagekit;
 $imagekit->accounts(account => 'other', keys => ['private_other']);
 my $OTHER = 'https://ik.imagekit.io/other';
 $t->sql(qq{
+	BEGIN;    -- a worker that sees it without a key writes that down
 	CREATE SERVER other FOREIGN DATA WRAPPER imagekit OPTIONS (url_endpoint '$OTHER', api_url '@{[ $imagekit->url ]}');
-	CREATE USER MAPPING FOR PUBLIC SERVER other OPTIONS (private_key 'private_other')});
+	CREATE USER MAPPING FOR PUBLIC SERVER other OPTIONS (private_key 'private_other');
+	COMMIT});
 
 my $row = 0;
 sub remove
