@@ -80,11 +80,10 @@ FirstDues ReadFirstDue(worker::Sender *sender, Look look) {
   ListCell *cell;
   foreach (cell, sender->accounts) {
     auto *entry = static_cast<SenderAccount *>(lfirst(cell));
-    if (entry->place.until <= begun) entry->place.until = 0;
+    if (look == Look::kThoroughly || entry->place.until <= begun) entry->place.until = 0;
     const bool has_place = entry->place.until != 0;
     entry->place.unsure |= look != Look::kFurther;  // others may have committed since
-    const bool from_beginning =
-        !has_place || (entry->place.unsure && (look == Look::kThoroughly || entry->place.again_at <= begun));
+    const bool from_beginning = !has_place || (entry->place.unsure && entry->place.again_at <= begun);
     pg::Add(&servers, ObjectIdGetDatum(entry->account->server));
     pg::Add(&due, TimestampTzGetDatum(entry->place.due_at), !has_place);
     pg::Add(&ids, Int64GetDatum(entry->place.id), !has_place);
@@ -123,6 +122,16 @@ void IncludeFrom(SenderAccount *entry, TimestampTz due_at) {
   if (entry->place.until == 0 || entry->place.due_at <= due_at) return;
   entry->place.due_at = due_at;
   entry->place.id = PG_INT64_MIN;
+}
+
+Ticks LooksAgainAt(const worker::Sender &sender) {
+  Ticks at = 0;
+  ListCell *cell;
+  foreach (cell, sender.accounts) {
+    const auto *entry = static_cast<SenderAccount *>(lfirst(cell));
+    if (entry->place.until != 0 && entry->place.unsure) at = Max(at, entry->place.again_at);
+  }
+  return at;
 }
 
 void ForgetPlaces(worker::Sender *sender) {

@@ -7,7 +7,7 @@
 // place, and claims do, which take it along. What comes in before it (a file that an operator lets go, one queued by a transaction
 // that began earlier) or was passed over, as another session had it locked, waits for the next look from the beginning. That
 // comes when nothing behind the place is due, but so that these looks take a twentieth of the time at most; and after some
-// seconds whatever is due, so that it is not behind a queue without end.
+// seconds (a minute at most) whatever is due, so that it is not behind a queue without end.
 
 #ifndef IMAGEKIT_OUTBOX_FIRST_DUE_H
 #define IMAGEKIT_OUTBOX_FIRST_DUE_H
@@ -28,8 +28,8 @@ struct FirstDues {
   int count;
 };
 
-/// How to look: for what came in since the last time; the same, and nothing that is due is left out, however long that takes;
-/// once more after one of these, in the same transaction, for what comes next.
+/// How to look: for what came in since the last time; from the beginning, however long that takes; once more after one of
+/// these, in the same transaction, for what comes next.
 enum class Look { kAnew, kThoroughly, kFurther };
 
 /// One for each server that has anything waiting: those that are no account any more first, then the sender's accounts, which
@@ -41,6 +41,8 @@ void MovePlace(worker::SenderAccount *entry, TimestampTz due_at, int64 id);
 /// Files have come in that are due since `due_at`.
 void IncludeFrom(worker::SenderAccount *entry, TimestampTz due_at);
 void ForgetPlaces(worker::Sender *sender);
+/// When what may lie before a place will have been looked for, of all accounts; a time that is over when there is none.
+worker::Ticks LooksAgainAt(const worker::Sender &sender);
 
 }  // namespace imagekit::outbox
 

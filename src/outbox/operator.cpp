@@ -166,7 +166,10 @@ char *Caller() {
 void TakeInAll() {
   constexpr int kTuplesAtOnce = 1000;
   if (TakeBackOrphansOfNobody().files > 0) worker::WakeAtCommit();  // until then no drain sees them
-  while (TakeIn(kTuplesAtOnce) > 0) CHECK_FOR_INTERRUPTS();
+  while (TakeIn(kTuplesAtOnce) > 0) {
+    worker::WakeAtCommit();  // a drain may have looked meanwhile, and seen neither journal nor backlog
+    CHECK_FOR_INTERRUPTS();
+  }
   if (pg::RunSql(kLeftInJournal, SPI_OK_SELECT) > 0)
     ereport(WARNING,
             (errmsg("another session has part of the journal in its hands"),

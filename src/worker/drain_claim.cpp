@@ -1,7 +1,6 @@
 // The drain's claims: what comes into its hands, and what is looked after in the same transaction.
 
 #include "outbox/backlog.h"
-#include "outbox/first_due.h"
 #include "pg/settings.h"
 #include "worker/arming.h"
 #include "worker/hand.h"
@@ -24,7 +23,6 @@ bool ReviewMovesInTurn(Drain *drain) {
   const Ticks begun = NowTicks();
   if (begun < drain->moves_at) return false;
   const MovesReview review = ReviewMoves(&drain->sender, kMovesPerLook, &drain->moves_place);
-  if (review != MovesReview::kNone) outbox::ForgetPlaces(&drain->sender);  // what was queued may be due since long ago
   const Ticks took = NowTicks() - begun + 1;
   drain->moves_at = begun + took +
                     (review == MovesReview::kUndecided ? Max(kAgainAfter, RestAfterLook(took))

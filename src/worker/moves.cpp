@@ -2,6 +2,7 @@
 // is captured at the first cannot know what the second holds. So their URLs are no removals: a look at the watched tables
 // decides, once for many, and only what is used nowhere any more goes on into the backlog.
 
+#include "outbox/first_due.h"
 #include "outbox/hold.h"
 #include "outbox/take_in.h"
 #include "pg/sql.h"
@@ -111,7 +112,7 @@ void ForgetDecided(const Moves &moves) {
 }
 
 // How many of them a transaction moved away is not known before all are reviewed, so they are judged by the window.
-void QueueRemoved(const Moves &moves) {
+void QueueRemoved(const Moves &moves, Sender *sender) {
   auto *removed = static_cast<int *>(palloc(sizeof(int) * (moves.batch.count + 1)));
   auto *removals = static_cast<outbox::Removal *>(
       palloc_extended(sizeof(outbox::Removal) * (moves.batch.count + 1), MCXT_ALLOC_HUGE));
@@ -139,6 +140,7 @@ void QueueRemoved(const Moves &moves) {
              {pg::AsParam(tuples, TIDARRAYOID), pg::AsParam(urls, TEXTARRAYOID), pg::AsParam(ids, TEXTARRAYOID),
               pg::AsParam(due, TIMESTAMPTZARRAYOID), pg::AsParam(causes, TEXTARRAYOID)});
   outbox::HoldWaiting(trips);
+  outbox::ForgetPlaces(sender);  // they may be due since long ago
 }
 
 }  // namespace
@@ -161,7 +163,7 @@ MovesReview GoOn(const Moves &moves, int tuples, MovesPlace *place) {
 
 }  // namespace
 
-MovesReview ReviewMoves(const Sender *sender, int tuples, MovesPlace *place) {
+MovesReview ReviewMoves(Sender *sender, int tuples, MovesPlace *place) {
   MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "imagekit moves", ALLOCSET_DEFAULT_SIZES);
   MemoryContext before = MemoryContextSwitchTo(context);
   Moves moves = ReadMoves(context, tuples, &place->after);
@@ -170,7 +172,7 @@ MovesReview ReviewMoves(const Sender *sender, int tuples, MovesPlace *place) {
     for (int i = 0; i < moves.batch.count; i++) moves.batch.files[i].stage = Stage::kProving;
     KeepReferenced(&moves.batch);
     FindUndecided(&moves);
-    QueueRemoved(moves);
+    QueueRemoved(moves, sender);
   }
   ForgetDecided(moves);
   MovesReview review = GoOn(moves, tuples, place);

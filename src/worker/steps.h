@@ -46,7 +46,7 @@ int64 MoveOnAfter(const Flow &flow, int64 longest_ms);
 /// 0. Rows that moved to another partition: up to `tuples` journal tuples of them, from `place` on, become removals, or
 /// nothing. Undecided: a table could not be asked, or an open transaction uses a file, and they stay. Needs an open SqlSession.
 enum class MovesReview { kNone, kDone, kUndecided };
-MovesReview ReviewMoves(const Sender *sender, int tuples, MovesPlace *place);
+MovesReview ReviewMoves(Sender *sender, int tuples, MovesPlace *place);
 
 /// Reads the URLs of what is new: `readings`, `same_as` and `behind`. The first half of Resolve().
 void ReadBatch(Batch *batch);

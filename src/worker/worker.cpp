@@ -18,6 +18,7 @@
 
 #include "audit/schedule.h"
 #include "outbox/counters.h"
+#include "outbox/first_due.h"
 #include "pg/process.h"
 #include "pg/settings.h"
 #include "pg/sql.h"
@@ -174,7 +175,10 @@ bool WorkUntilIdle(Drain *drain, Ticks turn_ends, Ticks *audits_at, Parting *par
     // Another process has the drain, or somebody has locked the rows that are due: look again, but do not spin.
     Ticks due = round.busy ? Later(1000) : Max(InTicks(round.next_due), Later(round.idle ? 500 : 0));
     due = Min(due, *audits_at);
-    Ticks leave_at = OthersWait() ? NowTicks() : idle_since + settings::worker_idle_timeout;
+    // Who comes next would look from the beginning, too.
+    Ticks leave_at = OthersWait()
+                         ? NowTicks()
+                         : Max(idle_since + settings::worker_idle_timeout, outbox::LooksAgainAt(drain->sender));
     outbox::CountRequests(drain->sender);
     const Ticks write_at = outbox::CountersDueAt();
     bool woken = Sleep(Min(Min(due, leave_at), write_at), wait_event);
