@@ -39,7 +39,6 @@ LOCKTAG QueueLockTag() { return Tag(2); }
 
 constexpr char kClaim[] =
     CLAIM("b.server OPERATOR(pg_catalog.=) $3 AND ROW(b.due_at, b.id) OPERATOR(pg_catalog.>=) ROW($4, $5)");
-constexpr char kClaimOfUnknown[] = CLAIM("b.server OPERATOR(pg_catalog.=) $3");
 constexpr char kClaimOfNone[] = CLAIM("b.server IS NULL");
 
 #undef CLAIM
@@ -147,8 +146,9 @@ const QueuedFile *ReadFile(Claiming *claiming, uint64 row) {
   return file;
 }
 
-int ClaimBy(const char *sql, Claiming *claiming, const pg::Param *params, int count) {
-  const uint64 files = pg::RunSql(sql, SPI_OK_DELETE_RETURNING, params, count);
+template <int kCount>
+int ClaimBy(const char *sql, Claiming *claiming, const pg::Param (&params)[kCount]) {
+  const uint64 files = pg::RunSql(sql, SPI_OK_DELETE_RETURNING, params, kCount);
   claiming->last_due = DT_NOBEGIN;
   claiming->last_id = 0;
   for (uint64 i = 0; i < files; i++) {
@@ -161,22 +161,25 @@ int ClaimBy(const char *sql, Claiming *claiming, const pg::Param *params, int co
   return static_cast<int>(files);
 }
 
+int ClaimFrom(TimestampTz due_at, int64 id, Claiming *claiming, Oid server, int limit) {
+  return ClaimBy(kClaim, claiming,
+                 {{INT4OID, Int32GetDatum(limit)},
+                  {BOOLOID, BoolGetDatum(claiming->any_held)},
+                  {OIDOID, ObjectIdGetDatum(server)},
+                  {TIMESTAMPTZOID, TimestampTzGetDatum(due_at)},
+                  {INT8OID, Int64GetDatum(id)}});
+}
+
 // Of what is no account's, from the beginning.
 int ClaimOfNobody(Claiming *claiming, Oid server, int limit) {
-  const pg::Param params[] = {
-      {INT4OID, Int32GetDatum(limit)}, {BOOLOID, BoolGetDatum(claiming->any_held)}, {OIDOID, ObjectIdGetDatum(server)}};
-  return OidIsValid(server) ? ClaimBy(kClaimOfUnknown, claiming, params, 3)
-                            : ClaimBy(kClaimOfNone, claiming, params, 2);
+  if (OidIsValid(server)) return ClaimFrom(DT_NOBEGIN, PG_INT64_MIN, claiming, server, limit);
+  return ClaimBy(kClaimOfNone, claiming,
+                 {{INT4OID, Int32GetDatum(limit)}, {BOOLOID, BoolGetDatum(claiming->any_held)}});
 }
 
 // From the account's place.
-int ClaimOf(SenderAccount *entry, Claiming *claiming, int limit) {
-  const pg::Param params[] = {{INT4OID, Int32GetDatum(limit)},
-                              {BOOLOID, BoolGetDatum(claiming->any_held)},
-                              {OIDOID, ObjectIdGetDatum(entry->account->server)},
-                              {TIMESTAMPTZOID, TimestampTzGetDatum(entry->place.due_at)},
-                              {INT8OID, Int64GetDatum(entry->place.id)}};
-  const int got = ClaimBy(kClaim, claiming, params, 5);
+int ClaimOf(Claiming *claiming, SenderAccount *entry, int limit) {
+  const int got = ClaimFrom(entry->place.due_at, entry->place.id, claiming, entry->account->server, limit);
   if (got > 0) MovePlace(entry, claiming->last_due, claiming->last_id);
   return got;
 }
@@ -198,7 +201,7 @@ bool ClaimDue(Claiming *claiming, Sender *sender, Look look) {
       const int part = Max(claiming->room / sharing, 1);
       sharing--;
       const int limit = Min(claiming->slots, Min(part, entry->room));
-      const int got = limit <= 0 ? 0 : ClaimOf(entry, claiming, limit);
+      const int got = limit <= 0 ? 0 : ClaimOf(claiming, entry, limit);
       more |= got >= limit;
       claiming->room -= got;
       claiming->slots -= got;
@@ -239,11 +242,6 @@ void ShareRoom(Claiming *claiming, Sender *sender, List **one_each) {
     claiming->room += entry->room;
   }
   claiming->room = Min(claiming->room, claiming->slots);
-}
-
-// On the wall's clock; not before now.
-TimestampTz At(worker::Ticks ticks) {
-  return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), Max(ticks - worker::NowTicks(), worker::Ticks{0}));
 }
 
 }  // namespace
@@ -325,7 +323,7 @@ Intake Claim(Batch *batch, Sender *sender, int64 limit, worker::JournalPlace *pl
   intake.more = ClaimDue(&claiming, sender, thorough ? Look::kThoroughly : Look::kAnew);
   ListCell *cell;
   foreach (cell, one_each)
-    if (claiming.slots > 0) claiming.slots -= ClaimOf(worker::FindAccount(sender, lfirst_oid(cell)), &claiming, 1);
+    if (claiming.slots > 0) claiming.slots -= ClaimOf(&claiming, worker::FindAccount(sender, lfirst_oid(cell)), 1);
   const JournalRoom journal = {claiming.open, claiming.servers.all, claiming.room, claiming.slots, one_each != NIL};
   TakeFromJournal(batch, claiming.claim, journal, place, &intake);
   foreach (cell, sender->accounts) {
@@ -363,10 +361,10 @@ TimestampTz NextDue(const Batch &batch, Sender *sender, const worker::JournalPla
     for (int i = 0; i < dues.count; i++)
       if (dues.of[i].server == list_nth_oid(servers.stopped, k)) due = Min(due, Max(servers.until[k], dues.of[i].at));
   }
-  if (place.again_at != 0) due = Min(due, At(place.again_at));
+  if (place.again_at != 0) due = Min(due, worker::TimeAt(place.again_at));
   bool null;
   pg::RunSql(kInJournal, SPI_OK_SELECT);
-  if (DatumGetBool(pg::Field(0, 2, &null))) due = Min(due, At(moves_at));
+  if (DatumGetBool(pg::Field(0, 2, &null))) due = Min(due, worker::TimeAt(moves_at));
   if (DatumGetBool(pg::Field(0, 1, &null)) && !place.left && place.again_at == 0) due = Min(due, GetCurrentTimestamp());
   return due;
 }

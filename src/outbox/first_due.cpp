@@ -13,8 +13,8 @@ using worker::SenderAccount;
 using worker::Ticks;
 
 // $1 accounts; $2 and $3 their places, NULL without one; $4 whether to look from the beginning when nothing behind the place is
-// due. Those that are no account any more are in the gaps between the numbers of those that are, and are gone through from one
-// to the next by the index: so nothing is walked that is an account's.
+// due, or there is none. Those that are no account any more are in the gaps between the numbers of those that are, and are gone
+// through from one to the next by the index: so nothing is walked that is an account's.
 constexpr char kFirstDue[] =
     "WITH RECURSIVE known AS (SELECT * FROM ROWS FROM ("
     "  pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4)) "
@@ -48,7 +48,7 @@ constexpr char kFirstDue[] =
     "     ORDER BY b.due_at, b.id LIMIT 1)"
     "    UNION ALL"
     "    (SELECT b.due_at, b.id, true FROM imagekit.backlog b"
-    "     WHERE (k.due_at IS NULL OR k.again) AND b.state IN ('waiting', 'retrying')"
+    "     WHERE k.again AND b.state IN ('waiting', 'retrying')"
     "     AND b.server OPERATOR(pg_catalog.=) k.server ORDER BY b.due_at, b.id LIMIT 1)"
     "    LIMIT 1) d ON true) "
     "SELECT server, due_at, id, due_at OPERATOR(pg_catalog.<=) pg_catalog.now(), from_beginning FROM first";
@@ -67,9 +67,6 @@ void BeginAt(SenderAccount *entry, TimestampTz due_at, int64 id, Ticks took) {
   entry->place.again_at = took < kCheap ? ended : ended + worker::ShortRestAfterLook(took);
   entry->place.until = Max(ended + kLeast, entry->place.again_at);
 }
-
-// On the wall's clock.
-TimestampTz At(Ticks ticks) { return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ticks - worker::NowTicks()); }
 
 }  // namespace
 
@@ -106,7 +103,7 @@ FirstDues ReadFirstDue(worker::Sender *sender, Look look) {
     const bool from_beginning = DatumGetBool(pg::Field(i, 5, &null));
     SenderAccount *entry = worker::FindAccount(sender, first.server);
     if (entry != nullptr && from_beginning) BeginAt(entry, first.at, id, took);
-    if (entry != nullptr && entry->place.unsure) first.at = Min(first.at, At(entry->place.again_at));
+    if (entry != nullptr && entry->place.unsure) first.at = Min(first.at, worker::TimeAt(entry->place.again_at));
     if (first.at != DT_NOEND) dues.of[dues.count++] = first;
   }
   return dues;

@@ -179,28 +179,31 @@ List *ReadDueBefore() {
   return list;
 }
 
+// By the clock, not by the transaction's start: what was committed a moment ago is due as well.
+bool IsDueByTable(const Tuple &tuple) { return tuple.due_at <= GetCurrentTimestamp(); }
+
+bool IsDueOf(const Tuple &tuple, const DueBefore &account) {
+  return tuple.due_at != DT_NOBEGIN ? IsDueByTable(tuple) : tuple.written_at <= account.written_at;
+}
+
 bool IsDue(const Tuple &tuple, List *due_before) {
-  // By the clock, not by the transaction's start: what was committed a moment ago is due as well.
-  if (tuple.due_at != DT_NOBEGIN) return tuple.due_at <= GetCurrentTimestamp();
+  if (tuple.due_at != DT_NOBEGIN) return IsDueByTable(tuple);
   ListCell *cell;
   foreach (cell, due_before) {
     auto *due = static_cast<DueBefore *>(lfirst(cell));
-    if (list_member_oid(tuple.servers, due->server) && tuple.written_at > due->written_at) return false;
+    if (list_member_oid(tuple.servers, due->server) && !IsDueOf(tuple, *due)) return false;
   }
   return true;
 }
 
 // Of what goes into the backlog: there it may lie before an account's place.
 void NoteDue(const Tuple &tuple, List *due_before, Intake *intake) {
-  if (tuple.due_at > GetCurrentTimestamp()) return;
-  if (intake->of_due == NIL) intake->due_from = tuple.written_at;
-  intake->due_from = Min(intake->due_from, tuple.written_at);
   ListCell *cell;
   foreach (cell, due_before) {
     auto *due = static_cast<DueBefore *>(lfirst(cell));
-    if (!list_member_oid(tuple.servers, due->server)) continue;
-    if (tuple.due_at != DT_NOBEGIN || tuple.written_at <= due->written_at)
-      intake->of_due = list_append_unique_oid(intake->of_due, due->server);
+    if (!list_member_oid(tuple.servers, due->server) || !IsDueOf(tuple, *due)) continue;
+    intake->due_from = intake->of_due == NIL ? tuple.written_at : Min(intake->due_from, tuple.written_at);
+    intake->of_due = list_append_unique_oid(intake->of_due, due->server);
   }
 }
 

@@ -87,6 +87,10 @@ Ticks NowTicks() {
   return static_cast<Ticks>(INSTR_TIME_GET_MILLISEC(now));
 }
 
+TimestampTz TimeAt(Ticks ticks) {
+  return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), Max(ticks - NowTicks(), Ticks{0}));
+}
+
 bool SharedStateExists() { return state != nullptr; }
 
 // True when somebody has woken the database's worker, or the launcher for want of one, and it has not yet come to look.

@@ -17,6 +17,8 @@ namespace imagekit::worker {
 using Ticks = int64;
 constexpr Ticks kNever = PG_INT64_MAX;
 Ticks NowTicks();
+/// On the wall's clock; not before now.
+TimestampTz TimeAt(Ticks ticks);
 /// How long to leave be what took so long and can wait, so that it takes a twentieth of the time at most.
 constexpr Ticks RestAfterLook(Ticks took) { return 20 * took; }
 /// The same where somebody may wait for it: not longer than a minute, as it may have been a lock that took the time.

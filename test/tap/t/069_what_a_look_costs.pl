@@ -25,13 +25,7 @@ sub remove
 	wait_for { my %there = map { $_ => 1 } $imagekit->files; !grep { $there{"/$_"} } @names } 'the files are deleted';
 	return;
 }
-# Of a process that has left all is counted.
-sub statistics
-{
-	my ($of) = @_;
-	wait_for { $t->worker eq '' } 'the worker has left';
-	return $t->sql("SELECT $of FROM pg_stat_user_tables WHERE schemaname = 'imagekit'");
-}
+sub statistics { my ($of) = @_; return $t->counted("SELECT $of FROM pg_stat_user_tables WHERE schemaname = 'imagekit'"); }
 sub reads { my ($table) = @_; return statistics("sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)) FILTER (WHERE relname = '$table')"); }
 
 # A long history ----------------------------------------------------------------------------------------------------------

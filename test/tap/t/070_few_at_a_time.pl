@@ -12,11 +12,10 @@ use Time::HiRes qw(time);
 my $t = ImageKit::Test->new(settings => { 'imagekit_cleanup.worker_idle_timeout' => '3s', autovacuum => 'off' });
 my $imagekit = $t->imagekit;
 
-# Blocks of a table and its indexes that were read; of a process that has left all are counted.
+# Blocks of a table and its indexes that were read.
 sub blocks
 {
-	wait_for { $t->worker eq '' } 'the worker has left';
-	return $t->sql(qq{SELECT sum(heap_blks_hit + heap_blks_read + idx_blks_hit + idx_blks_read) FROM pg_statio_user_tables WHERE relid = 'imagekit.$_[0]'::regclass});
+	return $t->counted(qq{SELECT sum(heap_blks_hit + heap_blks_read + idx_blks_hit + idx_blks_read) FROM pg_statio_user_tables WHERE relid = 'imagekit.$_[0]'::regclass});
 }
 
 # Returns how long it took, in seconds.
@@ -67,13 +66,7 @@ sub told
 	$t->sql("BEGIN; $insert; DELETE FROM imagekit.$table; COMMIT");
 	return;
 }
-sub looks_on
-{
-	my $psql = $t->node->background_psql('postgres');
-	$psql->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
-	return $psql;
-}
-my $old = looks_on();
+my $old = $t->old_snapshot;
 
 # Through the backlog -------------------------------------------------------------------------------------------------------
 
@@ -134,7 +127,7 @@ $old->quit;
 $t->node->stop;
 $t = ImageKit::Test->new(name => 'by_hand', settings => { shared_preload_libraries => undef });
 $imagekit = $t->imagekit;
-$old = looks_on();
+$old = $t->old_snapshot;
 told(many_waiting('acme', "$ENDPOINT/gone/", $MANY, q{now() - interval '3 hours'}), 'backlog');
 $imagekit->seed('/locked1.jpg', '/free1.jpg', '/kept1.jpg');
 $t->sql(many_waiting('acme', "$ENDPOINT/$$_[0]", 1, "now() - interval '$$_[1] minutes'")) for [ 'locked', 120 ], [ 'free', 10 ], [ 'kept', 1 ];

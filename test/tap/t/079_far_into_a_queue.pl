@@ -13,18 +13,13 @@ $t->sql(q{ALTER SERVER acme OPTIONS (ADD allow_missing 'true')});
 
 # That many wait, all of them due; ImageKit does not have them.
 sub many { my ($name, $many) = @_; $t->sql(many_waiting('acme', "$ENDPOINT/$name/", $many, q{now() - interval '1 hour'})); return; }
-# Entries of the index that were found, those of deleted rows among them; of a process that has left all are counted.
-sub walked
-{
-	wait_for { $t->worker eq '' } 'the worker has left';
-	return $t->sql(q{SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'backlog_due'});
-}
+# Entries of the index that were found, those of deleted rows among them.
+sub walked { return $t->counted(q{SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'backlog_due'}); }
 
 # Far in --------------------------------------------------------------------------------------------------------------------
 
 my $MANY = 60_000;
-my $old = $node->background_psql('postgres');
-$old->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
+my $old = $t->old_snapshot;
 my $before = walked();
 many('many', $MANY);
 $t->sql("SELECT imagekit.enqueue('{$ENDPOINT/last.jpg}')");

@@ -181,6 +181,15 @@ sub worker
 	return $self->sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'imagekit_cleanup worker' AND datname = '$db'");
 }
 
+# A session with a transaction for which PostgreSQL keeps all that goes from here on.
+sub old_snapshot
+{
+	my ($self) = @_;
+	my $psql = $self->node->background_psql('postgres');
+	$psql->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1');
+	return $psql;
+}
+
 sub setting
 {
 	my ($self, $name, $value) = @_;
@@ -257,6 +266,14 @@ sub stays(&$$;$)
 		rest($since, 0.05);
 	} while time() < $end;
 	return pass($name);
+}
+
+# Of PostgreSQL's statistics: those of a process that has left are complete.
+sub counted
+{
+	my ($self, $sql) = @_;
+	wait_for { $self->worker eq '' } 'the worker has left';
+	return $self->sql($sql);
 }
 
 1;
